@@ -1,0 +1,263 @@
+"""One call from a model and data to the numbers of a table row.
+
+Images pass by in batches; of each, a few numbers stay. Every draw is keyed by the image's index and the
+sample's number, so that no figure depends on the size of a batch.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from crvae_tf import metrics, objectives, randomness
+from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.probes import Probes
+from crvae_tf.randomness import Purpose
+from crvae_tf.transforms import RandomAffine
+
+Progress = Callable[[int, int], None]
+
+CONSISTENCY_IMAGES = 1000
+MUTUAL_INFORMATION_IMAGES = 10_000
+"""Its cost grows with the square of their number, and its lower bound with the logarithm."""
+PROBE_IMAGES = 10_000
+
+_EVALUATION_SEED = 0
+_IMAGES_PER_STEP = 50
+_SAMPLES_PER_STEP = 20
+
+
+def evaluate(
+    model: keras.Model,
+    data: ImageData,
+    binarization: str,
+    transformation: RandomAffine,
+    test_transformation: RandomAffine,
+    nll_samples: int = 1000,
+    num_images: int | None = None,
+    batch_size: int = _IMAGES_PER_STEP,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Returns the figures of a model on the test set and on the transformed test set.
+
+    All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
+    images, in nats.
+
+    Args:
+      model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.
+      data: the images.
+      binarization: as the model was trained with.
+      transformation: t(x~|x) of the training.
+      test_transformation: that of the transformed test set.
+      nll_samples: K, the importance samples of the negative log-likelihood, 1 or more.
+      num_images: how many of the first test images to use, 2 or more; all where this is None.
+      batch_size: images at a time; it changes no figure.
+      progress: called with the work done and the whole of it.
+
+    Returns:
+      `splits`, `consistency` and, where the test images' classes are those of the training images,
+      `probe`; see the README for the names within.
+    """
+    num_images = min(num_images or data.test.num_images, data.test.num_images)
+    tell = _Progress(progress, 2 * num_images)
+
+    def batches(transform: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
+        return evaluation_batches(data.test, batch_size, binarization, transform, limit)
+
+    embed = Embedder(model)
+    nearest = min(CONSISTENCY_IMAGES, num_images)
+    clean = embed(batches(None, nearest))
+    result = {
+        "splits": {
+            name: split_figures(model, batches(transform), nll_samples, tell.advance)
+            for name, transform in (("test", None), ("transformed_test", test_transformation))
+        },
+        "consistency": {
+            name: metrics.consistency(*clean, *embed(batches(transform, nearest)))
+            for name, transform in (
+                ("train_transform", transformation),
+                ("test_transform", test_transformation),
+            )
+        },
+    }
+    return result | _probe(embed, data, binarization, batches, transformation, test_transformation)
+
+
+def split_figures(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    nll_samples: int,
+    advance: Callable[[int], None] = lambda images: None,
+) -> dict[str, Any]:
+    """Returns the figures of one split.
+
+    Args:
+      model: as for `evaluate`.
+      batches: (indices, images, labels), indices consecutive.
+      nll_samples: K of the negative log-likelihood.
+      advance: called with the number of images of each batch that is done.
+    """
+    step = tf.function(
+        lambda indices, images: _image_figures(model, indices, images, nll_samples),
+        reduce_retracing=True,
+    )
+    moments = {name: metrics.RunningMoments() for name in ("nll", "rate", "distortion", "mean")}
+    kept = []
+    for indices, images, _ in batches:
+        figures = {name: values.numpy() for name, values in step(indices, images).items()}
+        for name, running in moments.items():
+            running.update(figures[name])
+        if moments["nll"].count - len(indices) < MUTUAL_INFORMATION_IMAGES:
+            kept.append([figures[name] for name in ("sample", "mean", "stddev")])
+        advance(len(indices))
+    posteriors = [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
+    return _summary(moments, posteriors, nll_samples)
+
+
+def _summary(
+    moments: dict[str, metrics.RunningMoments], posteriors: list[np.ndarray], nll_samples: int
+) -> dict[str, Any]:
+    information = metrics.mutual_information(
+        *(array[:MUTUAL_INFORMATION_IMAGES] for array in posteriors)
+    )
+    rate, distortion = float(moments["rate"].mean), float(moments["distortion"].mean)
+    return {
+        "num_images": moments["nll"].count,
+        "nll": float(moments["nll"].mean),
+        "nll_stderr": moments["nll"].standard_error,
+        "nll_samples": nll_samples,
+        "elbo": -(rate + distortion),
+        "rate": rate,
+        "distortion": distortion,
+        **{f"mutual_information_{name}": value for name, value in information.items()},
+        "active_units": metrics.active_units(moments["mean"].variance),
+    }
+
+
+def _image_figures(
+    model: keras.Model, indices: tf.Tensor, images: tf.Tensor, nll_samples: int
+) -> dict[str, tf.Tensor]:
+    """Returns the figures of each image, `[batch]` or `[batch, latent_dim]`."""
+    posterior = model.posterior(images)
+    key = randomness.key(_EVALUATION_SEED, Purpose.POSTERIOR_EVALUATION)
+    noise = _noise(posterior, indices, key, samples=1)
+    latents = _latents(posterior, noise)
+    return {
+        "nll": negative_log_likelihood(model, images, indices, nll_samples),
+        "rate": objectives.rate(posterior, model.prior),
+        "distortion": objectives.distortion(model.likelihood(latents[0]), images),
+        "sample": latents[0],
+        "mean": posterior.mean(),
+        "stddev": posterior.stddev(),
+    }
+
+
+def negative_log_likelihood(
+    model: keras.Model, images: tf.Tensor, indices: tf.Tensor, samples: int
+) -> tf.Tensor:
+    """Returns -log (1/K) sum_k p(x, z_k) / q(z_k|x), `[batch]`, nats (Burda et al. 2015).
+
+    The samples pass by a few at a time, so the memory does not grow with K.
+
+    Args:
+      model: as for `evaluate`.
+      images: `[batch, H, W, C]`.
+      indices: int64 `[batch]`, consecutive: the images' places in their split.
+      samples: K, 1 or more.
+    """
+    posterior, prior = model.posterior(images), model.prior
+    key = randomness.key(_EVALUATION_SEED, Purpose.IMPORTANCE_SAMPLES)
+    total = tf.fill(tf.shape(indices), -math.inf)
+    for step in tf.range(math.ceil(samples / _SAMPLES_PER_STEP)):
+        noise = _noise(posterior, indices, randomness.fold_in(key, step), _SAMPLES_PER_STEP)
+        latents = _latents(posterior, noise[: samples - step * _SAMPLES_PER_STEP])
+        likelihood = model.likelihood(latents)
+        weights = objectives.log_weights(posterior, prior, likelihood, latents, images)
+        total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
+    return math.log(samples) - total
+
+
+def _noise(
+    posterior: tfp.distributions.Distribution, indices: tf.Tensor, key: tf.Tensor, samples: int
+) -> tf.Tensor:
+    """Returns standard normal numbers `[samples, batch, latent_dim]`, keyed by the indices."""
+    shape = [_IMAGES_PER_STEP, samples, posterior.event_shape[-1]]
+    noise = randomness.draw_run(
+        lambda group: tf.random.stateless_normal(shape, group), key, indices, _IMAGES_PER_STEP
+    )
+    return tf.transpose(noise, [1, 0, 2])
+
+
+def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
+    return posterior.mean() + posterior.stddev() * noise
+
+
+class Embedder:
+    """Maps batches of images to the means and standard deviations of their posteriors."""
+
+    def __init__(self, model: keras.Model):
+        self._step = tf.function(
+            lambda images: _mean_and_stddev(model.posterior(images)), reduce_retracing=True
+        )
+
+    def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (mean, stddev), each `[images, latent_dim]`, of (indices, images, labels)."""
+        pairs = [self._step(images) for _, images, _ in batches]
+        mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        return mean, stddev
+
+
+def _mean_and_stddev(
+    posterior: tfp.distributions.Distribution,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    return posterior.mean(), posterior.stddev()
+
+
+def _probe(
+    embed: Embedder,
+    data: ImageData,
+    binarization: str,
+    batches: Callable[[RandomAffine | None], tf.data.Dataset],
+    transformation: RandomAffine,
+    test_transformation: RandomAffine,
+) -> dict[str, Any]:
+    """Returns the entry `probe`, or nothing where the test images' classes cannot be learned."""
+    if not (data.train.has_labels and data.test.has_labels):
+        return {}
+    train = evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
+    labels, test_labels = _labels(train), _labels(batches(None))
+    if len(np.unique(labels)) < 2 or not np.isin(test_labels, labels).all():
+        return {}
+    probes = Probes(embed(train)[0], labels)
+    views = {
+        "clean": None,
+        "train_transform": transformation,
+        "test_transform": test_transformation,
+    }
+    accuracies = {
+        name: probes.accuracies(embed(batches(transform))[0], test_labels)
+        for name, transform in views.items()
+    }
+    return {"probe": {"num_train_images": probes.num_images} | accuracies}
+
+
+def _labels(batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+
+
+class _Progress:
+    """Adds up what is done and passes it on."""
+
+    def __init__(self, report: Progress | None, whole: int):
+        self._report = report
+        self._whole = whole
+        self._done = 0
+
+    def advance(self, images: int) -> None:
+        self._done += images
+        if self._report:
+            self._report(self._done, self._whole)

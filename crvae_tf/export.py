@@ -1,0 +1,164 @@
+"""The encoder and the decoder as SavedModels, and loading the encoder.
+
+What is exported needs TensorFlow alone. A SavedModel is code: load only those that you trust.
+"""
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from crvae_tf import files
+from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
+from crvae_tf.errors import InputError
+
+_ABOUT = "about.json"
+_GRAY_NOTE = (
+    "Trained on images whose pixels were drawn 0 or 1 with the gray value as probability; served, it "
+    "takes the gray image as it is, so that an embedding is deterministic."
+)
+
+
+class Embeddings(NamedTuple):
+    """Posteriors of images: diagonal Gaussians."""
+
+    mean: np.ndarray
+    """float32 `[images, latent_dim]`: the embedding."""
+    stddev: np.ndarray
+    """float32 `[images, latent_dim]`."""
+
+
+def export_encoder(
+    model: keras.Model, path: str | PathLike, preprocessing: Preprocessing, binarization: str
+) -> None:
+    """Writes the encoder as a SavedModel with two signatures, in place of what was at `path`.
+
+    `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
+    string `[N]`, the contents of PNG, JPEG, BMP or GIF files of any size, and preprocesses them as in
+    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. `about.json` beside them says
+    what the encoder takes.
+
+    Args:
+      model: offers `posterior(images)`.
+      path: of the folder.
+      preprocessing: the training data's.
+      binarization: the training's.
+    """
+
+    def encode(images):
+        posterior = model.posterior(images)
+        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+
+    def encode_bytes(image_bytes):
+        spec = tf.TensorSpec(preprocessing.image_shape, tf.uint8)
+        images = tf.map_fn(preprocessing.decode, image_bytes, fn_output_signature=spec)
+        return encode(to_unit_interval(images))
+
+    images = tf.TensorSpec([None, *preprocessing.image_shape], tf.float32, name="images")
+    image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+    about = {
+        "image_shape": list(preprocessing.image_shape),
+        "latent_dim": int(model.prior.event_shape[-1]),
+        "pixels": "float32 in [0, 1]",
+        "note": "" if binarization == "none" else _GRAY_NOTE,
+    }
+    with files.whole_folder(path) as folder:
+        _write(model, folder, {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)})
+        files.write_json(folder / _ABOUT, about)
+
+
+def export_decoder(model: keras.Model, path: str | PathLike) -> None:
+    """Writes the decoder as a SavedModel, in place of what was at `path`.
+
+    `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
+    mean, float32 `[N, H, W, C]` in [0, 1].
+    """
+
+    def decode(latents):
+        return {"images": model.likelihood(latents).mean()}
+
+    latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
+    with files.whole_folder(path) as folder:
+        _write(model, folder, {"serving_default": (decode, latents)})
+
+
+def load_encoder(path: str | PathLike) -> "Encoder":
+    """Loads an encoder that `export_encoder` wrote.
+
+    Raises:
+      InputError: there is none at `path`.
+    """
+    path = Path(path)
+    try:
+        about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+        return Encoder(tf.saved_model.load(str(path)), about)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: expected an exported encoder; received a folder without one"
+        ) from error
+
+
+class Encoder:
+    """An exported encoder, with its inputs checked.
+
+    Attributes:
+      image_shape: (H, W, C) of the images it takes.
+      latent_dim: of the embeddings.
+      note: what to know of its input; may be empty.
+    """
+
+    def __init__(self, saved_model, about: dict):
+        self.image_shape = tuple(about["image_shape"])
+        self.latent_dim = about["latent_dim"]
+        self.note = about["note"]
+        self._saved_model = saved_model  # The signatures do not keep it alive.
+        self._encode = saved_model.signatures["serving_default"]
+        self._encode_bytes = saved_model.signatures["encode_bytes"]
+
+    def __call__(self, images: np.ndarray) -> Embeddings:
+        """Embeds images, float32 `[N, H, W, C]` in [0, 1].
+
+        Raises:
+          InputError: their size, type or values are others.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
+            shape = ", ".join(map(str, self.image_shape))
+            raise InputError(
+                f"images: expected float32 [N, {shape}]; received {images.dtype} {list(images.shape)}"
+            )
+        if not np.all((images >= 0.0) & (images <= 1.0)):
+            raise InputError(
+                f"images: expected values in [0, 1]; received {images.min()} to {images.max()}"
+            )
+        return _embeddings(self._encode(images=tf.constant(images)))
+
+    def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
+        """Embeds image files, given as their contents.
+
+        Raises:
+          InputError: one of them cannot be decoded.
+        """
+        try:
+            return _embeddings(self._encode_bytes(image_bytes=tf.constant(list(image_bytes), tf.string)))
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(
+                "image_bytes: expected the contents of PNG, JPEG, BMP or GIF files; received others"
+            ) from error
+
+
+def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
+    return Embeddings(outputs["mean"].numpy(), outputs["stddev"].numpy())
+
+
+def _write(model: keras.Model, folder: Path, endpoints: dict) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, spec) in endpoints.items():
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)

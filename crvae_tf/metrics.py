@@ -1,0 +1,172 @@
+"""The numbers that models are compared by, from arrays: pure, in float64, and in bounded memory.
+
+Posteriors are diagonal Gaussians, given as their means and standard deviations `[images, latent_dim]`.
+"""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+
+ACTIVE_UNIT_VARIANCE = 0.01
+DISJOINT_POSTERIORS = 64
+_ROWS = 512
+
+
+class RunningMoments:
+    """Mean and variance of values that arrive in batches (Chan, Golub and LeVeque 1983).
+
+    >>> moments = RunningMoments()
+    >>> for batch in ([1.0, 2.0], [3.0, 4.0, 5.0]):
+    ...     moments.update(np.array(batch))
+    >>> float(moments.mean), float(moments.variance)
+    (3.0, 2.0)
+    """
+
+    def __init__(self):
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    def update(self, values: np.ndarray) -> None:
+        """Adds `values`, `[batch, ...]`; moments are over the first axis."""
+        values = np.asarray(values, np.float64)
+        count, mean = len(values), values.mean(axis=0)
+        difference, total = mean - self.mean, self.count + len(values)
+        self._squares = (
+            self._squares
+            + np.square(values - mean).sum(axis=0)
+            + np.square(difference) * self.count * count / total
+        )
+        self.mean = self.mean + difference * count / total
+        self.count = total
+
+    @property
+    def variance(self) -> np.ndarray:
+        """The variance over all values so far, divided by their number."""
+        return self._squares / self.count
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean; 0 for fewer than two values."""
+        if self.count < 2:
+            return 0.0
+        return float(np.sqrt(self._squares / (self.count - 1) / self.count))
+
+
+def active_units(variance_of_means: np.ndarray) -> int:
+    """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015).
+
+    Args:
+      variance_of_means: of each dimension over images, `[latent_dim]`.
+
+    >>> active_units(np.array([0.5, 0.0099, 0.02]))
+    2
+    """
+    return int(np.sum(variance_of_means > ACTIVE_UNIT_VARIANCE))
+
+
+def gaussian_kl(
+    mean: np.ndarray, stddev: np.ndarray, other_mean: np.ndarray, other_stddev: np.ndarray
+) -> np.ndarray:
+    """Returns KL(N(mean, stddev^2) || N(other_mean, other_stddev^2)), `[images]`, nats."""
+    ratio = stddev / other_stddev
+    shift = (mean - other_mean) / other_stddev
+    return 0.5 * np.sum(ratio**2 + shift**2 - 1.0 - 2.0 * np.log(ratio), axis=-1)
+
+
+def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
+    """Returns log q(z_i|x_j) for every sample i and posterior j, `[samples, posteriors]`, nats."""
+    precision = 1.0 / np.square(stddev)
+    squared = (
+        np.square(samples) @ precision.T
+        - 2.0 * samples @ (mean * precision).T
+        + np.sum(np.square(mean) * precision, axis=-1)
+    )
+    log_scale = np.sum(np.log(stddev), axis=-1) + 0.5 * mean.shape[-1] * np.log(2.0 * np.pi)
+    return -0.5 * squared - log_scale
+
+
+def mutual_information(
+    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
+) -> dict[str, float]:
+    """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
+
+    Each is the mean over images of log q(z|x) less the log of an aggregated posterior:
+
+    * `lower`: of all N images, the sample's own included, so a lower bound that cannot exceed
+      `cap` = ln N (Dieng et al. 2018);
+    * `upper`: of the other N - 1 images, an upper bound (leave-one-out; Poole et al. 2019);
+    * `disjoint`: of 64 other images. No bound: far above either where posteriors are narrow, and of the
+      magnitude that Sinha et al. 2020 report, which exceeds what a mutual information can be.
+
+    Args:
+      samples: z_i ~ q(z|x_i), `[N, latent_dim]`, N of 2 or more.
+      mean: `[N, latent_dim]`.
+      stddev: `[N, latent_dim]`.
+    """
+    samples, mean, stddev = (np.asarray(a, np.float64) for a in (samples, mean, stddev))
+    own, others = _own_and_others(samples, mean, stddev)
+    number = len(samples)
+    return {
+        "lower": float(np.mean(own - np.logaddexp(own, others)) + np.log(number)),
+        "upper": float(np.mean(own - others) + np.log(number - 1)),
+        "cap": float(np.log(number)),
+        "disjoint": _disjoint(samples, mean, stddev, own),
+    }
+
+
+def _own_and_others(
+    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns log q(z_i|x_i) and log sum_(j != i) q(z_i|x_j), each `[N]`."""
+    own, others = np.empty(len(samples)), np.empty(len(samples))
+    for start in range(0, len(samples), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(samples)))
+        densities = gaussian_log_density(samples[rows], mean, stddev)
+        own[rows] = densities[rows - start, rows]
+        densities[rows - start, rows] = -np.inf
+        others[rows] = logsumexp(densities, axis=1)
+    return own, others
+
+
+def _disjoint(
+    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray
+) -> float:
+    """Scores all but the first images' samples against the first images' posteriors."""
+    size = min(DISJOINT_POSTERIORS, len(samples) - 1)
+    densities = gaussian_log_density(samples[size:], mean[:size], stddev[:size])
+    return float(np.mean(own[size:] - logsumexp(densities, axis=1)) + np.log(size))
+
+
+def consistency(
+    mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
+) -> dict[str, float]:
+    """Returns how far the posteriors of images and of their views lie apart.
+
+    Args:
+      mean: of q(z|x), `[N, latent_dim]`, N of 2 or more.
+      stddev: of q(z|x).
+      view_mean: of q(z~|x~).
+      view_stddev: of q(z~|x~).
+
+    Returns:
+      `kl`: mean KL(q(z|x) || q(z~|x~)), nats; `symmetric_kl`: the mean of both directions;
+      `distance_ratio`: the mean Euclidean distance of a pair's means over that of an image's mean to
+      another image's view's, 0 for an encoder that views do not move and about 1 for one that does not
+      know them; `retrieval_at_1`: the share of views whose nearest image is their own.
+    """
+    arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
+    mean, stddev, view_mean, view_stddev = arrays
+    kl = gaussian_kl(mean, stddev, view_mean, view_stddev).mean()
+    reverse = gaussian_kl(view_mean, view_stddev, mean, stddev).mean()
+    distances = cdist(view_mean, mean)
+    pairs = np.trace(distances) / len(mean)
+    strangers = (distances.sum() - np.trace(distances)) / (len(mean) * (len(mean) - 1))
+    return {
+        "kl": float(kl),
+        "symmetric_kl": float(0.5 * (kl + reverse)),
+        "distance_ratio": float(pairs / strangers) if strangers > 0.0 else float(pairs > 0.0),
+        "retrieval_at_1": float(np.mean(distances.argmin(axis=1) == np.arange(len(mean)))),
+    }
+
+

@@ -1,0 +1,159 @@
+"""Encoders and decoders: Keras models from tensors to tensors, without distributions.
+
+An encoder maps images `[batch, H, W, C]` in [0, 1] to a pair (mean, log_variance), each float32
+`[batch, latent_dim]`; a decoder maps latents `[batch, latent_dim]` to float32 logits
+`[batch, H, W, C]`. A user's own pair needs no more than this.
+"""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from crvae_tf.errors import InputError
+
+ImageShape = tuple[int, int, int]
+
+_CHANNELS = (128, 256, 512, 1024)
+_MLP_UNITS = 200
+
+
+def build(
+    name: str, image_shape: ImageShape, latent_dim: int = 50, width: float = 1.0, seed: int = 0
+) -> tuple[keras.Model, keras.Model]:
+    """Returns an (encoder, decoder) pair.
+
+    Args:
+      name: `wae` (Tolstikhin et al. 2017, as in its authors' code) or `mlp` (Burda et al. 2015).
+      image_shape: (H, W, C); `wae` needs square images with a side that 4 divides.
+      latent_dim: dimensions of z, 1 or more.
+      width: multiplier of the channels (`wae`) or units (`mlp`); at least one is kept.
+      seed: of the initial weights.
+
+    Raises:
+      InputError: there is no such network, or it does not fit the image.
+
+    >>> encoder, decoder = build("mlp", (28, 28, 1))
+    >>> encoder.count_params() + decoder.count_params()
+    425284
+    """
+    if name not in NETWORKS:
+        raise InputError(f"network: expected one of {tuple(NETWORKS)}; received {name!r}")
+    seeds = _seeds(seed)
+    make_encoder, make_decoder = NETWORKS[name]
+    encoder = make_encoder(image_shape, latent_dim, width, seeds)
+    return encoder, make_decoder(image_shape, latent_dim, width, seeds)
+
+
+def wae_encoder(
+    image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
+) -> keras.Model:
+    """Returns four stride-2 convolutions with batch normalisation, then a dense layer.
+
+    The kernels are 4x4 up to a side of 28 pixels and 5x5 above.
+    """
+    kernel, _ = _wae_geometry(image_shape)
+    images = keras.Input(image_shape, name="images")
+    x = images
+    for channels in _CHANNELS:
+        x = _convolution(keras.layers.Conv2D, _scaled(channels, width), kernel, 2, seeds)(x)
+        x = _normalised_relu(x)
+    x = keras.layers.Flatten()(x)
+    return keras.Model(images, _posterior_parameters(x, latent_dim, seeds), name="encoder")
+
+
+def wae_decoder(
+    image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
+) -> keras.Model:
+    """Returns a dense layer and transposed convolutions: two up to 28 pixels a side, three above."""
+    kernel, doublings = _wae_geometry(image_shape)
+    height, channels = image_shape[0], image_shape[-1]
+    side = height // 2**doublings
+    first, *rest = (_scaled(c, width) for c in reversed(_CHANNELS))
+    latents = keras.Input((latent_dim,), name="latents")
+    x = _dense(side * side * first, seeds, activation="relu")(latents)
+    x = keras.layers.Reshape((side, side, first))(x)
+    for upsampled in rest[:doublings]:
+        x = _convolution(keras.layers.Conv2DTranspose, upsampled, kernel, 2, seeds)(x)
+        x = _normalised_relu(x)
+    logits = _convolution(
+        keras.layers.Conv2DTranspose, channels, kernel, 1, seeds, dtype="float32"
+    )(x)
+    return keras.Model(latents, logits, name="decoder")
+
+
+def mlp_encoder(
+    image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
+) -> keras.Model:
+    """Returns two dense tanh layers of 200 units."""
+    units = _scaled(_MLP_UNITS, width)
+    images = keras.Input(image_shape, name="images")
+    x = keras.layers.Flatten()(images)
+    x = _dense(units, seeds, activation="tanh")(x)
+    x = _dense(units, seeds, activation="tanh")(x)
+    return keras.Model(images, _posterior_parameters(x, latent_dim, seeds), name="encoder")
+
+
+def mlp_decoder(
+    image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
+) -> keras.Model:
+    """Returns two dense tanh layers of 200 units and a dense layer to the pixels."""
+    units = _scaled(_MLP_UNITS, width)
+    latents = keras.Input((latent_dim,), name="latents")
+    x = _dense(units, seeds, activation="tanh")(latents)
+    x = _dense(units, seeds, activation="tanh")(x)
+    x = _dense(int(np.prod(image_shape)), seeds, dtype="float32")(x)
+    return keras.Model(latents, keras.layers.Reshape(image_shape)(x), name="decoder")
+
+
+NETWORKS = {"wae": (wae_encoder, wae_decoder), "mlp": (mlp_encoder, mlp_decoder)}
+
+
+def _wae_geometry(image_shape: ImageShape) -> tuple[int, int]:
+    """Returns the kernel's side and how often the decoder doubles the image's."""
+    height, width, _ = image_shape
+    kernel, doublings = (4, 2) if height <= 28 else (5, 3)
+    if height != width or height % 2**doublings:
+        raise InputError(
+            f"--image_size: expected a square side divisible by {2**doublings} for the network wae; "
+            f"received {height}x{width}"
+        )
+    return kernel, doublings
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(channels * width))
+
+
+def _posterior_parameters(x, latent_dim: int, seeds: Iterator[int]):
+    mean = _dense(latent_dim, seeds, name="mean", dtype="float32")(x)
+    log_variance = _dense(latent_dim, seeds, name="log_variance", dtype="float32")(x)
+    return mean, log_variance
+
+
+def _normalised_relu(x):
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return keras.layers.ReLU()(x)
+
+
+def _convolution(layer, filters: int, kernel: int, strides: int, seeds: Iterator[int], **options):
+    return layer(
+        filters,
+        kernel,
+        strides,
+        padding="same",
+        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+        **options,
+    )
+
+
+def _dense(units: int, seeds: Iterator[int], **options) -> keras.layers.Dense:
+    initializer = keras.initializers.GlorotUniform(seed=next(seeds))
+    return keras.layers.Dense(units, kernel_initializer=initializer, **options)
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    """Yields a seed for each layer: the weights are a function of `seed` and the layer's place."""
+    generator = np.random.default_rng(seed)
+    while True:
+        yield int(generator.integers(2**31))

@@ -1,0 +1,134 @@
+"""t(x~|x): random translation, rotation and scaling as one resampling (section 4.1 of the paper).
+
+The only module that imports keras_cv.
+"""
+
+import math
+from typing import NamedTuple
+
+import keras_cv
+import tensorflow as tf
+
+from crvae_tf import randomness
+from crvae_tf.errors import InputError
+
+
+class Affine(NamedTuple):
+    """The transformations of a batch: what epsilon of Equation 3 is for these images.
+
+    Each is float32 `[batch]`. An image is scaled and rotated about its centre, then moved.
+    """
+
+    right: tf.Tensor
+    """Pixels the content moves to the right."""
+    down: tf.Tensor
+    """Pixels the content moves down."""
+    angle: tf.Tensor
+    """Degrees the content turns counter-clockwise."""
+    scale: tf.Tensor
+    """Factor the content grows by."""
+
+
+class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
+    """Draws a transformation for each image and applies it with one bilinear resampling.
+
+    What comes in from outside the image is 0. KerasCV's three layers in a row resample, and so blur,
+    three times; alone, each part equals KerasCV's own layer.
+
+    As a layer it draws from `seed`, call after call. `sample` and `augment_images` do the same apart
+    and without state, which is what the data pipelines of this package use.
+
+    Args:
+      translation: pixels, 0 or more; moves right and down are uniform in [-translation, translation].
+      rotation: degrees in [0, 180]; the angle is uniform in [-rotation, rotation].
+      scaling: in [0, 1); the scale is uniform in [1 - scaling, 1 + scaling].
+      seed: of the layer's own draws; 0 is a seed like any other.
+
+    Raises:
+      InputError: a size is outside its range.
+    """
+
+    def __init__(
+        self,
+        translation: float = 2.0,
+        rotation: float = 15.0,
+        scaling: float = 0.1,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        _check("translation", translation, 0.0, math.inf, "a number of pixels >= 0")
+        _check("rotation", rotation, 0.0, 180.0, "degrees in [0, 180]")
+        _check("scaling", scaling, 0.0, math.nextafter(1.0, 0.0), "a fraction in [0, 1)")
+        self.translation = translation
+        self.rotation = rotation
+        self.scaling = scaling
+        self.seed = seed
+        if seed is not None:  # The base layer takes seed 0 for no seed.
+            self._random_generator = tf.random.Generator.from_seed(seed)
+
+    def sample(self, batch_size: int | tf.Tensor, key: tf.Tensor) -> Affine:
+        """Draws epsilon ~ p(epsilon) of Equation 3 for `batch_size` images, a function of `key`."""
+        limits = [self.translation, self.translation, self.rotation, self.scaling]
+        symmetric = tf.random.stateless_uniform([batch_size, len(limits)], key, -1.0, 1.0)
+        right, down, angle, growth = tf.unstack(symmetric * limits, axis=-1)
+        return Affine(right, down, angle, 1.0 + growth)
+
+    def sample_run(self, indices: tf.Tensor, key: tf.Tensor, group: int = 64) -> Affine:
+        """Draws for a consecutive run of image indices `[batch]`, each a function of its index."""
+        drawn = randomness.draw_run(
+            lambda group_key: tf.stack(self.sample(group, group_key), axis=-1), key, indices, group
+        )
+        return Affine(*tf.unstack(drawn, axis=-1))
+
+    def get_random_transformation_batch(self, batch_size, **kwargs) -> Affine:
+        return self.sample(batch_size, self._random_generator.make_seeds(1)[:, 0])
+
+    def augment_images(self, images: tf.Tensor, transformations: Affine, **kwargs) -> tf.Tensor:
+        """Applies g(x, epsilon) of Equation 3 to `images` `[batch, H, W, C]`, float32 in [0, 1]."""
+        height, width = tf.shape(images)[1], tf.shape(images)[2]
+        transformed = tf.raw_ops.ImageProjectiveTransformV3(
+            images=images,
+            transforms=_output_to_input(transformations, height, width),
+            output_shape=[height, width],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode="CONSTANT",
+        )
+        return tf.ensure_shape(transformed, images.shape)
+
+    def augment_labels(self, labels, transformations, **kwargs):
+        return labels
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {
+            "translation": self.translation,
+            "rotation": self.rotation,
+            "scaling": self.scaling,
+            "seed": self.seed,
+        }
+
+
+def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Returns the projective maps `[batch, 8]` from a pixel of the result to where it comes from.
+
+    With c the centre, m the move, R the rotation and s the scale, an input point p goes to
+    c + s R (p - c) + m; so an output point q comes from c + R^-1 (q - c - m) / s.
+    """
+    centre_x = (tf.cast(width, tf.float32) - 1.0) / 2.0
+    centre_y = (tf.cast(height, tf.float32) - 1.0) / 2.0
+    radians = affine.angle * (math.pi / 180.0)
+    cosine, sine = tf.cos(radians) / affine.scale, tf.sin(radians) / affine.scale
+    moved_x, moved_y = centre_x + affine.right, centre_y + affine.down
+    offset_x = centre_x - cosine * moved_x + sine * moved_y
+    offset_y = centre_y - sine * moved_x - cosine * moved_y
+    zero = tf.zeros_like(cosine)
+    return tf.stack([cosine, -sine, offset_x, sine, cosine, offset_y, zero, zero], axis=-1)
+
+
+def _check(name: str, value: float, lowest: float, highest: float, expected: str) -> None:
+    if not lowest <= value <= highest:
+        raise InputError(f"{name}: expected {expected}; received {value}")

@@ -1,0 +1,183 @@
+"""From options to objects: data, model and the files of a run. No mathematics."""
+
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import crvae_tf
+from crvae_tf import datasets, figures, files, networks, training
+from crvae_tf.datasets import ImageData
+from crvae_tf.evaluation import Embedder
+from crvae_tf.runs import Run
+from launch import tables
+from launch.options import PLACES, Options, UsageError, given, resolve_evaluation
+
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-probability",
+    "tensorflow-datasets",
+    "keras-cv",
+    "numpy",
+    "scikit-learn",
+)
+_PLANE_IMAGES = 40
+_ROW_IMAGES = 16
+_GRID_COLUMNS = 16
+
+
+def load_data(options: Options) -> ImageData:
+    """Returns the data set that the options name."""
+    return datasets.load(
+        options.dataset,
+        options.data_dir,
+        options.image_size,
+        options.channels,
+        options.validation_images,
+    )
+
+
+def config(options: Options, data: ImageData) -> dict[str, Any]:
+    """Returns what `config.json` holds."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
+    return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
+
+
+def make_model(options: Options, data: ImageData) -> keras.Model:
+    """Returns the model that the options describe, with its weights as they begin."""
+    keras.mixed_precision.set_global_policy(options.precision)
+    with _strategy(options.strategy).scope():
+        shape = data.preprocessing.image_shape
+        pair = networks.build(
+            options.network, shape, options.latent_dim, options.width, options.seed
+        )
+        base = _base(options, *pair)
+        if not options.lambda_ and not options.eta:
+            return base
+        return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
+
+
+def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
+    common = {"likelihood": options.likelihood, "seed": options.seed}
+    if options.model == "iwae":
+        samples = options.importance_samples
+        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
+    if options.model == "beta_vae":
+        return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
+    return crvae_tf.VAE(encoder, decoder, **common)
+
+
+def _strategy(name: str) -> tf.distribute.Strategy:
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "tpu":
+        return tf.distribute.TPUStrategy()
+    return tf.distribute.get_strategy()
+
+
+def transformation(options: Options) -> crvae_tf.RandomAffine:
+    """Returns t(x~|x) of the training."""
+    return crvae_tf.RandomAffine(options.translation, options.rotation, options.scaling)
+
+
+def test_transformation(options: Options) -> crvae_tf.RandomAffine:
+    """Returns that of the transformed test set."""
+    return crvae_tf.RandomAffine(
+        options.test_translation, options.test_rotation, options.test_scaling
+    )
+
+
+def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
+    """Trains the model, from its last checkpoint if there is one."""
+    regularised = isinstance(model, crvae_tf.CRVAE)
+    training.train(
+        model,
+        data,
+        run,
+        binarization=options.binarization,
+        transformation=transformation(options) if regularised else None,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+
+
+def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
+    """Evaluates the model, writes `evaluation.json` and prints it as a table."""
+    bar = tables.ProgressBar("evaluating", "images")
+    figures_of_model = crvae_tf.evaluate(
+        model,
+        data,
+        options.binarization,
+        transformation(options),
+        test_transformation(options),
+        options.nll_samples,
+        options.eval_images,
+        progress=bar,
+    )
+    bar.close()
+    shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
+    files.write_json(run.evaluation, {"config": shown} | figures_of_model)
+    print(tables.evaluation(run.read_evaluation()))
+
+
+def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
+    """Writes `encoder/` and `decoder/`."""
+    crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
+    crvae_tf.export_decoder(model, run.decoder)
+
+
+def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
+    """Writes `figures/`."""
+    embed = Embedder(model)
+    moved = test_transformation(options)
+
+    def means(transform):
+        limit = min(_PLANE_IMAGES, data.test.num_images)
+        batches = datasets.evaluation_batches(
+            data.test, limit, options.binarization, transform, limit
+        )
+        return embed(batches)[0]
+
+    rows = {}
+    for title, transform in (("test images", None), ("transformed test images", moved)):
+        images = training.first_images(data, options.binarization, transform, _ROW_IMAGES)
+        rows |= {
+            title: images,
+            f"reconstructions of the {title}": training.reconstructions(model, images),
+        }
+    figures.latent_plane(run.figures / "latent_plane.png", means(None), means(moved))
+    figures.image_rows(run.figures / "reconstructions.png", rows)
+    samples = training.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
+    figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
+    figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
+
+
+def finished_run() -> tuple[Run, Options]:
+    """Returns the run that --output_dir names, and its options as the other flags change them."""
+    directory = given()["output_dir"]
+    if directory is None:
+        raise UsageError("--output_dir must be the folder of a finished run; received none")
+    run = Run(directory)
+    return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+
+
+def open_run(options: Options) -> tuple[keras.Model, ImageData]:
+    """Returns the trained model of a finished run and its data."""
+    data = load_data(options)
+    model = make_model(options, data)
+    training.load_weights(model, Run(options.output_dir).weights)
+    return model, data
+
+
+def say(message: str) -> None:
+    """Prints a line for the person who watches."""
+    print(message, file=sys.stderr, flush=True)

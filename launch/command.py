@@ -1,0 +1,67 @@
+"""What all commands share: flags in, one line for a user's mistake, logs where they belong."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from absl import app
+from absl import logging as absl_logging
+
+from launch import options
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, calls `main` and exits: 0 on success, 1 on a user's mistake."""
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return options.parse(argv)
+    except options.UsageError as error:
+        _fail(str(error))
+
+
+def _guarded(main: Callable[[], None]) -> None:
+    with _silence():
+        import crvae_tf
+    _show_logs()
+    try:
+        main()
+    except (options.UsageError, crvae_tf.InputError, OSError) as error:
+        _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _show_logs() -> None:
+    """Prints what the library logs to standard error, and of others only warnings."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("crvae_tf")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Holds back what TensorFlow writes to standard error, below Python, while it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,94 @@
+"""Figures as text for a terminal."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+_ROWS = (
+    ("elbo", "ELBO", "nats"),
+    ("rate", "rate", "nats"),
+    ("distortion", "distortion", "nats"),
+    ("mutual_information_lower", "mutual information, lower bound", "nats"),
+    ("mutual_information_upper", "mutual information, upper bound", "nats"),
+    ("mutual_information_cap", "cap of the lower bound, ln N", "nats"),
+    ("mutual_information_disjoint", "against 64 other posteriors (no bound)", "nats"),
+    ("active_units", "active units", ""),
+)
+_CONSISTENCY_ROWS = (
+    ("kl", "KL(q(z|x) || q(z~|x~))", "nats"),
+    ("symmetric_kl", "symmetric KL", "nats"),
+    ("distance_ratio", "distance of pair / of strangers", ""),
+    ("retrieval_at_1", "retrieval at 1", ""),
+)
+_PROBE_ROWS = (("linear", "linear probe", ""), ("nearest_neighbours", "5 nearest neighbours", ""))
+
+
+def evaluation(result: dict[str, Any]) -> str:
+    """Returns `evaluation.json` as a table with units and standard errors."""
+    parts = [_splits(result["splits"]), _columns(_CONSISTENCY_ROWS, result["consistency"])]
+    if "probe" in result:
+        probe = dict(result["probe"])
+        number = probe.pop("num_train_images")
+        parts.append(f"accuracy of probes fitted on {number} clean training images")
+        parts.append(_columns(_PROBE_ROWS, probe))
+    return "\n\n".join(parts)
+
+
+def _splits(splits: dict[str, dict[str, Any]]) -> str:
+    first = next(iter(splits.values()))
+    likelihood = (f"NLL, K = {first['nll_samples']}", "nats") + tuple(
+        f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()
+    )
+    rows = [_row(key, label, unit, splits) for key, label, unit in _ROWS]
+    counts = ("images", "") + tuple(str(split["num_images"]) for split in splits.values())
+    return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
+
+
+def _columns(rows, columns: dict[str, dict[str, float]]) -> str:
+    body = [_row(key, label, unit, columns) for key, label, unit in rows]
+    return _aligned([("", "", *_titles(columns)), *body])
+
+
+def _titles(columns: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in columns)
+
+
+def _row(key: str, label: str, unit: str, columns: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    return (label, unit, *(_number(column[key]) for column in columns.values()))
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 10.0 else f"{value:.2f}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for label, unit, *values in rows:
+        right = [value.rjust(width) for value, width in zip(values, widths[2:], strict=True)]
+        lines.append("  ".join([label.ljust(widths[0]), unit.ljust(widths[1]), *right]))
+    return "\n".join(lines)
+
+
+class ProgressBar:
+    """A progress bar on standard error that is told what is done and the whole of it."""
+
+    def __init__(self, title: str, unit: str):
+        self._title = title
+        self._unit = unit
+        self._bar = None
+
+    def __call__(self, done: int, whole: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=whole, desc=self._title, unit=f" {self._unit}", file=sys.stderr, leave=False
+            )
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.close()
