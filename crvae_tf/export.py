@@ -68,7 +68,11 @@ def export_encoder(
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
     with files.whole_folder(path) as folder:
-        _write(model, folder, {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)})
+        _write(
+            model,
+            folder,
+            {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)},
+        )
         files.write_json(folder / _ABOUT, about)
 
 
@@ -145,7 +149,9 @@ class Encoder:
           InputError: one of them cannot be decoded.
         """
         try:
-            return _embeddings(self._encode_bytes(image_bytes=tf.constant(list(image_bytes), tf.string)))
+            return _embeddings(
+                self._encode_bytes(image_bytes=tf.constant(list(image_bytes), tf.string))
+            )
         except tf.errors.InvalidArgumentError as error:
             raise InputError(
                 "image_bytes: expected the contents of PNG, JPEG, BMP or GIF files; received others"

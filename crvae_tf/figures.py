@@ -47,7 +47,9 @@ def image_rows(path: str | PathLike, rows: dict[str, np.ndarray]) -> None:
     """
     widest = max(len(images) for images in rows.values())
     figure = Figure(figsize=(0.6 * widest + 0.2, 0.85 * len(rows)), layout="constrained")
-    for axes, (title, images) in zip(figure.subplots(len(rows), squeeze=False)[:, 0], rows.items()):
+    for axes, (title, images) in zip(
+        figure.subplots(len(rows), squeeze=False)[:, 0], rows.items(), strict=False
+    ):
         axes.imshow(_with_colour(tiled([images])), interpolation="nearest")
         axes.set_title(title, fontsize=8, loc="left", pad=2)
         axes.axis("off")

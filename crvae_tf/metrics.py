@@ -86,9 +86,7 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
     return -0.5 * squared - log_scale
 
 
-def mutual_information(
-    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
-) -> dict[str, float]:
+def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
 
     Each is the mean over images of log q(z|x) less the log of an aggregated posterior:
@@ -129,9 +127,7 @@ def _own_and_others(
     return own, others
 
 
-def _disjoint(
-    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray
-) -> float:
+def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray) -> float:
     """Scores all but the first images' samples against the first images' posteriors."""
     size = min(DISJOINT_POSTERIORS, len(samples) - 1)
     densities = gaussian_log_density(samples[size:], mean[:size], stddev[:size])
@@ -168,5 +164,3 @@ def consistency(
         "distance_ratio": float(pairs / strangers) if strangers > 0.0 else float(pairs > 0.0),
         "retrieval_at_1": float(np.mean(distances.argmin(axis=1) == np.arange(len(mean)))),
     }
-
-

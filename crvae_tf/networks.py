@@ -76,9 +76,7 @@ def wae_decoder(
     for upsampled in rest[:doublings]:
         x = _convolution(keras.layers.Conv2DTranspose, upsampled, kernel, 2, seeds)(x)
         x = _normalised_relu(x)
-    logits = _convolution(
-        keras.layers.Conv2DTranspose, channels, kernel, 1, seeds, dtype="float32"
-    )(x)
+    logits = _convolution(keras.layers.Conv2DTranspose, channels, kernel, 1, seeds, dtype="float32")(x)
     return keras.Model(latents, logits, name="decoder")
 
 

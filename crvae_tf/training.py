@@ -76,7 +76,12 @@ def train(
     if first_epoch < epochs:
         model.fit(
             datasets.training_batches(
-                data.train, batch_size, binarization, transformation, seed, range(first_epoch, epochs)
+                data.train,
+                batch_size,
+                binarization,
+                transformation,
+                seed,
+                range(first_epoch, epochs),
             ),
             initial_epoch=first_epoch,
             epochs=epochs,

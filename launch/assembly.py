@@ -53,9 +53,7 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
     keras.mixed_precision.set_global_policy(options.precision)
     with _strategy(options.strategy).scope():
         shape = data.preprocessing.image_shape
-        pair = networks.build(
-            options.network, shape, options.latent_dim, options.width, options.seed
-        )
+        pair = networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
         base = _base(options, *pair)
         if not options.lambda_ and not options.eta:
             return base
@@ -89,9 +87,7 @@ def transformation(options: Options) -> crvae_tf.RandomAffine:
 
 def test_transformation(options: Options) -> crvae_tf.RandomAffine:
     """Returns that of the transformed test set."""
-    return crvae_tf.RandomAffine(
-        options.test_translation, options.test_rotation, options.test_scaling
-    )
+    return crvae_tf.RandomAffine(options.test_translation, options.test_rotation, options.test_scaling)
 
 
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -142,9 +138,7 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
 
     def means(transform):
         limit = min(_PLANE_IMAGES, data.test.num_images)
-        batches = datasets.evaluation_batches(
-            data.test, limit, options.binarization, transform, limit
-        )
+        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
         return embed(batches)[0]
 
     rows = {}

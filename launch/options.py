@@ -104,9 +104,7 @@ _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)")
 _choice("channels", None, ("1", "3"), "1 for gray, 3 for colour (by data set)")
-_choice(
-    "binarization", None, ("dynamic", "fixed", "none"), "how pixels become 0 or 1 (by data set)"
-)
+_choice("binarization", None, ("dynamic", "fixed", "none"), "how pixels become 0 or 1 (by data set)")
 _choice(
     "likelihood",
     None,
@@ -133,7 +131,10 @@ _choice(
 )
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(
-    "width", 1.0, "multiplier of the network's channels", lambda value: 0.0 < value <= 16.0,
+    "width",
+    1.0,
+    "multiplier of the network's channels",
+    lambda value: 0.0 < value <= 16.0,
     "> 0 and at most 16",
 )
 _integer("latent_dim", 50, 1, "dimensions of z")
@@ -145,21 +146,23 @@ _number("rotation", 15.0, "of training views, degrees", lambda v: 0.0 <= v <= 18
 _number("scaling", 0.1, "of training views, a fraction", lambda v: 0.0 <= v < 1.0, "in [0, 1)")
 _number("test_translation", None, "of the transformed test set, pixels (4 of a 28-pixel side)")
 _number(
-    "test_rotation", 30.0, "of the transformed test set, degrees", lambda v: 0.0 <= v <= 180.0,
+    "test_rotation",
+    30.0,
+    "of the transformed test set, degrees",
+    lambda v: 0.0 <= v <= 180.0,
     "in [0, 180]",
 )
 _number(
-    "test_scaling", 0.25, "of the transformed test set, a fraction", lambda v: 0.0 <= v < 1.0,
+    "test_scaling",
+    0.25,
+    "of the transformed test set, a fraction",
+    lambda v: 0.0 <= v < 1.0,
     "in [0, 1)",
 )
 _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelihood")
 _integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
-_choice(
-    "strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed"
-)
-_choice(
-    "precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation"
-)
+_choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
+_choice("precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation")
 _integer("seed", 0, 0, "of everything that is drawn")
 _text("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
 
@@ -282,9 +285,7 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     for name in named() - {"method"} - set(EVALUATION):
         value = type(config[name])(values[name]) if values[name] is not None else None
         if value is not None and value != config[name]:
-            raise UsageError(
-                f"--{name} must be the run's own, {config[name]}; received {values[name]}"
-            )
+            raise UsageError(f"--{name} must be the run's own, {config[name]}; received {values[name]}")
     changed = {name: values[name] for name in named() & set(EVALUATION)}
     return Options.from_config(config | changed)
 

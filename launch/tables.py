@@ -37,11 +37,10 @@ def evaluation(result: dict[str, Any]) -> str:
 
 def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
-    likelihood = (f"NLL, K = {first['nll_samples']}", "nats") + tuple(
-        f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()
-    )
+    values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
+    likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
     rows = [_row(key, label, unit, splits) for key, label, unit in _ROWS]
-    counts = ("images", "") + tuple(str(split["num_images"]) for split in splits.values())
+    counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
     return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
 
 

@@ -123,9 +123,7 @@ class FileSplit(RandomAccessSplit):
       preprocessing: applied to each image.
     """
 
-    def __init__(
-        self, paths: list[str], labels: np.ndarray | None, preprocessing: Preprocessing
-    ):
+    def __init__(self, paths: list[str], labels: np.ndarray | None, preprocessing: Preprocessing):
         super().__init__(len(paths), preprocessing.image_shape, labels is not None)
         self._paths = tf.constant(paths)
         labels = np.full(len(paths), NO_LABEL) if labels is None else labels
@@ -175,9 +173,7 @@ class StreamSplit(Split):
             shuffled = numbered.shuffle(_SHUFFLE_BUFFER, order[0], reshuffle_each_iteration=False)
             batches = shuffled.batch(batch_size).enumerate()
             skipped = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
-            return batches.skip(skipped).map(
-                lambda step, batch: (epoch, step, batch[0], batch[1][0])
-            )
+            return batches.skip(skipped).map(lambda step, batch: (epoch, step, batch[0], batch[1][0]))
 
         return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_batches)
 

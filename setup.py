@@ -1,0 +1,47 @@
+"""Packaging of crvae_tf; the bounds are what was tested, and constraints.txt pins it."""
+
+import pathlib
+import re
+
+from setuptools import setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "crvae_tf/__init__.py").read_text())[1]
+
+setup(
+    name="crvae-tf",
+    version=VERSION,
+    description="Consistency-regularised variational auto-encoders in TensorFlow and Keras",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=["crvae_tf", "crvae_tf.datasets", "launch"],
+    install_requires=[
+        "absl-py>=2.1",
+        "importlib_resources>=6",  # tensorflow-datasets 4.9.10 needs it and does not say so.
+        "keras>=3.10,<4",
+        "keras-cv>=0.9,<0.10",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "tensorboard>=2.18,<3",  # tf.summary needs it; tensorflow 2.21 does not say so.
+        "tensorflow>=2.18,<2.22",
+        "tensorflow-datasets>=4.9.7,<5",
+        "tensorflow-probability>=0.25,<0.26",
+        "tf_keras>=2.18,<2.22",  # tensorflow-probability imports it.
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "pytest-cov>=5",
+            "pytest-timeout>=2.3",
+            "ruff==0.17.6",
+        ],
+        "gpu": ["tensorflow[and-cuda]"],
+        "benchmark": ["torch>=2.4"],
+    },
+)
