@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _CHECKPOINTS_KEPT = 2
 _PICTURES = 16
-_TIMED_STEPS = range(5, 15)
+_TIMED_STEPS = range(2, 8)
 
 
 def train(
@@ -36,6 +37,7 @@ def train(
     learning_rate: float,
     seed: int,
     pictures_every: int = 5,
+    later_seconds: Callable[[], float] = lambda: 0.0,
     verbose: int | str = "auto",
 ) -> list[dict[str, float]]:
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
@@ -51,6 +53,7 @@ def train(
       learning_rate: of Adam.
       seed: of every draw.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
+      later_seconds: about how long what follows the training takes; for the estimate that is logged.
       verbose: as in Keras' `fit`.
 
     Returns:
@@ -70,7 +73,7 @@ def train(
         log,
         keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
         Pictures(run, data, binarization, transformation, pictures_every, seed),
-        TimeEstimate(steps, epochs),
+        TimeEstimate(steps, epochs, later_seconds),
         checkpoints,
     ]
     if first_epoch < epochs:
@@ -208,12 +211,14 @@ class TimeEstimate(keras.callbacks.Callback):
     Args:
       steps: in an epoch.
       epochs: in the run.
+      later_seconds: returns how long what follows the training takes.
     """
 
-    def __init__(self, steps: int, epochs: int):
+    def __init__(self, steps: int, epochs: int, later_seconds: Callable[[], float]):
         super().__init__()
         self._steps = steps
         self._epochs = epochs
+        self._later_seconds = later_seconds
         self._seconds = []
         self._first_epoch = None
 
@@ -225,7 +230,7 @@ class TimeEstimate(keras.callbacks.Callback):
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        if len(self._seconds) >= _TIMED_STEPS.stop:
+        if len(self._seconds) == _TIMED_STEPS.stop:
             return
         self._seconds.append(time.perf_counter() - self._began)
         if len(self._seconds) == _TIMED_STEPS.stop:
@@ -233,12 +238,31 @@ class TimeEstimate(keras.callbacks.Callback):
 
     def _report(self) -> None:
         step = float(np.median(self._seconds[_TIMED_STEPS.start :]))
-        epochs = self._epochs - self._first_epoch
-        hours = step * self._steps * epochs / 3600.0
-        shown = f"{hours:.1f} hours" if hours >= 1.0 else f"{hours * 60.0:.1f} minutes"
-        _LOGGER.info("training: about %s for %d epochs at %.3g s a step", shown, epochs, step)
-        if hours > 1.0 and not tf.config.list_physical_devices("GPU"):
-            _LOGGER.info("without an accelerator, mnist_mlp.flags and digits.flags are quicker")
+        training = step * self._steps * (self._epochs - self._first_epoch)
+        later = self._later_seconds()
+        # The line before is Keras' progress bar, which does not end.
+        _LOGGER.info(
+            "\nthis run takes about %s here: %s to train at %.3g s a step, %s to evaluate",
+            *(_duration(training + later), _duration(training), step, _duration(later)),
+        )
+        if training + later > 3600.0 and not tf.config.list_physical_devices("GPU"):
+            _LOGGER.info(
+                "without an accelerator --flagfile=mnist_mlp.flags is quicker, "
+                "and --flagfile=digits.flags takes minutes"
+            )
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time in the unit a person would use.
+
+    >>> _duration(42.0), _duration(600.0), _duration(86400.0)
+    ('42 s', '10.0 minutes', '24.0 hours')
+    """
+    if seconds < 120.0:
+        return f"{seconds:.0f} s"
+    if seconds < 7200.0:
+        return f"{seconds / 60.0:.1f} minutes"
+    return f"{seconds / 3600.0:.1f} hours"
 
 
 class Pictures(keras.callbacks.Callback):

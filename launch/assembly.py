@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import datasets, figures, files, networks, training
+from crvae_tf import datasets, evaluation, figures, files, networks, training
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
@@ -93,6 +93,7 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     regularised = isinstance(model, crvae_tf.CRVAE)
+    evaluated = min(options.eval_images or data.test.num_images, data.test.num_images)
     training.train(
         model,
         data,
@@ -103,6 +104,7 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=options.seed,
+        later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
 
 

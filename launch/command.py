@@ -44,6 +44,7 @@ def _fail(message: str) -> None:
 def _show_logs() -> None:
     """Prints what the library logs to standard error, and of others only warnings."""
     absl_logging.set_verbosity(absl_logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("crvae_tf")

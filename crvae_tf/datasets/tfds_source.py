@@ -72,7 +72,9 @@ def _prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     if builder.info.splits:
         return builder
     _LOGGER.info(
-        "fetching %s (%s) into %s", builder.info.full_name, builder.info.download_size, data_dir
+        "fetching %s into %s; without a network this is given up after some minutes",
+        builder.info.full_name,
+        builder.data_dir,
     )
     try:
         builder.download_and_prepare()
