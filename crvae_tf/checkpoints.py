@@ -12,12 +12,8 @@ from crvae_tf.runs import Run
 
 _LOGGER = logging.getLogger(__name__)
 
-_UNREADABLE = (
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.OutOfRangeError,
-    tf.errors.InvalidArgumentError,
-)
+# TensorFlow's reader of checkpoints raises the last two for a file that is cut short.
+_UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError)
 
 
 class Checkpoints(keras.callbacks.Callback):
