@@ -46,7 +46,8 @@ class BoundMaximizer(keras.Model, abc.ABC):
     def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *term_names)}
+        names = ("loss", *term_names, "gradient_norm")
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
 
     @abc.abstractmethod
     def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
@@ -71,6 +72,8 @@ class BoundMaximizer(keras.Model, abc.ABC):
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
+        if scaled_loss is loss:  # A scaled loss overflows now and then, and is meant to.
+            terms["gradient_norm"] = tf.linalg.global_norm(gradients)
         return self._update_metrics(terms)
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
@@ -98,6 +101,7 @@ class VAE(BoundMaximizer):
       decoder: maps latents `[batch, latent_dim]` to logits `[batch, H, W, C]`.
       likelihood: a name in `likelihoods.FAMILIES`.
       seed: of the posterior's noise in training and validation.
+      min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
     """
 
     beta = 1.0
@@ -108,9 +112,11 @@ class VAE(BoundMaximizer):
         decoder: keras.Model,
         likelihood: str = "bernoulli",
         seed: int = 0,
+        min_stddev: float = 0.0,
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
+        self.min_stddev = min_stddev
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
@@ -126,6 +132,8 @@ class VAE(BoundMaximizer):
         """Returns q(z|x), batch shape `[batch]`, for images `[batch, H, W, C]` in [0, 1]."""
         mean, log_variance = self.encoder(images, training=training)
         stddev = tf.exp(0.5 * tf.cast(log_variance, tf.float32))
+        if self.min_stddev:
+            stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:

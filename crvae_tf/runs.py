@@ -1,6 +1,9 @@
 """A run's directory: what lies where, and whether it may be written to."""
 
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -27,26 +30,62 @@ class Run:
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.decoder = self.directory / "decoder"
+        self._lock_path = self.directory / ".lock"
+        self._lock = None
 
-    def begin(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Writes `config`, or finds that the directory holds a run of the same one.
+    def begin(
+        self,
+        config: dict[str, Any],
+        may_differ: Collection[str] = (),
+        may_change: Collection[str] = (),
+    ) -> None:
+        """Writes `config`, or finds that the directory holds a run of the same one; locks the run.
 
         Args:
           config: every option, and what else decides the outcome.
           may_differ: the names of those that do not.
+          may_change: the names of those that the run may go on with other values of; the new ones are
+            written, and what was evaluated under the old ones is removed.
 
         Raises:
-          InputError: the directory holds another run, or something that is no run.
+          InputError: the directory holds another run, or something that is no run, or a run that
+            another process is at work on.
         """
         if self.config.exists():
-            self._check_same(config, may_differ)
-        elif self.directory.exists() and any(self.directory.iterdir()):
+            self._check_same(config, {*may_differ, *may_change})
+        elif any(path != self._lock_path for path in self._contents()):
             raise InputError(
                 f"--output_dir={self.directory}: expected a new or empty folder, or a run to resume; "
                 "received a folder of other files"
             )
-        else:
+        self.lock()
+        if not self.config.exists():
             files.write_json(self.config, config)
+        elif self._differing(config, may_differ):
+            self.evaluation.unlink(missing_ok=True)
+            files.write_json(self.config, config)
+
+    def lock(self) -> None:
+        """Keeps other processes from the run until this one ends, however it ends.
+
+        Raises:
+          InputError: another process holds the run.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self._lock_path, "a+", encoding="utf-8")  # noqa: SIM115 - held to the end.
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip()
+            raise InputError(
+                f"--output_dir={self.directory}: expected a run that no other process is at work on; "
+                f"received one that process {holder} is"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+        self._remove_unfinished()
 
     def is_complete(self) -> bool:
         """Returns whether all that a run leaves behind is there."""
@@ -79,11 +118,26 @@ class Run:
             return []
         return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
-    def _check_same(self, config: dict[str, Any], may_differ: Collection[str]) -> None:
+    def _contents(self) -> list[Path]:
+        return list(self.directory.iterdir()) if self.directory.exists() else []
+
+    def _differing(self, config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
         held, wanted = self.read_config(), json.loads(json.dumps(config))
-        for name in wanted:
-            if name not in may_differ and held.get(name) != wanted[name]:
-                raise InputError(
-                    f"--output_dir={self.directory}: expected a new folder, or the run in it with "
-                    f"{name}={held.get(name)}; received {name}={wanted[name]}"
-                )
+        return [n for n in wanted if n not in may_differ and held.get(n) != wanted[n]]
+
+    def _check_same(self, config: dict[str, Any], may_differ: Collection[str]) -> None:
+        held = self.read_config()
+        for name in self._differing(config, may_differ):
+            raise InputError(
+                f"--output_dir={self.directory}: expected a new folder, or the run in it with "
+                f"{name}={held.get(name)}; received {name}={config[name]}"
+            )
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process was writing, which is named with a dot before it is whole."""
+        folders = (self.directory, self.figures)
+        for path in (path for folder in folders for path in folder.glob(".*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != self._lock_path:
+                path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import datasets, evaluation, figures, files, networks, training
+from crvae_tf import datasets, evaluation, figures, files, networks, pictures, training
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
@@ -61,7 +61,11 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    common = {"likelihood": options.likelihood, "seed": options.seed}
+    common = {
+        "likelihood": options.likelihood,
+        "seed": options.seed,
+        "min_stddev": options.min_stddev,
+    }
     if options.model == "iwae":
         samples = options.importance_samples
         return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
@@ -104,6 +108,10 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=options.seed,
+        clip_norm=options.clip_norm,
+        checkpoint_steps=options.checkpoint_steps,
+        checkpoint_minutes=options.checkpoint_minutes,
+        checkpoints_kept=options.checkpoints_kept,
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
 
@@ -145,14 +153,14 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
 
     rows = {}
     for title, transform in (("test images", None), ("transformed test images", moved)):
-        images = training.first_images(data, options.binarization, transform, _ROW_IMAGES)
+        images = pictures.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows |= {
             title: images,
-            f"reconstructions of the {title}": training.reconstructions(model, images),
+            f"reconstructions of the {title}": pictures.reconstructions(model, images),
         }
     figures.latent_plane(run.figures / "latent_plane.png", means(None), means(moved))
     figures.image_rows(run.figures / "reconstructions.png", rows)
-    samples = training.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
+    samples = pictures.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
     figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
     figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
@@ -163,6 +171,8 @@ def finished_run() -> tuple[Run, Options]:
     if directory is None:
         raise UsageError("--output_dir must be the folder of a finished run; received none")
     run = Run(directory)
+    run.read_config()
+    run.lock()
     return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
 
 

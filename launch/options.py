@@ -42,6 +42,13 @@ EVALUATION = (
 """Options that may differ between a training and a later evaluation of it."""
 
 
+CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept")
+"""Options that decide what a broken run loses, and change no figure."""
+
+MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
+"""What a run may go on with other values of, if --allow_config_change says so."""
+
+
 class _Checked(flags.ArgumentParser):
     """Parses a value and says what was expected where it is another."""
 
@@ -163,6 +170,22 @@ _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelih
 _integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
 _choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
 _choice("precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation")
+_number("clip_norm", None, "largest norm of the gradient (none)", lambda value: value > 0.0, "> 0")
+_number("min_stddev", 0.0, "smallest standard deviation of a posterior")
+_integer("checkpoint_steps", None, 1, "steps between checkpoints within an epoch (none)")
+_number(
+    "checkpoint_minutes",
+    15.0,
+    "minutes between checkpoints within an epoch",
+    lambda value: value > 0.0,
+    "> 0",
+)
+_integer("checkpoints_kept", 2, 1, "how many of the last checkpoints to keep")
+flags.DEFINE_bool(
+    "allow_config_change",
+    False,
+    "go on with a run under another number of epochs, evaluation, strategy or package version",
+)
 _integer("seed", 0, 0, "of everything that is drawn")
 _text("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
 
@@ -200,6 +223,11 @@ class Options:
     eval_images: int | None
     strategy: str
     precision: str
+    clip_norm: float | None
+    min_stddev: float
+    checkpoint_steps: int | None
+    checkpoint_minutes: float
+    checkpoints_kept: int
     seed: int
     output_dir: str
 
@@ -290,6 +318,11 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     return Options.from_config(config | changed)
 
 
+def allowed_changes() -> tuple[str, ...]:
+    """Returns the options that a run may go on with other values of."""
+    return MAY_CHANGE if flags.FLAGS.allow_config_change else ()
+
+
 def _with_method(values: dict[str, Any]) -> dict[str, Any]:
     method = METHODS[values["method"]] if values["method"] else METHODS["cr_vae"]
     if values["method"] and values["model"] not in (None, method["model"]):
@@ -349,7 +382,8 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    for name in (*[field.name.rstrip("_") for field in dataclasses.fields(Options)], "method"):
+    fields = [field.name.rstrip("_") for field in dataclasses.fields(Options)]
+    for name in (*fields, "method", "allow_config_change"):
         flag = flags.FLAGS[name]
         default = "" if flag.default is None else f" (default {flag.default})"
         lines.append(f"  --{name}: {flag.help}{default}; {flag.parser.syntactic_help}")
