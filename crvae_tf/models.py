@@ -120,17 +120,20 @@ class VAE(BoundMaximizer):
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
+        # An encoder that is no functional model shows it when it is first called.
+        outputs = getattr(encoder, "outputs", None)
+        self._latent_dim = outputs[0].shape[-1] if outputs else None
         self.built = True
 
     @property
     def prior(self) -> tfd.Distribution:
         """p(z): a standard normal, event shape `[latent_dim]`."""
-        zeros = tf.zeros([self.encoder.outputs[0].shape[-1]])
-        return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
+        return tfd.Independent(tfd.Normal(tf.zeros([self._latent_dim]), 1.0), 1)
 
     def posterior(self, images: tf.Tensor, training: bool = False) -> tfd.Distribution:
         """Returns q(z|x), batch shape `[batch]`, for images `[batch, H, W, C]` in [0, 1]."""
         mean, log_variance = self.encoder(images, training=training)
+        self._latent_dim = mean.shape[-1]
         stddev = tf.exp(0.5 * tf.cast(log_variance, tf.float32))
         if self.min_stddev:
             stddev = tf.maximum(stddev, self.min_stddev)

@@ -51,6 +51,8 @@ class Run:
           InputError: the directory holds another run, or something that is no run, or a run that
             another process is at work on.
         """
+        if self.directory.exists() and not self.directory.is_dir():
+            raise InputError(f"--output_dir={self.directory}: expected a folder; received a file")
         if self.config.exists():
             self._check_same(config, {*may_differ, *may_change})
         elif any(path != self._lock_path for path in self._contents()):
@@ -99,12 +101,15 @@ class Run:
           InputError: there is no run.
         """
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            held = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            held = None
+        if not isinstance(held, dict):
             raise InputError(
                 f"--output_dir={self.directory}: expected the folder of a run; received no readable "
                 f"{self.config.name} in it"
-            ) from error
+            )
+        return held
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns what `evaluation.json` holds, or None where there is none yet."""

@@ -50,12 +50,26 @@ MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
 
 
 class _Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another."""
+    """Parses a value and says what was expected where it is another.
 
-    def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
+    Args:
+      convert: from the text of the command line.
+      expected: what to say that the value must be.
+      check: whether it is.
+      highest: the largest value that can be stored, or None.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[str], Any],
+        check: Callable[[Any], bool],
+        expected: str,
+        highest: int | None = None,
+    ):
         super().__init__()
         self._convert = convert
         self._check = check
+        self._highest = highest
         self.syntactic_help = f"must be {expected}"
 
     def parse(self, argument):
@@ -65,6 +79,8 @@ class _Checked(flags.ArgumentParser):
             raise ValueError(self.syntactic_help) from error
         if not self._check(value):
             raise ValueError(self.syntactic_help)
+        if self._highest is not None and value > self._highest:
+            raise ValueError(f"must be an integer <= {self._highest}")
         return value
 
 
@@ -82,12 +98,11 @@ def _choice(name: str, default: str | None, choices: Sequence[str], meaning: str
 
 
 def _integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    highest = 2**31 - 1
-
     def check(value):
-        return lowest <= value <= highest
+        return value >= lowest
 
-    _define(name, default, _Checked(int, check, f"an integer >= {lowest}"), meaning)
+    expected = f"an integer >= {lowest}"
+    _define(name, default, _Checked(int, check, expected, highest=2**31 - 1), meaning)
 
 
 def _number(
@@ -309,7 +324,9 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     Raises:
       UsageError: another flag was given with another value than the run's.
     """
-    values = given()
+    values, method = given(), Options.from_config(config).method
+    if values["method"] not in (None, method):
+        raise UsageError(f"--method must be the run's own, {method}; received {values['method']}")
     for name in named() - {"method"} - set(EVALUATION):
         value = type(config[name])(values[name]) if values[name] is not None else None
         if value is not None and value != config[name]:
@@ -374,6 +391,9 @@ def _one_line(error: flags.Error) -> str:
     wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
     if wrong:
         return f"--{wrong[1]} {wrong[3]}; received {wrong[2]}"
+    unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
+    if unreadable:
+        return f"--flagfile must be a file that can be read; received {unreadable[1]}"
     unknown = re.fullmatch(r"Unknown command line flag '(.*?)'\.? ?(.*)", text)
     if unknown:
         return f"--{unknown[1]} must be a flag that --help lists; received none of that name"

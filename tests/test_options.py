@@ -40,6 +40,11 @@ DEFAULTS = {
     "precision": "float32",
     "seed": 0,
     "output_dir": "runs/digits_cr_vae_0",
+    "clip_norm": None,
+    "min_stddev": 0.0,
+    "checkpoint_steps": None,
+    "checkpoint_minutes": 15.0,
+    "checkpoints_kept": 2,
 }
 
 
