@@ -130,5 +130,5 @@ def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.
 
 
 def _check(name: str, value: float, lowest: float, highest: float, expected: str) -> None:
-    if not lowest <= value <= highest:
+    if not (math.isfinite(value) and lowest <= value <= highest):
         raise InputError(f"{name}: expected {expected}; received {value}")

@@ -187,8 +187,8 @@ def test_every_image_is_as_likely_in_every_place(kind, tmp_path):
     assert ((counts - epochs / 5) ** 2 / (epochs / 5)).sum() < 39.25
 
 
-def test_a_stream_longer_than_its_buffer_still_gives_each_image_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(splits, "_SHUFFLE_BUFFER", 4)
+def test_a_stream_longer_than_a_block_still_gives_each_image_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "_SHUFFLED_TOGETHER", 4)
     for order in orders(make_split("stream", tmp_path)):
         assert sorted(order) == list(range(NUMBER))
         assert order != sorted(order)

@@ -34,7 +34,7 @@ def splits(
     root = Path(path)
     names = _readable(root, _image_names(root), preprocessing)
     is_test = np.array([_hash_fraction(name) < _TEST_SHARE for name in names])
-    if is_test.all() or not is_test.any():
+    if is_test.all() or is_test.sum() < 2:
         raise InputError(
             f"--dataset=folder:{path}: expected enough images to hold out a tenth for testing; "
             f"received {len(names)}"
