@@ -134,8 +134,8 @@ def test_no_order_comes_back_in_hundreds_of_epochs(kind, tmp_path):
 
 def test_no_two_of_many_seeds_share_an_order(tmp_path):
     array = make_split("array", tmp_path, number=20)
-    found = [orders(array, seed, range(1), batch_size=20)[0] for seed in range(40)]
-    assert len({tuple(order) for order in found}) == 40
+    found = [orders(array, seed, range(1), batch_size=20)[0] for seed in range(24)]
+    assert len({tuple(order) for order in found}) == 24
 
 
 def test_one_seed_gives_one_order(split):

@@ -201,6 +201,29 @@ def test_a_checkpoint_of_another_model_is_refused_in_one_line(whole, data, other
     assert run.metrics.read_bytes() == metrics
 
 
+def model_of_depth(layers):
+    """A VAE whose layers all have the same shape, so that only their number tells two apart."""
+    images, latents = keras.Input((4, 4, 1)), keras.Input((16,))
+    x = keras.layers.Flatten()(images)
+    encoder = keras.Model(images, (keras.layers.Dense(16)(x), keras.layers.Dense(16)(x)))
+    x = latents
+    for _ in range(layers):
+        x = keras.layers.Dense(16)(x)
+    model = VAE(encoder, keras.Model(latents, keras.layers.Reshape((4, 4, 1))(x)))
+    model.compile(optimizer=keras.optimizers.Adam())
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize(("kept", "wanted"), [(1, 2), (2, 1)])
+def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, kept, wanted):
+    training.Checkpoints(model_of_depth(kept), Run(tmp_path)).on_epoch_end(0)
+    assert training.Checkpoints(model_of_depth(kept), Run(tmp_path)).restore() == 0
+    with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
+        training.Checkpoints(model_of_depth(wanted), Run(tmp_path)).restore()
+    assert "\n" not in str(error.value)
+
+
 def test_weights_of_another_model_are_refused_in_one_line(whole):
     _, run, _ = whole
     with pytest.raises(InputError, match="expected weights of this model; received ") as error:
