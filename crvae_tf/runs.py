@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,6 @@ class Run:
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.decoder = self.directory / "decoder"
-        self._lock_path = self.directory / ".lock"
-        self._lock = None
 
     def begin(
         self,
@@ -55,7 +54,7 @@ class Run:
             raise InputError(f"--output_dir={self.directory}: expected a folder; received a file")
         if self.config.exists():
             self._check_same(config, {*may_differ, *may_change})
-        elif any(path != self._lock_path for path in self._contents()):
+        elif self._contents():
             raise InputError(
                 f"--output_dir={self.directory}: expected a new or empty folder, or a run to resume; "
                 "received a folder of other files"
@@ -68,25 +67,21 @@ class Run:
             files.write_json(self.config, config)
 
     def lock(self) -> None:
-        """Keeps other processes from the run until this one ends, however it ends.
+        """Keeps others from the run until this object or its process ends, however it ends.
 
         Raises:
           InputError: another process holds the run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self._lock_path, "a+", encoding="utf-8")  # noqa: SIM115 - held to the end.
+        held = os.open(self.directory, os.O_RDONLY)
+        weakref.finalize(self, os.close, held)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip()
             raise InputError(
                 f"--output_dir={self.directory}: expected a run that no other process is at work on; "
-                f"received one that process {holder} is"
+                "received one that another process is"
             ) from error
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
         self._remove_unfinished()
 
     def is_complete(self) -> bool:
@@ -144,5 +139,5 @@ class Run:
         for path in (path for folder in folders for path in folder.glob(".*")):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path != self._lock_path:
+            else:
                 path.unlink(missing_ok=True)

@@ -32,13 +32,16 @@ _GRID_COLUMNS = 16
 
 def load_data(options: Options) -> ImageData:
     """Returns the data set that the options name."""
-    return datasets.load(
+    data = datasets.load(
         options.dataset,
         options.data_dir,
         options.image_size,
         options.channels,
         options.validation_images,
     )
+    if data.test.num_images < 2:
+        raise UsageError(f"--dataset must have two test images or more; received {options.dataset}")
+    return data
 
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
@@ -173,7 +176,13 @@ def finished_run() -> tuple[Run, Options]:
     run = Run(directory)
     run.read_config()
     run.lock()
-    return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+    try:
+        return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+    except KeyError as error:
+        raise UsageError(
+            f"--output_dir={directory}: expected the folder of a run; received a {run.config.name} "
+            f"without {error}"
+        ) from error
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:

@@ -132,7 +132,7 @@ def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, data):
 def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
     first, second = Run(tmp_path / "run"), Run(tmp_path / "run")
     first.begin({"seed": 1})
-    with pytest.raises(InputError, match=rf"received one that process {os.getpid()} is"):
+    with pytest.raises(InputError, match="received one that another process is"):
         second.begin({"seed": 1})
 
 
@@ -155,7 +155,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     (tmp_path / "run" / "config.json").write_text('{"seed": 1}')
     run.begin({"seed": 1})
     left = sorted(p.name for p in (tmp_path / "run").rglob("*"))
-    assert left == [".lock", "config.json", "figures"]
+    assert left == ["config.json", "figures"]
 
 
 def test_a_run_goes_on_under_other_options_only_if_these_may_change(tmp_path):

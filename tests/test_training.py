@@ -26,6 +26,7 @@ from crvae_tf import (
     pictures,
     training,
 )
+from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ArraySplit, ImageData
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
@@ -217,10 +218,10 @@ def model_of_depth(layers):
 
 @pytest.mark.parametrize(("kept", "wanted"), [(1, 2), (2, 1)])
 def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, kept, wanted):
-    training.Checkpoints(model_of_depth(kept), Run(tmp_path)).on_epoch_end(0)
-    assert training.Checkpoints(model_of_depth(kept), Run(tmp_path)).restore() == 0
+    Checkpoints(model_of_depth(kept), Run(tmp_path), 1).on_epoch_end(0)
+    assert Checkpoints(model_of_depth(kept), Run(tmp_path), 1).restore() == 1
     with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
-        training.Checkpoints(model_of_depth(wanted), Run(tmp_path)).restore()
+        Checkpoints(model_of_depth(wanted), Run(tmp_path), 1).restore()
     assert "\n" not in str(error.value)
 
 
