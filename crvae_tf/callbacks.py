@@ -68,12 +68,14 @@ class FiniteGuard(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
         if broken:
-            kept = self._latest_checkpoint()
+            # The model makes the loss NaN where its gradient is not finite.
+            values = [f"{name} = {float(np.squeeze(logs[name]))}" for name in broken]
+            received = "a gradient that is not" if broken == ["loss"] else ", ".join(values)
+            kept = self._latest_checkpoint() or "none yet"
             raise NotFiniteError(
-                f"epoch {self._epoch + 1}, step {batch + 1}: expected finite terms; received "
-                f"{', '.join(f'{name} = {float(np.squeeze(logs[name]))}' for name in broken)}; "
-                + (f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet")
-                + "; --clip_norm, --min_stddev or a lower --learning_rate may help"
+                f"epoch {self._epoch + 1}, step {batch + 1}: expected finite terms and a finite "
+                f"gradient; received {received}; the last good checkpoint is {kept}; "
+                "--clip_norm, --min_stddev or a lower --learning_rate may help"
             )
 
 

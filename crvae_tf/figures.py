@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from crvae_tf import files
 
-_NOT_TERMS = ("epoch", "seconds", "images_per_second", "gradient_norm")
+_NOT_TERMS = ("epoch", "seconds", "images_per_second")
 _RED, _BLUE = "tab:red", "tab:blue"
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 

@@ -6,6 +6,7 @@ A base model offers `bound(images, seed, training)`, the bound of each image wit
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import keras
@@ -46,8 +47,7 @@ class BoundMaximizer(keras.Model, abc.ABC):
     def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        names = ("loss", *term_names, "gradient_norm")
-        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *term_names)}
 
     @abc.abstractmethod
     def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
@@ -73,7 +73,7 @@ class BoundMaximizer(keras.Model, abc.ABC):
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         if scaled_loss is loss:  # A scaled loss overflows now and then, and is meant to.
-            terms["gradient_norm"] = tf.linalg.global_norm(gradients)
+            terms["loss"] = _nan_unless_finite(terms["loss"], gradients)
         return self._update_metrics(terms)
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
@@ -89,7 +89,20 @@ class BoundMaximizer(keras.Model, abc.ABC):
     def _update_metrics(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, values in terms.items():
             self._means[name].update_state(values)
-        return {name: self._means[name].result() for name in terms}
+        results = {name: self._means[name].result() for name in terms}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras joins the workers' results along their first axis (keras issue 20585).
+            return {name: tf.reshape(result, [1]) for name, result in results.items()}
+        return results
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Builds the optimizer; Keras' own would also call the model with symbolic tensors.
+
+        Those are nothing to TFP, and an uneven batch of several replicas cannot become one.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
 
 class VAE(BoundMaximizer):
@@ -290,6 +303,11 @@ def _global_mean(values: tf.Tensor) -> tf.Tensor:
     replicas = tf.distribute.get_replica_context()
     count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.size(values), tf.float32))
     return tf.reduce_sum(values) / count
+
+
+def _nan_unless_finite(loss: tf.Tensor, gradients: list[tf.Tensor]) -> tf.Tensor:
+    """Returns the loss as it is, or NaN where the gradient is not finite, so that it is noticed."""
+    return tf.where(tf.math.is_finite(tf.linalg.global_norm(gradients)), loss, math.nan)
 
 
 def _weight_penalty(losses: list[tf.Tensor]) -> tf.Tensor:

@@ -273,7 +273,7 @@ def parse(argv: Sequence[str]) -> list[str]:
       UsageError: a flag is unknown or has a value it cannot have.
     """
     if any(re.fullmatch(r"--?(h|help|helpfull|helpshort)", argument) for argument in argv[1:]):
-        print(sys.modules["__main__"].__doc__ + "\n" + _help())
+        print(f"{sys.modules['__main__'].__doc__}\n{_help()}")
         sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))

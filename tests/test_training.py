@@ -106,7 +106,7 @@ def test_each_epoch_has_a_line_with_every_term_and_its_validation(whole):
     assert held == lines == run.read_metrics()
     assert [line["epoch"] for line in held] == [1, 2, 3]
     validation = {f"val_{term}" for term in TERMS}
-    names = {"epoch", "gradient_norm", *TERMS, *validation, *TIMINGS}
+    names = {"epoch", *TERMS, *validation, *TIMINGS}
     assert all(set(line) == names for line in held)
 
 
@@ -297,7 +297,7 @@ def test_a_base_model_is_trained_without_views(data, tmp_path):
     (line,) = train(new_model(regularised=False), Run(tmp_path), data, epochs=1)
     terms = ("loss", "bound", "rate", "distortion")
     validation = {f"val_{term}" for term in terms}
-    assert set(line) == {"epoch", "gradient_norm", *terms, *validation, *TIMINGS}
+    assert set(line) == {"epoch", *terms, *validation, *TIMINGS}
     assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
 
 
