@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from crvae_tf import files
 
 _RED, _BLUE = "tab:red", "tab:blue"
+_NO_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -73,7 +74,7 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
       path: of the PNG file.
       lines: of `metrics.jsonl`.
     """
-    names = [name for name in lines[0] if name not in ("epoch", "seconds", "images_per_second")]
+    names = [name for name in lines[0] if name not in _NO_TERMS]
     terms = [name for name in names if not name.startswith("val_")]
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")

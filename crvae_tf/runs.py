@@ -24,9 +24,11 @@ class Run:
         self.checkpoints = self.directory / "checkpoints"
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
+        self.invariance = self.directory / "invariance.json"
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.decoder = self.directory / "decoder"
+        self.provenance = self.directory / "provenance.json"
 
     def begin(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
         """Writes `config`, or finds that the directory holds a run of the same one.
@@ -72,6 +74,12 @@ class Run:
         if not self.evaluation.exists():
             return None
         return json.loads(self.evaluation.read_text(encoding="utf-8"))
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Returns what `provenance.json` holds, or nothing where there is none."""
+        if not self.provenance.exists():
+            return {}
+        return json.loads(self.provenance.read_text(encoding="utf-8"))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""

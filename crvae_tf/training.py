@@ -34,7 +34,7 @@ def train(
     transformation: RandomAffine | None,
     epochs: int,
     batch_size: int,
-    learning_rate: float,
+    learning_rate: float | Callable[[int], float],
     seed: int,
     pictures_every: int = 5,
     later_seconds: Callable[[], float] = lambda: 0.0,
@@ -50,7 +50,7 @@ def train(
       transformation: t(x~|x), or None to train on images alone.
       epochs: passes over the training images, 1 or more.
       batch_size: images in a step, over all replicas.
-      learning_rate: of Adam.
+      learning_rate: of Adam, or a function that returns it for an epoch, counted from 0.
       seed: of every draw.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
       later_seconds: about how long what follows the training takes; for the estimate that is logged.
@@ -63,13 +63,16 @@ def train(
       InputError: the checkpoint does not fit the model.
     """
     steps = data.train.steps_per_epoch(batch_size)
+    rate_of = learning_rate if callable(learning_rate) else None
     with _scope_of(model):
-        model.compile(optimizer=keras.optimizers.Adam(learning_rate))
+        first_rate = rate_of(0) if rate_of else learning_rate
+        model.compile(optimizer=keras.optimizers.Adam(first_rate))
         model.optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(model, run)
     first_epoch = checkpoints.restore() // steps
     log = MetricsLog(run, first_epoch, data.train.num_images)
     callbacks = [
+        *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
         keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
         Pictures(run, data, binarization, transformation, pictures_every, seed),

@@ -1,7 +1,10 @@
 """From options to objects: data, model and the files of a run. No mathematics."""
 
+import dataclasses
 import platform
 import sys
+import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -9,10 +12,11 @@ import keras
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import datasets, evaluation, figures, files, networks, training
+from crvae_tf import datasets, evaluation, figures, files, networks, provenance, training
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
+from crvae_tf.schedules import burda_rate
 from launch import tables
 from launch.options import PLACES, Options, UsageError, given, resolve_evaluation
 
@@ -31,14 +35,17 @@ _GRID_COLUMNS = 16
 
 
 def load_data(options: Options) -> ImageData:
-    """Returns the data set that the options name."""
-    return datasets.load(
+    """Returns the data set that the options name, with what to evaluate on in the test set's place."""
+    data = datasets.load(
         options.dataset,
         options.data_dir,
         options.image_size,
         options.channels,
         options.validation_images,
     )
+    if options.eval_split == "validation":
+        return dataclasses.replace(data, test=data.validation)
+    return data
 
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
@@ -63,8 +70,11 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
     common = {"likelihood": options.likelihood, "seed": options.seed}
     if options.model == "iwae":
-        samples = options.importance_samples
-        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
+        estimator = {
+            "importance_samples": options.importance_samples,
+            "gradient": options.gradient,
+        }
+        return crvae_tf.IWAE(encoder, decoder, **estimator, **common)
     if options.model == "beta_vae":
         return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
     return crvae_tf.VAE(encoder, decoder, **common)
@@ -102,14 +112,25 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         transformation=transformation(options) if regularised else None,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        learning_rate=_learning_rate(options),
         seed=options.seed,
+        verbose="auto" if sys.stdout.isatty() else 2,
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
 
 
+def _learning_rate(options: Options) -> float | Callable[[int], float]:
+    if options.schedule == "constant":
+        return options.learning_rate
+    return lambda epoch: burda_rate(epoch, options.learning_rate, options.schedule_stages)
+
+
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
-    """Evaluates the model, writes `evaluation.json` and prints it as a table."""
+    """Evaluates the model, writes `evaluation.json` and prints it as a table.
+
+    `provenance.json` gets where and by which code that was done, and how long the run took.
+    """
+    began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
     figures_of_model = crvae_tf.evaluate(
         model,
@@ -122,6 +143,13 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         progress=bar,
     )
     bar.close()
+    made = {
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(),
+        "training_seconds": sum(line["seconds"] for line in run.read_metrics()),
+        "evaluation_seconds": time.perf_counter() - began,
+    }
+    files.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
     files.write_json(run.evaluation, {"config": shown} | figures_of_model)
     print(tables.evaluation(run.read_evaluation()))

@@ -12,27 +12,15 @@ from typing import Any
 
 from absl import flags
 
-
-class UsageError(Exception):
-    """A mistake on the command line; the message is one line."""
-
-
-METHODS = {
-    "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
-    "vae_aug": {"model": "vae", "lambda": 1.0, "eta": 0.0},
-    "cr_vae": {"model": "vae", "lambda": 1.0, "eta": None},
-    "iwae": {"model": "iwae", "lambda": 0.0, "eta": 0.0},
-    "cr_iwae": {"model": "iwae", "lambda": 1.0, "eta": None},
-    "beta_vae": {"model": "beta_vae", "lambda": 0.0, "eta": 0.0},
-    "cr_beta_vae": {"model": "beta_vae", "lambda": 1.0, "eta": None},
-}
-"""What `--method` sets; an eta of None is `auto`."""
+from launch import resolution
+from launch.resolution import METHODS, UsageError
 
 PLACES = ("output_dir", "data_dir")
 """Options that say where things lie and change no figure."""
 
 EVALUATION = (
     *PLACES,
+    "eval_split",
     "nll_samples",
     "eval_images",
     "test_translation",
@@ -112,10 +100,19 @@ _choice(
     "the family of p(x|z) (by data set)",
 )
 _integer("validation_images", 0, 0, "last training images to hold out and validate on")
+_choice(
+    "eval_split", "test", ("test", "validation"), "what to evaluate on; validation is what is held out"
+)
 _choice("method", None, tuple(METHODS), "sets --model, --lambda and --eta together")
 _choice("model", None, ("vae", "iwae", "beta_vae"), "the base model (vae)")
 _number("beta", 1.0, "weight of the rate, for --model=beta_vae")
 _integer("importance_samples", 5, 1, "K, for --model=iwae")
+_choice(
+    "gradient",
+    "standard",
+    ("standard", "doubly_reparameterized"),
+    "how --model=iwae estimates the gradient of its encoder",
+)
 _number("lambda", None, "weight of the view's bound in Equation 2 (1)")
 _define(
     "eta",
@@ -140,7 +137,11 @@ _number(
 _integer("latent_dim", 50, 1, "dimensions of z")
 _integer("epochs", 100, 1, "passes over the training images")
 _integer("batch_size", 64, 1, "images in a step, over all devices")
-_number("learning_rate", 1e-4, "of Adam", lambda value: value > 0.0, "> 0")
+_number("learning_rate", 1e-4, "of Adam, at the first step", lambda value: value > 0.0, "> 0")
+_choice(
+    "schedule", "constant", ("constant", "burda"), "how the learning rate falls; burda decides --epochs"
+)
+_integer("schedule_stages", 8, 1, "stages of --schedule=burda, of 1, 3, 9, 27 ... epochs")
 _number("translation", None, "of training views, pixels (2 of a 28-pixel side)")
 _number("rotation", 15.0, "of training views, degrees", lambda v: 0.0 <= v <= 180.0, "in [0, 180]")
 _number("scaling", 0.1, "of training views, a fraction", lambda v: 0.0 <= v < 1.0, "in [0, 1)")
@@ -178,9 +179,11 @@ class Options:
     binarization: str
     likelihood: str
     validation_images: int
+    eval_split: str
     model: str
     beta: float
     importance_samples: int
+    gradient: str
     lambda_: float
     eta: float
     kl_direction: str
@@ -190,6 +193,8 @@ class Options:
     epochs: int
     batch_size: int
     learning_rate: float
+    schedule: str
+    schedule_stages: int
     translation: float
     rotation: float
     scaling: float
@@ -209,9 +214,9 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that `to_config` gave."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: config[name.rstrip("_")] for name in names})
+        """Returns the options that `to_config` gave, here or in an earlier version with fewer flags."""
+        defaults = {name: flags.FLAGS[name].default for name in _training_flags()}
+        return cls(**_fields(defaults | config))
 
     @property
     def method(self) -> str:
@@ -243,8 +248,11 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 def given() -> dict[str, Any]:
     """Returns the values of the flags, None where one was not given and has no fixed default."""
-    names = [field.name.rstrip("_") for field in dataclasses.fields(Options)]
-    return {name: flags.FLAGS[name].value for name in (*names, "method")}
+    return {name: flags.FLAGS[name].value for name in (*_training_flags(), "method")}
+
+
+def _training_flags() -> list[str]:
+    return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
 
 
 def named() -> set[str]:
@@ -252,22 +260,22 @@ def named() -> set[str]:
     return {name for name in given() if flags.FLAGS[name].present}
 
 
-def resolve() -> Options:
+def resolve(changes: dict[str, Any] | None = None) -> Options:
     """Returns the options that the flags stand for, defaults filled in.
+
+    Args:
+      changes: values of flags that stand in for those given, as if they were on the command line.
 
     Raises:
       UsageError: two flags contradict each other.
     """
-    values = _with_method(given())
-    preset = _dataset_defaults(values["dataset"], values["data_dir"])
-    for name, value in dataclasses.asdict(preset).items():
-        values[name] = value if values[name] is None else values[name]
-    values["channels"] = int(values["channels"])
-    _resolve_translations(values)
-    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
-        raise UsageError(
-            "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
-        )
+    changes = changes or {}
+    present = named() | set(changes)
+    values = resolution.with_method(given() | changes, present)
+    resolution.resolve_epochs(values, present)
+    resolution.resolve_dataset(values)
+    resolution.resolve_translations(values)
+    resolution.check_pairs(values)
     if values["output_dir"] is None:
         name = re.sub(r"\W+", "_", values["dataset"])
         method = Options(**_fields(values | {"output_dir": ""})).method
@@ -281,54 +289,14 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     Raises:
       UsageError: another flag was given with another value than the run's.
     """
-    values = given()
+    held, values = Options.from_config(config).to_config(), given()
     for name in named() - {"method"} - set(EVALUATION):
-        value = type(config[name])(values[name]) if values[name] is not None else None
-        if value is not None and value != config[name]:
-            raise UsageError(f"--{name} must be the run's own, {config[name]}; received {values[name]}")
-    changed = {name: values[name] for name in named() & set(EVALUATION)}
-    return Options.from_config(config | changed)
-
-
-def _with_method(values: dict[str, Any]) -> dict[str, Any]:
-    method = METHODS[values["method"]] if values["method"] else METHODS["cr_vae"]
-    if values["method"] and values["model"] not in (None, method["model"]):
-        raise UsageError(
-            f"--model must be {method['model']} with --method={values['method']}; "
-            f"received {values['model']}"
-        )
-    resolved = dict(values)
-    for name in ("lambda", "eta"):
-        if name not in named():
-            resolved[name] = method[name]
-    resolved["model"] = values["model"] or method["model"]
-    if resolved["model"] != "beta_vae" and values["beta"] != 1.0:
-        raise UsageError(
-            f"--beta must be 1 unless --model=beta_vae; received {values['beta']} "
-            f"with --model={resolved['model']}"
-        )
-    if resolved["eta"] is None:
-        resolved["eta"] = _paper_eta(values["beta"])
-    return resolved
-
-
-def _paper_eta(beta: float) -> float:
-    from crvae_tf.objectives import default_eta
-
-    return default_eta(beta)
-
-
-def _dataset_defaults(dataset: str, data_dir: str | None):
-    from crvae_tf import datasets
-
-    return datasets.defaults(dataset, data_dir)
-
-
-def _resolve_translations(values: dict[str, Any]) -> None:
-    """Fills in the paper's moves, 2 and 4 pixels of MNIST's 28, in proportion to the side."""
-    for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
-        if values[name] is None:
-            values[name] = pixels * values["image_size"] / 28.0
+        value = type(held[name])(values[name]) if values[name] is not None else None
+        if value is not None and value != held[name]:
+            raise UsageError(f"--{name} must be the run's own, {held[name]}; received {values[name]}")
+    held |= {name: values[name] for name in named() & set(EVALUATION)}
+    resolution.check_pairs(held)
+    return Options(**_fields(held))
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -349,8 +317,7 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    for name in (*[field.name.rstrip("_") for field in dataclasses.fields(Options)], "method"):
-        flag = flags.FLAGS[name]
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}; {flag.parser.syntactic_help}")
+        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
     return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])
