@@ -115,7 +115,7 @@ def doubly_reparameterized_bound(
 ) -> tuple[tf.Tensor, Distribution]:
     """Returns the importance-weighted bound with the gradient of Tucker et al. 2018.
 
-    The value is that of `importance_weighted_bound`, and so is the gradient of the decoder. The gradient
+    The value is that of `importance_weighted_bound`, and so is the decoder's gradient. The gradient
     of the encoder is sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi), where w_k are the weights and v_k
     = w_k / sum_j w_j: the same in expectation, without the term of log q(z_k|x) that vanishes in
     expectation and only adds variance.

@@ -32,7 +32,7 @@ def commit() -> str | None:
     if named or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return named
     head = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
     return f"{head} with changes" if changed else head
 
 

@@ -18,7 +18,14 @@ from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
 from crvae_tf.schedules import burda_rate
 from launch import tables
-from launch.options import PLACES, Options, UsageError, given, resolve_evaluation
+from launch.options import (
+    PLACES,
+    Options,
+    UsageError,
+    command_line,
+    given,
+    resolve_evaluation,
+)
 
 _PACKAGES = (
     "tensorflow",
@@ -143,7 +150,9 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         progress=bar,
     )
     bar.close()
+    commands = run.read_provenance().get("commands", [])
     made = {
+        "commands": [*commands, *({command_line()} - set(commands))],
         "commit": provenance.commit(),
         "hardware": provenance.hardware(),
         "training_seconds": sum(line["seconds"] for line in run.read_metrics()),

@@ -6,13 +6,20 @@ No import of this module loads TensorFlow, so that a mistyped flag is answered a
 import dataclasses
 import math
 import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from launch import resolution
+from launch import flag_kinds, resolution
+from launch.flag_kinds import Checked as _Checked
+from launch.flag_kinds import choice as _choice
+from launch.flag_kinds import define as _define
+from launch.flag_kinds import integer as _integer
+from launch.flag_kinds import number as _number
+from launch.flag_kinds import text as _text
 from launch.resolution import METHODS, UsageError
 
 PLACES = ("output_dir", "data_dir")
@@ -28,64 +35,6 @@ EVALUATION = (
     "test_scaling",
 )
 """Options that may differ between a training and a later evaluation of it."""
-
-
-class _Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another."""
-
-    def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
-        super().__init__()
-        self._convert = convert
-        self._check = check
-        self.syntactic_help = f"must be {expected}"
-
-    def parse(self, argument):
-        try:
-            value = self._convert(argument) if isinstance(argument, str) else argument
-        except ValueError as error:
-            raise ValueError(self.syntactic_help) from error
-        if not self._check(value):
-            raise ValueError(self.syntactic_help)
-        return value
-
-
-def _define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
-    flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
-
-
-def _text(name: str, default: str | None, meaning: str) -> None:
-    _define(name, default, _Checked(str, bool, "a text that is not empty"), meaning)
-
-
-def _choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
-    expected = f"one of {', '.join(choices)}"
-    _define(name, default, _Checked(str, tuple(choices).__contains__, expected), meaning)
-
-
-def _integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    highest = 2**31 - 1
-
-    def check(value):
-        return lowest <= value <= highest
-
-    _define(name, default, _Checked(int, check, f"an integer >= {lowest}"), meaning)
-
-
-def _number(
-    name: str,
-    default: float | None,
-    meaning: str,
-    check: Callable[[float], bool] = lambda value: value >= 0.0,
-    expected: str = ">= 0",
-) -> None:
-    def finite(value):
-        return math.isfinite(value) and check(value)
-
-    _define(name, default, _Checked(float, finite, expected), meaning)
-
-
-def _number_or_auto(text: str) -> float | None:
-    return None if text == "auto" else float(text)
 
 
 _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
@@ -117,7 +66,7 @@ _number("lambda", None, "weight of the view's bound in Equation 2 (1)")
 _define(
     "eta",
     None,
-    _Checked(_number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
+    _Checked(flag_kinds.number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
     "weight of the consistency term in Equation 2; auto is 0.1 * beta (auto)",
 )
 _choice(
@@ -215,8 +164,7 @@ class Options:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
         """Returns the options that `to_config` gave, here or in an earlier version with fewer flags."""
-        defaults = {name: flags.FLAGS[name].default for name in _training_flags()}
-        return cls(**_fields(defaults | config))
+        return cls(**_fields(_DEFAULTS | config))
 
     @property
     def method(self) -> str:
@@ -226,6 +174,33 @@ class Options:
         if self.model == "vae" and not self.eta:
             return "vae_aug"
         return f"cr_{self.model}"
+
+
+def training_flags() -> list[str]:
+    """Returns the names of the flags that describe a training, but for --method."""
+    return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
+
+
+_DEFAULTS = {name: flags.FLAGS[name].default for name in training_flags()}
+
+
+def training_arguments(changes: dict[str, Any]) -> list[str]:
+    """Returns the command line of a training with the flags given here, but for `changes`."""
+    present = named()
+    values = {name: value for name, value in given().items() if name in present} | changes
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def command_line() -> str:
+    """Returns the command that this process was started with, without the flags that name places."""
+    module = sys.modules["__main__"].__spec__.name
+    kept, skips = [], False
+    for argument in sys.argv[1:]:
+        name = argument.lstrip("-").split("=")[0]
+        if not skips and name not in PLACES:
+            kept.append(argument)
+        skips = not skips and name in PLACES and "=" not in argument
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -239,6 +214,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))
+        if "preset" in flags.FLAGS:
+            first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
+            rest = flags.FLAGS([argv[0], first, *argv[1:]])
     except flags.Error as error:
         raise UsageError(_one_line(error)) from error
     if len(rest) > 1:
@@ -248,11 +226,7 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 def given() -> dict[str, Any]:
     """Returns the values of the flags, None where one was not given and has no fixed default."""
-    return {name: flags.FLAGS[name].value for name in (*_training_flags(), "method")}
-
-
-def _training_flags() -> list[str]:
-    return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
+    return {name: flags.FLAGS[name].value for name in (*training_flags(), "method")}
 
 
 def named() -> set[str]:
@@ -317,7 +291,7 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    for flag in flags.FLAGS.get_flags_for_module(__name__):
+    for flag in flags.FLAGS.get_flags_for_module(flag_kinds.__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
         lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
     return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])
