@@ -1,6 +1,7 @@
 """From options to objects: data, model and the files of a run. No mathematics."""
 
 import dataclasses
+import json
 import platform
 import sys
 import time
@@ -9,10 +10,20 @@ from importlib import metadata
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import datasets, evaluation, figures, files, networks, provenance, training
+from crvae_tf import (
+    datasets,
+    evaluation,
+    figures,
+    files,
+    invariance,
+    networks,
+    provenance,
+    training,
+)
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
@@ -172,26 +183,43 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
-    embed = Embedder(model)
-    moved = test_transformation(options)
-
-    def means(transform):
-        limit = min(_PLANE_IMAGES, data.test.num_images)
-        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
-        return embed(batches)[0]
-
+    views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
-    for title, transform in (("test images", None), ("transformed test images", moved)):
+    for title, transform in views:
         images = training.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows |= {
             title: images,
             f"reconstructions of the {title}": training.reconstructions(model, images),
         }
-    figures.latent_plane(run.figures / "latent_plane.png", means(None), means(moved))
+    figures.latent_plane(run.figures / "latent_plane.png", *latent_means(options, model, data))
     figures.image_rows(run.figures / "reconstructions.png", rows)
     samples = training.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
     figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
     figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
+
+
+def latent_means(
+    options: Options, model: keras.Model, data: ImageData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
+    embed = Embedder(model)
+    limit = min(_PLANE_IMAGES, data.test.num_images)
+
+    def means(transform):
+        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
+        return embed(batches)[0]
+
+    return means(None), means(test_transformation(options))
+
+
+def invariance_curves(
+    options: Options, model: keras.Model, data: ImageData, run: Run
+) -> invariance.InvarianceCurves:
+    """Returns what `invariance.json` holds, and writes it where there is none yet."""
+    if not run.invariance.exists():
+        found = invariance.measure(model, data, options.binarization, test_transformation(options))
+        files.write_json(run.invariance, found)
+    return json.loads(run.invariance.read_text(encoding="utf-8"))
 
 
 def finished_run() -> tuple[Run, Options]:

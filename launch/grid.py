@@ -137,6 +137,19 @@ def start_command(
     )
 
 
+def run_command(arguments: Sequence[str], log: Path) -> list[str]:
+    """Runs `python -m` with `arguments` to its end; returns a line if it failed.
+
+    Args:
+      arguments: the module and its flags.
+      log: a file that takes its output.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as output:
+        code = start_command(arguments, output).wait()
+    return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
+
+
 _C_LIBRARY = ctypes.CDLL(None)
 
 

@@ -18,6 +18,7 @@ def main() -> None:
     jobs = studies.jobs(chosen)
     failures = grid.run(jobs, chosen.parallel, studies.title(chosen))
     print(studies.write(chosen, jobs))
+    failures += studies.draw(chosen, jobs)
     for failure in failures:
         print(failure, file=sys.stderr)
     sys.exit(1 if failures else 0)

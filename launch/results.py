@@ -12,11 +12,11 @@ from launch import command, study_options
 def main() -> None:
     """Writes the page that the flags describe."""
     from crvae_tf import files, results
-    from launch import studies
+    from launch import run_sets
 
     chosen = study_options.results()
     if chosen.add:
-        files.write_json(Path(chosen.results, f"{chosen.add}.json"), studies.summary_of_runs(chosen))
+        files.write_json(Path(chosen.results, f"{chosen.add}.json"), run_sets.summary_of_runs(chosen))
     files.write_text(chosen.output, results.document(chosen.results, chosen.output))
 
 

@@ -1,19 +1,20 @@
 """What `launch.reproduce` trains, and what it makes of the finished runs. No mathematics."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import files, reproduction, result_tables, results
+from crvae_tf import figures, files, reproduction, result_tables, results
 from crvae_tf.reproduction import TABLES, Method
 from crvae_tf.runs import Run
-from launch import options
+from launch import grid, options
 from launch.grid import Job
-from launch.options import Options, UsageError
-from launch.study_options import GridOptions, ResultsOptions
+from launch.study_options import GridOptions
 
 _ETA_METHOD = "cr_vae"
+_FIGURE_1 = ("vae", "vae_aug", "cr_vae")
 
 
 def output_directory(chosen: GridOptions) -> Path:
@@ -61,30 +62,75 @@ def eta_label(eta: float) -> str:
 
 
 def _job(dataset: str, label: str, changes: dict[str, Any], directory: Path) -> Job:
-    folder = re.sub(r"\W+", "_", dataset)
-    place = directory / "runs" / f"{folder}_{label}_seed{changes['seed']}"
+    place = _place(dataset, label, changes["seed"], directory)
     changes = changes | {"dataset": dataset, "output_dir": str(place)}
     return Job(dataset, label, options.resolve(changes), tuple(options.training_arguments(changes)))
 
 
-def write(chosen: GridOptions, grid: Sequence[Job]) -> str:
+def _place(dataset: str, label: str, seed: int, directory: Path) -> Path:
+    return directory / "runs" / f"{_folder(dataset)}_{label}_seed{seed}"
+
+
+def _folder(dataset: str) -> str:
+    return re.sub(r"\W+", "_", dataset)
+
+
+def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:
     """Writes the tables of the finished runs as Markdown, CSV and JSON, and returns the Markdown."""
     texts = []
     command = options.command_line()
-    for name, summary, text in _summaries(chosen, grid):
+    for name, summary, text in _summaries(chosen, trainings):
         path = output_directory(chosen) / name
-        runs = [job.run for job in grid if job.dataset in summary["datasets"] and job.run.is_complete()]
+        runs = [
+            job.run for job in trainings if job.dataset in summary["datasets"] and job.run.is_complete()
+        ]
         files.write_json(f"{path}.json", summary | {"provenance": results.provenance(runs, [command])})
         files.write_text(f"{path}.csv", result_tables.csv_text(summary))
         files.write_text(f"{path}.md", text)
+        if chosen.etas and summary["rows"]:
+            figures.eta_curves(f"{path}.png", summary["rows"])
         texts.append(text)
     return "\n".join(texts)
 
 
-def _summaries(chosen: GridOptions, grid: Sequence[Job]) -> Iterable[tuple[str, dict[str, Any], str]]:
+def draw(chosen: GridOptions, trainings: Sequence[Job]) -> list[str]:
+    """Draws Figure 1 and the invariance curves of the first seed of each method, unless they are drawn.
+
+    Returns:
+      A line for each picture that could not be drawn.
+    """
+    failures = []
+    for dataset in datasets(chosen):
+        place = functools.partial(_place, dataset, seed=0, directory=output_directory(chosen))
+        own = [job.run for job in trainings if job.dataset == dataset and job.options.seed == 0]
+        folder = output_directory(chosen) / "figures" / _folder(dataset)
+        if not chosen.etas:
+            failures += _draw("figure_1", [Run(place(label)) for label in _FIGURE_1], folder)
+        if chosen.invariance:
+            failures += _draw("invariance", own, folder)
+    return failures
+
+
+def _draw(picture: str, runs: Sequence[Run], folder: Path) -> list[str]:
+    """Has launch.compare draw one of its pictures, unless it is newer than the runs."""
+    runs = [run for run in runs if run.is_complete()]
+    path = folder / f"{picture}.png"
+    newest = max((run.evaluation.stat().st_mtime for run in runs), default=0.0)
+    if not runs or (path.exists() and path.stat().st_mtime > newest):
+        return []
+    other = {"figure_1": "invariance", "invariance": "figure_1"}[picture]
+    arguments = [f"--runs={','.join(str(run.directory) for run in runs)}", f"--output_dir={folder}"]
+    data_dir = options.given()["data_dir"]
+    arguments += [f"--no{other}", *([f"--data_dir={data_dir}"] if data_dir else [])]
+    return grid.run_command(["launch.compare", *arguments], folder / f"{picture}.log")
+
+
+def _summaries(
+    chosen: GridOptions, trainings: Sequence[Job]
+) -> Iterable[tuple[str, dict[str, Any], str]]:
     """Yields the name, the summary and the Markdown of each file."""
     found = {}
-    for job in grid:
+    for job in trainings:
         if job.run.is_complete():
             found.setdefault((job.dataset, job.label), []).append(job.run.read_evaluation())
     if not chosen.etas:
@@ -94,48 +140,9 @@ def _summaries(chosen: GridOptions, grid: Sequence[Job]) -> Iterable[tuple[str, 
     for dataset in datasets(chosen):
         cells = {eta: found.get((dataset, eta_label(eta)), []) for eta in chosen.etas}
         summary = reproduction.summarize_eta(dataset, cells)
-        name = f"eta_{re.sub(r'[^a-z0-9]+', '_', dataset.lower())}"
-        yield name, summary, result_tables.eta_markdown(summary)
+        yield f"eta_{_folder(dataset)}", summary, result_tables.eta_markdown(summary)
 
 
 def title(chosen: GridOptions) -> str:
     """Returns what the progress line calls the grid."""
     return "eta" if chosen.etas else f"table {chosen.table}"
-
-
-def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
-    """Returns the summary of the finished runs that --runs names."""
-    runs = [finished(directory) for directory in chosen.runs]
-    found = {}
-    for run in runs:
-        cell = (run.read_config()["dataset"], _label(Options.from_config(run.read_config())))
-        found.setdefault(cell, []).append(run.read_evaluation())
-    labels = {label for _, label in found}
-    published = chosen.published or {}
-    if not labels.issuperset(published):
-        raise UsageError(
-            f"--published must be of {', '.join(sorted(labels))}; received {', '.join(published)}"
-        )
-    title = chosen.title or chosen.add
-    summary = reproduction.summarize_runs(title, found, published, chosen.published_by)
-    commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))
-    return summary | {"provenance": results.provenance(runs, list(commands))}
-
-
-def finished(directory: str) -> Run:
-    """Returns the finished run in a directory.
-
-    Raises:
-      UsageError: there is none.
-    """
-    run = Run(directory)
-    if not run.is_complete():
-        raise UsageError(f"--runs must be folders of finished runs; received {directory}")
-    return run
-
-
-def _label(of_run: Options) -> str:
-    """Returns what a run is called among others: its method, with K or beta."""
-    parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
-    number = parameters.get(of_run.model)
-    return of_run.method if number is None else f"{of_run.method}_{number:g}"

@@ -58,6 +58,40 @@ def reproduce() -> GridOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """The options of `launch.compare`."""
+
+    runs: tuple[str, ...]
+    output_dir: str
+    data_dir: str | None
+    figure_1: bool
+    invariance: bool
+
+
+def define_compare() -> None:
+    """Puts the flags of `launch.compare` in the place of those that describe a training."""
+    _drop_training_flags(kept=("data_dir", "output_dir"))
+    flag_kinds.folders("runs", "finished runs of one data set to compare")
+    flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
+    flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
+
+
+def compare() -> CompareOptions:
+    """Returns what the flags that `define_compare` defined stand for.
+
+    Raises:
+      UsageError: no run is named, or no folder for the pictures.
+    """
+    names = [field.name for field in dataclasses.fields(CompareOptions)]
+    chosen = CompareOptions(**{name: flags.FLAGS[name].value for name in names})
+    if chosen.runs is None:
+        raise UsageError("--runs must be folders of finished runs, separated by commas; received none")
+    if chosen.output_dir is None:
+        raise UsageError("--output_dir must be a folder for the pictures; received none")
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
 class ResultsOptions:
     """The options of `launch.results`."""
 
