@@ -21,6 +21,7 @@ from launch.options import PLACES, Options
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
+TRAINING = "launch.train"
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl.
 
 
@@ -112,7 +113,7 @@ def _start(job: Job, working: dict[Job, subprocess.Popen], shares_device: bool) 
         if not _locked(log):
             return False
         if not job.run.is_complete():
-            working[job] = start_command(["launch.train", *job.arguments], log, shares_device)
+            working[job] = start_command([TRAINING, *job.arguments], log, shares_device)
     return True
 
 
