@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+from typing import NamedTuple
 
+import keras
 import pytest
 
-from crvae_tf import datasets
+from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks, training
+from crvae_tf.runs import Run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -23,3 +26,31 @@ def shared_data_dir():
     if not (folder / "mnist").is_dir():
         pytest.skip("no prepared MNIST and OMNIGLOT: set CRVAE_TFDS_DATA_DIR to a TFDS folder")
     return str(folder)
+
+
+class Trained(NamedTuple):
+    """A small CR-VAE that was trained for a few epochs, its data and its run."""
+
+    model: keras.Model
+    data: datasets.ImageData
+    run: Run
+
+
+@pytest.fixture(scope="session")
+def trained(digits, tmp_path_factory):
+    """A CR-VAE of the digits that knows a little of them."""
+    run = Run(tmp_path_factory.mktemp("trained") / "run")
+    model = CRVAE(VAE(*networks.build("mlp", digits.preprocessing.image_shape, 5, 0.25)))
+    training.train(
+        model,
+        digits,
+        run,
+        binarization="dynamic",
+        transformation=RandomAffine(),
+        epochs=4,
+        batch_size=64,
+        learning_rate=3e-3,
+        seed=0,
+        verbose=0,
+    )
+    return Trained(model, digits, run)

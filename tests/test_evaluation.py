@@ -1,0 +1,382 @@
+"""The table row, against the linear-Gaussian model, in which every figure is known."""
+
+import dataclasses
+import itertools
+import math
+import types
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+from sklearn.linear_model import LogisticRegression
+
+from crvae_tf import BetaVAE, RandomAffine, datasets, evaluate, evaluation, metrics, networks
+from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from tests import reference
+
+tfd = tfp.distributions
+
+SIDE = 4
+PIXELS = SIDE * SIDE
+IDENTITY = RandomAffine(0.0, 0.0, 0.0)
+SPLIT_NAMES = {
+    "num_images",
+    "nll",
+    "nll_stderr",
+    "nll_samples",
+    "elbo",
+    "rate",
+    "distortion",
+    "mutual_information_lower",
+    "mutual_information_upper",
+    "mutual_information_cap",
+    "mutual_information_disjoint",
+    "active_units",
+}
+
+
+class LinearGaussian:
+    """z ~ N(0, 1) and x|z ~ N(z, 1) in every pixel, so that p(x) = N(0, 2) and p(z|x) = N(x/2, 1/2).
+
+    Its posterior is N(slope * x, stddev^2); `latents` are those that a likelihood was asked for.
+    """
+
+    def __init__(self, slope=0.5, stddev=0.5**0.5):
+        self.slope = slope
+        self.stddev = stddev
+        self.prior = tfd.Independent(tfd.Normal(tf.zeros([PIXELS]), 1.0), 1)
+        self.latents = []
+
+    def posterior(self, images):
+        mean = self.slope * tf.reshape(images, [-1, PIXELS])
+        return tfd.Independent(tfd.Normal(mean, self.stddev), 1)
+
+    def likelihood(self, latents):
+        if tf.executing_eagerly():
+            self.latents.append(latents.numpy())
+        shape = tf.concat([tf.shape(latents)[:-1], [SIDE, SIDE, 1]], axis=0)
+        return tfd.Independent(tfd.Normal(tf.reshape(latents, shape), 1.0), 3)
+
+
+def noise_data(test=300, train=10, labels=None, train_labels=None, seed=0):
+    """Uniform random pixels, but for a first one that is the same in all images."""
+    pixels = (
+        np.random.default_rng(seed).integers(256, size=(train + test, SIDE, SIDE, 1)).astype(np.uint8)
+    )
+    pixels[:, 0, 0] = 128
+    return ImageData(
+        "noise",
+        ArraySplit(pixels[:train], train_labels),
+        ArraySplit(pixels[train:], labels),
+        None,
+        Preprocessing(SIDE, 1),
+        "",
+    )
+
+
+def images_of(data):
+    return next(data.test.batches(data.test.num_images).as_numpy_iterator())[1] / np.float64(255.0)
+
+
+def log_evidence(images):
+    """log p(x) of the linear-Gaussian model."""
+    return scipy.stats.norm.logpdf(images, scale=math.sqrt(2.0)).sum(axis=(1, 2, 3))
+
+
+def figures(model, data, nll_samples=3, batch_size=100):
+    """The figures of the test set as it is."""
+    batches = datasets.evaluation_batches(data.test, batch_size, "none")
+    return evaluation.split_figures(model, batches, nll_samples)
+
+
+def gaussian_kl(mean, variance, other_mean, other_variance):
+    ratio = variance / other_variance
+    return 0.5 * (ratio + (mean - other_mean) ** 2 / other_variance - 1.0 - np.log(ratio))
+
+
+@pytest.mark.parametrize("nll_samples", [1, 45])
+def test_with_the_exact_posterior_the_nll_is_that_of_the_evidence(nll_samples):
+    """Every log weight is log p(x), and 45 is no multiple of the samples in a step."""
+    data = noise_data()
+    received = figures(LinearGaussian(), data, nll_samples)
+    assert received["nll"] == pytest.approx(-log_evidence(images_of(data)).mean(), rel=1e-6)
+    assert received["nll_samples"] == nll_samples
+
+
+def test_the_standard_error_is_that_of_the_mean_over_images():
+    data = noise_data(test=120)
+    expected = log_evidence(images_of(data)).std(ddof=1) / math.sqrt(120)
+    assert figures(LinearGaussian(), data)["nll_stderr"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_short_last_batch_weighs_as_many_images_as_it_has():
+    data = noise_data(test=23)
+    received = figures(LinearGaussian(), data, batch_size=10)
+    assert received["num_images"] == 23
+    assert received["nll"] == pytest.approx(-log_evidence(images_of(data)).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(13, 13), (1000, 30), (None, 30)])
+def test_as_many_of_the_first_images_are_evaluated_as_are_asked_for_and_there(asked, given):
+    data = noise_data(test=30)
+    result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1, num_images=asked)
+    for split in result["splits"].values():
+        assert split["num_images"] == given
+        assert split["nll"] == pytest.approx(-log_evidence(images_of(data)[:given]).mean(), rel=1e-6)
+
+
+def test_rate_and_distortion_are_those_known_in_closed_form():
+    data = noise_data(test=2000)
+    images = images_of(data)
+    received = figures(LinearGaussian(), data, nll_samples=1)
+    rate = gaussian_kl(0.5 * images, 0.5, 0.0, 1.0).sum(axis=(1, 2, 3)).mean()
+    assert received["rate"] == pytest.approx(rate, rel=1e-5)
+    # E_q[(x - z)^2] = (x/2)^2 + 1/2; by one sample an image's deviation is below sqrt(PIXELS).
+    distortion = 0.5 * (math.log(2.0 * math.pi) + 0.25 * images**2 + 0.5).sum(axis=(1, 2, 3)).mean()
+    assert received["distortion"] == pytest.approx(distortion, abs=4.0 * math.sqrt(PIXELS / 2000))
+    assert received["elbo"] == pytest.approx(-(received["rate"] + received["distortion"]), rel=1e-12)
+
+
+def test_the_elbo_lies_below_the_evidence_by_the_divergence_of_the_posteriors():
+    data = noise_data(test=2000)
+    images = images_of(data)
+    received = figures(LinearGaussian(slope=0.3, stddev=0.8), data, nll_samples=1)
+    gap = gaussian_kl(0.3 * images, 0.64, 0.5 * images, 0.5).sum(axis=(1, 2, 3)).mean()
+    error = 4.0 * math.sqrt(PIXELS / 2000)
+    assert received["elbo"] == pytest.approx(log_evidence(images).mean() - gap, abs=error)
+    assert received["nll"] == pytest.approx(gap - log_evidence(images).mean(), abs=error)
+
+
+def test_with_a_wrong_posterior_the_nll_falls_to_that_of_the_evidence_as_samples_grow():
+    data = noise_data(test=100)
+    evidence = log_evidence(images_of(data)).mean()
+    model = LinearGaussian(slope=0.4, stddev=0.9)
+    gaps = [figures(model, data, samples)["nll"] + evidence for samples in (1, 10, 600)]
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] == pytest.approx(0.0, abs=0.02)
+    assert gaps[0] > 0.3
+
+
+@pytest.mark.parametrize("samples", [1, 20, 45])
+def test_the_streamed_nll_equals_one_log_sum_exp_over_the_same_samples(samples):
+    model, data = LinearGaussian(slope=0.3, stddev=0.8), noise_data(test=9)
+    images = images_of(data)
+    received = evaluation.negative_log_likelihood(
+        model, tf.constant(images, tf.float32), tf.range(9, dtype=tf.int64), samples
+    )
+    z = np.concatenate(model.latents).astype(np.float64)
+    assert z.shape == (samples, 9, PIXELS)
+    x = images.reshape(9, PIXELS)
+    normal = scipy.stats.norm.logpdf
+    weights = (normal(x, z) + normal(z) - normal(z, 0.3 * x, 0.8)).sum(axis=-1)
+    expected = math.log(samples) - scipy.special.logsumexp(weights, axis=0)
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
+
+
+def test_no_two_importance_samples_of_an_image_and_no_two_images_share_their_noise():
+    model = LinearGaussian(slope=0.0, stddev=1.0)
+    evaluation.negative_log_likelihood(
+        model, tf.zeros([60, SIDE, SIDE, 1]), tf.range(60, dtype=tf.int64), 45
+    )
+    noise = np.concatenate(model.latents)
+    assert len(np.unique(noise)) > 0.99 * noise.size
+    assert noise.mean() == pytest.approx(0.0, abs=4.0 / math.sqrt(noise.size))
+    assert noise.std() == pytest.approx(1.0, abs=4.0 / math.sqrt(2.0 * noise.size))
+
+
+def test_a_pixel_that_never_changes_gives_an_inactive_unit():
+    received = figures(LinearGaussian(), noise_data(test=100))
+    assert received["active_units"] == PIXELS - 1
+
+
+def test_activity_is_that_of_the_posteriors_means_and_not_of_their_samples():
+    """Means vary by slope^2 / 12 about: 0.0075 at 0.3, where samples vary by 1 more."""
+    data = noise_data(test=400)
+    assert figures(LinearGaussian(slope=0.3, stddev=1.0), data)["active_units"] == 0
+    assert figures(LinearGaussian(slope=0.4, stddev=1.0), data)["active_units"] == PIXELS - 1
+
+
+def test_a_collapsed_posterior_has_no_rate_no_information_and_no_active_unit():
+    received = figures(LinearGaussian(slope=0.0, stddev=1.0), noise_data(test=100))
+    assert received["rate"] == pytest.approx(0.0, abs=1e-6)
+    assert received["mutual_information_lower"] == pytest.approx(0.0, abs=1e-6)
+    assert received["mutual_information_upper"] == pytest.approx(0.0, abs=1e-6)
+    assert received["mutual_information_disjoint"] == pytest.approx(0.0, abs=1e-6)
+    assert received["active_units"] == 0
+
+
+def test_separated_posteriors_reach_the_cap_of_the_mutual_information():
+    received = figures(LinearGaussian(slope=1.0, stddev=1e-3), noise_data(test=100))
+    assert received["mutual_information_cap"] == pytest.approx(math.log(100))
+    assert received["mutual_information_lower"] == pytest.approx(math.log(100), rel=1e-6)
+    assert received["mutual_information_upper"] > received["mutual_information_cap"]
+
+
+def test_the_mutual_information_is_that_of_a_sample_of_each_posterior():
+    data = noise_data(test=80)
+    model = LinearGaussian(slope=1.0, stddev=0.5)
+    received = figures(model, data)
+    mean = images_of(data).reshape(80, PIXELS)
+    estimates = []
+    for seed in range(20):
+        samples = mean + 0.5 * np.random.default_rng(seed).normal(size=mean.shape)
+        estimates.append(metrics.mutual_information(samples, mean, np.full(mean.shape, 0.5))["upper"])
+    assert received["mutual_information_upper"] == pytest.approx(
+        np.mean(estimates), abs=4.0 * np.std(estimates, ddof=1)
+    )
+
+
+def test_the_same_transformation_as_none_gives_the_same_figures_on_both_splits():
+    result = evaluate(LinearGaussian(), noise_data(test=60), "none", IDENTITY, IDENTITY, 3)
+    splits = result["splits"]
+    assert splits["test"] == pytest.approx(splits["transformed_test"], rel=1e-6)
+    same = {"kl": 0.0, "symmetric_kl": 0.0, "distance_ratio": 0.0, "retrieval_at_1": 1.0}
+    assert result["consistency"]["train_transform"] == pytest.approx(same, abs=1e-6)
+    assert result["consistency"]["test_transform"] == pytest.approx(same, abs=1e-6)
+
+
+def test_the_transformed_test_set_is_evaluated_on_its_own_images():
+    data, transformation = noise_data(test=60), RandomAffine(1.0, 45.0, 0.2)
+    views = np.concatenate(
+        [x for _, x, _ in datasets.evaluation_batches(data.test, 60, "none", transformation)]
+    )
+    received = evaluate(LinearGaussian(), data, "none", IDENTITY, transformation, 3)
+    assert received["splits"]["transformed_test"]["nll"] == pytest.approx(
+        -log_evidence(views.astype(np.float64)).mean(), rel=1e-6
+    )
+    assert received["splits"]["test"]["nll"] == pytest.approx(
+        -log_evidence(images_of(data)).mean(), rel=1e-6
+    )
+    assert received["consistency"]["test_transform"]["kl"] > 0.1
+    assert received["consistency"]["train_transform"]["kl"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_consistency_is_that_of_the_first_thousand_images(monkeypatch):
+    data, transformation = noise_data(test=90), RandomAffine(1.0, 45.0, 0.2)
+    monkeypatch.setattr(evaluation, "CONSISTENCY_IMAGES", 70)
+    received = evaluate(LinearGaussian(), data, "none", transformation, IDENTITY, 1)
+    pairs = []
+    for transform in (None, transformation):
+        batches = datasets.evaluation_batches(data.test, 70, "none", transform, 70)
+        pairs.append(0.5 * np.concatenate([x for _, x, _ in batches]).reshape(70, PIXELS))
+    expected = np.square(pairs[0] - pairs[1]).sum(axis=1).mean()  # 0.5 (difference)^2 / 0.5
+    assert received["consistency"]["train_transform"]["kl"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_size_of_a_batch_changes_no_figure(trained):
+    """With binarisation, transformations and a short last batch."""
+    model, data = trained.model, without_labels(trained.data)
+    views = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
+    first, *others = (
+        evaluate(model, data, "dynamic", *views, nll_samples=25, num_images=66, batch_size=size)
+        for size in (50, 7, 64)
+    )
+    for other in others:
+        for name in ("test", "transformed_test"):
+            assert other["splits"][name] == pytest.approx(first["splits"][name], rel=1e-4)
+        for name in ("train_transform", "test_transform"):
+            assert other["consistency"][name] == pytest.approx(first["consistency"][name], rel=1e-4)
+
+
+def test_two_evaluations_are_the_same_to_the_bit(trained):
+    batches = datasets.evaluation_batches(trained.data.test, 30, "dynamic", RandomAffine(), 50)
+    first, second = (evaluation.split_figures(trained.model, batches, 25) for _ in range(2))
+    assert first == second
+
+
+def test_a_beta_vae_is_evaluated_at_beta_one():
+    pair = networks.build("mlp", (SIDE, SIDE, 1), latent_dim=3, width=0.1)
+    one, ten = (figures(BetaVAE(*pair, beta=beta), noise_data(test=40)) for beta in (1.0, 10.0))
+    assert ten == one
+    assert ten["elbo"] == pytest.approx(-(ten["rate"] + ten["distortion"]), rel=1e-12)
+
+
+def test_every_name_of_the_table_row_is_there_and_finite(trained):
+    received = evaluate(
+        trained.model,
+        trained.data,
+        "dynamic",
+        RandomAffine(),
+        RandomAffine(4.0, 30.0, 0.25),
+        nll_samples=5,
+        num_images=70,
+    )
+    assert set(received) == {"splits", "consistency", "probe"}
+    assert set(received["splits"]) == {"test", "transformed_test"}
+    for split in received["splits"].values():
+        assert set(split) == SPLIT_NAMES
+        assert all(math.isfinite(value) for value in split.values())
+        assert split["num_images"] == 70
+        assert split["nll_samples"] == 5
+        assert split["mutual_information_lower"] <= split["mutual_information_upper"]
+        assert split["mutual_information_lower"] <= split["mutual_information_cap"]
+    assert set(received["consistency"]) == {"train_transform", "test_transform"}
+    for figures_of_views in received["consistency"].values():
+        assert set(figures_of_views) == {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
+        assert all(math.isfinite(value) for value in figures_of_views.values())
+    assert set(received["probe"]) == {"num_train_images", "clean", "train_transform", "test_transform"}
+    for name in ("clean", "train_transform", "test_transform"):
+        assert set(received["probe"][name]) == {"linear", "nearest_neighbours"}
+
+
+def test_probes_are_fitted_on_clean_training_means_and_read_the_test_means(trained):
+    data, moved = trained.data, RandomAffine(4.0, 30.0, 0.25)
+    received = evaluate(
+        trained.model, data, "dynamic", RandomAffine(), moved, nll_samples=1, num_images=100
+    )["probe"]
+    train, labels = means_and_labels(trained.model, data.train, None, None)
+    assert received["num_train_images"] == len(train) == data.train.num_images
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    linear = LogisticRegression(max_iter=1000).fit((train - centre) / spread, labels)
+    for name, transform in (("clean", None), ("test_transform", moved)):
+        test, test_labels = means_and_labels(trained.model, data.test, transform, 100)
+        found = reference.nearest_neighbours(train, labels, test, 5)
+        assert received[name]["nearest_neighbours"] == pytest.approx(np.mean(found == test_labels))
+        score = linear.score((test - centre) / spread, test_labels)
+        assert received[name]["linear"] == pytest.approx(score, abs=0.011)
+
+
+def means_and_labels(model, split, transform, limit):
+    batches = list(datasets.evaluation_batches(split, 100, "dynamic", transform, limit))
+    means = np.concatenate([model.posterior(images).mean() for _, images, _ in batches])
+    return means.astype(np.float64), np.concatenate([labels for _, _, labels in batches])
+
+
+@pytest.mark.parametrize(
+    ("train_labels", "labels"),
+    [
+        (None, None),
+        (None, np.arange(30) % 3),
+        (np.arange(10) % 3, 3 + np.arange(30) % 3),
+        (np.arange(10) % 3, np.arange(30) % 4),
+        (np.zeros(10, int), np.zeros(30, int)),
+    ],
+    ids=["neither", "only test", "other classes", "a new class", "one class"],
+)
+def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train_labels, labels):
+    data = noise_data(test=30, labels=labels, train_labels=train_labels)
+    result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
+    assert set(result) == {"splits", "consistency"}
+
+
+def test_progress_rises_to_the_whole_of_both_splits():
+    told = []
+    data = noise_data(test=70)
+    evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1, progress=lambda *w: told.append(w))
+    assert told == [(50, 140), (70, 140), (120, 140), (140, 140)]
+
+
+def without_labels(data):
+    images = next(data.test.batches(data.test.num_images).as_numpy_iterator())[1]
+    return dataclasses.replace(data, test=ArraySplit(images))
+
+
+def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_splits(monkeypatch):
+    """At half a second for 200 latents: 2 splits of 10 images with 100 samples each."""
+    ticks = itertools.count(0.0, 0.5)
+    monkeypatch.setattr(evaluation, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+    received = evaluation.estimate_seconds(LinearGaussian(), num_images=10, nll_samples=100)
+    assert received == pytest.approx(2 * 10 * 100 * 0.5 / 200)

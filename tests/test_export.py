@@ -1,0 +1,333 @@
+"""What is exported, used as a user has it: TensorFlow alone, NumPy, and `load_encoder`."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+
+from crvae_tf import (
+    VAE,
+    InputError,
+    RandomAffine,
+    datasets,
+    evaluate,
+    export_decoder,
+    export_encoder,
+    load_encoder,
+    networks,
+)
+from crvae_tf.datasets import Preprocessing
+
+LATENT_DIM = 5
+IMAGES = 64
+
+ALONE = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+folder = sys.argv[1]
+given = np.load(f"{folder}/given.npz", allow_pickle=True)
+encoder, decoder = tf.saved_model.load(f"{folder}/encoder"), tf.saved_model.load(f"{folder}/decoder")
+embed, embed_bytes = encoder.signatures["serving_default"], encoder.signatures["encode_bytes"]
+decode = decoder.signatures["serving_default"]
+made = {}
+for size in (1, 7, 64):
+    parts = [embed(images=tf.constant(given["images"][i : i + size])) for i in range(0, 64, size)]
+    for name in ("mean", "stddev"):
+        made[f"{name}_{size}"] = np.concatenate([part[name].numpy() for part in parts])
+for name in ("png", "large", "colour", "jpeg"):
+    made[name] = embed_bytes(image_bytes=tf.constant(list(given[name])))["mean"].numpy()
+made["decoded"] = decode(latents=tf.constant(given["latents"]))["images"].numpy()
+
+def described(specs):
+    return {name: [spec.dtype.name, spec.shape.as_list()] for name, spec in specs.items()}
+
+signatures = {
+    f"{where}.{name}": {
+        "inputs": described(function.structured_input_signature[1]),
+        "outputs": described(function.structured_outputs),
+    }
+    for where, model in (("encoder", encoder), ("decoder", decoder))
+    for name, function in model.signatures.items()
+}
+imported = [name for name in ("crvae_tf", "tensorflow_probability", "keras_cv") if name in sys.modules]
+np.savez(f"{folder}/made.npz", report=json.dumps([signatures, imported]), **made)
+"""
+
+
+def png(image):
+    return tf.io.encode_png(image).numpy()
+
+
+@pytest.fixture(scope="module")
+def gray(digits):
+    """The first test images, uint8."""
+    return next(digits.test.batches(IMAGES).as_numpy_iterator())[1]
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Colour images of another size than the model's."""
+    return np.random.default_rng(0).integers(256, size=(3, 56, 56, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, gray, large, tmp_path_factory):
+    """A folder with `encoder`, `decoder` and what a program with TensorFlow alone made of them."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_encoder(trained.model, folder / "encoder", trained.data.preprocessing, "dynamic")
+    export_decoder(trained.model, folder / "decoder")
+    np.savez(
+        folder / "given.npz",
+        images=gray / np.float32(255.0),
+        png=np.array([png(image) for image in gray], object),
+        large=np.array([png(image[..., :1]) for image in large], object),
+        colour=np.array([png(image) for image in large], object),
+        jpeg=np.array([tf.io.encode_jpeg(image).numpy() for image in large[:1]], object),
+        latents=np.random.default_rng(1).normal(size=(9, LATENT_DIM)).astype(np.float32),
+    )
+    subprocess.run([sys.executable, "-c", ALONE, str(folder)], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(exported):
+    with np.load(exported / "made.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def encoder(exported):
+    return load_encoder(exported / "encoder")
+
+
+def means_of(model, images):
+    return model.posterior(tf.cast(images, tf.float32) / 255.0).mean().numpy()
+
+
+def test_the_exported_models_import_neither_this_package_nor_tfp(made):
+    assert json.loads(str(made["report"]))[1] == []
+
+
+def test_the_signatures_have_the_names_types_and_shapes_that_are_promised(made):
+    embeddings = {"mean": ["float32", [None, LATENT_DIM]], "stddev": ["float32", [None, LATENT_DIM]]}
+    images = {"images": ["float32", [None, 28, 28, 1]]}
+    assert json.loads(str(made["report"]))[0] == {
+        "encoder.serving_default": {"inputs": images, "outputs": embeddings},
+        "encoder.encode_bytes": {
+            "inputs": {"image_bytes": ["string", [None]]},
+            "outputs": embeddings,
+        },
+        "decoder.serving_default": {
+            "inputs": {"latents": ["float32", [None, LATENT_DIM]]},
+            "outputs": images,
+        },
+    }
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_the_encoder_gives_the_models_posterior_at_every_batch_size(made, trained, gray, size):
+    posterior = trained.model.posterior(tf.constant(gray / np.float32(255.0)))
+    np.testing.assert_allclose(made[f"mean_{size}"], posterior.mean(), atol=1e-5)
+    np.testing.assert_allclose(made[f"stddev_{size}"], posterior.stddev(), atol=1e-5)
+
+
+def test_a_png_file_is_embedded_as_its_pixels_are(made, trained, gray):
+    np.testing.assert_allclose(made["png"], means_of(trained.model, gray), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["large", "colour"])
+def test_a_file_of_any_size_is_preprocessed_as_in_training(made, trained, large, name):
+    images = large[..., :1] if name == "large" else large
+    preprocessed = trained.data.preprocessing(tf.constant(images))
+    np.testing.assert_allclose(made[name], means_of(trained.model, preprocessed), atol=1e-5)
+
+
+def test_a_jpeg_file_is_preprocessed_as_in_training(made, trained, large):
+    jpeg = tf.io.encode_jpeg(large[0])
+    preprocessed = trained.data.preprocessing.decode(jpeg)[tf.newaxis]
+    np.testing.assert_allclose(made["jpeg"], means_of(trained.model, preprocessed), atol=1e-5)
+
+
+def test_the_decoder_gives_the_likelihoods_mean(made, exported, trained):
+    latents = np.load(exported / "given.npz", allow_pickle=True)["latents"]
+    expected = trained.model.likelihood(tf.constant(latents)).mean()
+    np.testing.assert_allclose(made["decoded"], expected, atol=1e-6)
+    assert made["decoded"].min() >= 0.0
+    assert made["decoded"].max() <= 1.0
+
+
+@pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
+def test_the_mean_of_every_likelihood_is_decoded(tmp_path, likelihood):
+    model = VAE(*networks.build("mlp", (8, 8, 3), 2, 0.1), likelihood=likelihood)
+    export_decoder(model, tmp_path / "decoder")
+    latents = tf.constant([[0.5, -1.0], [3.0, 3.0]])
+    decode = tf.saved_model.load(str(tmp_path / "decoder")).signatures["serving_default"]
+    expected = model.likelihood(latents).mean()
+    np.testing.assert_allclose(decode(latents=latents)["images"], expected, atol=1e-6)
+
+
+def test_batch_normalisation_is_served_with_its_running_averages(tmp_path):
+    """In training mode an embedding would depend on the other images of its batch."""
+    model = VAE(*networks.build("wae", (8, 8, 1), 2, 0.02))
+    for layer in model.encoder.layers:
+        if hasattr(layer, "moving_mean"):
+            layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, 0.1))
+            layer.moving_variance.assign(tf.fill(layer.moving_variance.shape, 0.3))
+    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
+    load = load_encoder(tmp_path / "encoder")
+    expected = model.posterior(tf.constant(images), training=False).mean()
+    np.testing.assert_allclose(load(images).mean, expected, atol=1e-5)
+    np.testing.assert_allclose(load(images[:1]).mean, expected[:1], atol=1e-5)
+
+
+def test_a_preprocessing_that_inverts_is_served_too(tmp_path):
+    model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1))
+    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1, invert=True), "dynamic")
+    image = np.random.default_rng(0).integers(256, size=(8, 8, 1)).astype(np.uint8)
+    received = load_encoder(tmp_path / "encoder").encode_bytes([png(image)]).mean
+    np.testing.assert_allclose(received, means_of(model, 255 - image[np.newaxis]), atol=1e-5)
+
+
+def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(exported, trained):
+    """Importance sampling in NumPy with samples of its own, on the same binary images."""
+    number, samples = 60, 200
+    received = evaluate(
+        trained.model, trained.data, "dynamic", RandomAffine(), RandomAffine(), samples, number
+    )["splits"]["test"]
+    batches = datasets.evaluation_batches(trained.data.test, number, "dynamic", limit=number)
+    x = next(batches.as_numpy_iterator())[1]
+    embed = tf.saved_model.load(str(exported / "encoder")).signatures["serving_default"]
+    decode = tf.saved_model.load(str(exported / "decoder")).signatures["serving_default"]
+    mean, stddev = (embed(images=tf.constant(x))[name].numpy() for name in ("mean", "stddev"))
+    z = mean + stddev * np.random.default_rng(0).normal(size=(samples, number, LATENT_DIM))
+    p = decode(latents=tf.constant(z.reshape(-1, LATENT_DIM), tf.float32))["images"].numpy()
+    p = np.clip(p.reshape(samples, *x.shape).astype(np.float64), 1e-7, 1.0 - 1e-7)
+    normal = scipy.stats.norm.logpdf
+    weights = np.where(x == 1.0, np.log(p), np.log1p(-p)).sum(axis=(2, 3, 4))
+    weights += normal(z).sum(axis=-1) - normal(z, mean, stddev).sum(axis=-1)
+    nll = np.log(samples) - scipy.special.logsumexp(weights, axis=0)
+    assert received["nll"] == pytest.approx(nll.mean(), abs=received["nll_stderr"])
+    # The images are the same and only the samples differ, so the two are far closer than that.
+    assert received["nll"] == pytest.approx(nll.mean(), abs=0.5)
+    assert received["nll_stderr"] == pytest.approx(nll.std(ddof=1) / np.sqrt(number), rel=0.05)
+
+
+def test_what_the_encoder_takes_is_said_beside_it(exported, encoder):
+    about = json.loads((exported / "encoder" / "about.json").read_text())
+    assert about["image_shape"] == [28, 28, 1]
+    assert about["latent_dim"] == LATENT_DIM
+    assert about["pixels"] == "float32 in [0, 1]"
+    assert "takes the gray image as it is" in " ".join(about["note"].split())
+    assert (encoder.image_shape, encoder.latent_dim) == ((28, 28, 1), LATENT_DIM)
+    assert encoder.note == about["note"]
+
+
+def test_an_encoder_that_was_trained_on_gray_images_has_no_note_on_binary_ones(tmp_path):
+    model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1), likelihood="gaussian")
+    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
+    assert load_encoder(tmp_path / "encoder").note == ""
+
+
+def test_an_export_takes_the_place_of_the_one_before(tmp_path):
+    first, second = (VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1, seed)) for seed in (0, 1))
+    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
+    for model in (first, second):
+        export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
+        received = load_encoder(tmp_path / "encoder")(images).mean
+        np.testing.assert_allclose(received, model.posterior(images).mean(), atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+    assert not np.allclose(first.posterior(images).mean(), second.posterior(images).mean(), atol=1e-3)
+
+
+def test_an_export_that_fails_keeps_the_one_before(tmp_path):
+    model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1))
+    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
+    before = (tmp_path / "encoder" / "about.json").read_bytes()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - Keras' own, and not the point.
+        export_encoder(model, tmp_path / "encoder", Preprocessing(9, 3), "none")
+    assert (tmp_path / "encoder" / "about.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
+def test_the_loaded_encoder_gives_the_models_posterior(encoder, trained, gray):
+    images = gray[:7] / np.float32(255.0)
+    posterior = trained.model.posterior(tf.constant(images))
+    received = encoder(images)
+    np.testing.assert_allclose(received.mean, posterior.mean(), atol=1e-5)
+    np.testing.assert_allclose(received.stddev, posterior.stddev(), atol=1e-5)
+    from_bytes = encoder.encode_bytes([png(image) for image in gray[:7]])
+    np.testing.assert_allclose(from_bytes.mean, posterior.mean(), atol=1e-5)
+    np.testing.assert_allclose(from_bytes.stddev, posterior.stddev(), atol=1e-5)
+
+
+def test_no_images_have_no_embeddings(encoder):
+    assert encoder(np.zeros((0, 28, 28, 1), np.float32)).mean.shape == (0, LATENT_DIM)
+    assert encoder.encode_bytes([]).mean.shape == (0, LATENT_DIM)
+
+
+@pytest.mark.parametrize(
+    ("images", "received"),
+    [
+        (np.zeros((2, 32, 32, 1), np.float32), "float32 [2, 32, 32, 1]"),
+        (np.zeros((2, 28, 28, 3), np.float32), "float32 [2, 28, 28, 3]"),
+        (np.zeros((28, 28, 1), np.float32), "float32 [28, 28, 1]"),
+        (np.zeros((2, 28, 28), np.float32), "float32 [2, 28, 28]"),
+        (np.zeros((2, 28, 28, 1), np.float64), "float64 [2, 28, 28, 1]"),
+        (np.zeros((2, 28, 28, 1), np.uint8), "uint8 [2, 28, 28, 1]"),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(encoder, images, received):
+    with pytest.raises(InputError) as error:
+        encoder(images)
+    assert str(error.value) == f"images: expected float32 [N, 28, 28, 1]; received {received}"
+
+
+@pytest.mark.parametrize(
+    ("values", "received"),
+    [((0.0, 255.0), "0.0 to 255.0"), ((-0.5, 0.5), "-0.5 to 0.5"), ((np.nan, 0.0), "nan to nan")],
+)
+def test_values_outside_the_unit_interval_are_refused(encoder, values, received):
+    images = np.full((2, 28, 28, 1), values[1], np.float32)
+    images[0, 0, 0, 0] = values[0]
+    with pytest.raises(InputError) as error:
+        encoder(images)
+    assert str(error.value) == f"images: expected values in [0, 1]; received {received}"
+
+
+@pytest.mark.parametrize("broken", [b"no image", b"", None])
+def test_bytes_that_are_no_image_are_refused(encoder, gray, broken):
+    whole = png(gray[0])
+    with pytest.raises(InputError) as error:
+        encoder.encode_bytes([whole, whole[: len(whole) // 2] if broken is None else broken])
+    assert str(error.value) == (
+        "image_bytes: expected the contents of PNG, JPEG, BMP or GIF files; received others"
+    )
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "no model", "no note", "a broken note"])
+def test_a_folder_without_an_encoder_is_refused(exported, tmp_path, left):
+    path = tmp_path / "encoder"
+    if left != "nothing":
+        path.mkdir()
+    if left == "no model":
+        (path / "about.json").write_bytes((exported / "encoder" / "about.json").read_bytes())
+    if left == "no note":
+        (path / "saved_model.pb").write_bytes((exported / "encoder" / "saved_model.pb").read_bytes())
+    if left == "a broken note":
+        (path / "about.json").write_text("{")
+    with pytest.raises(InputError) as error:
+        load_encoder(path)
+    assert str(error.value) == f"{path}: expected an exported encoder; received a folder without one"
+
+
+def test_a_decoder_is_no_encoder(exported):
+    with pytest.raises(InputError, match="expected an exported encoder; received "):
+        load_encoder(exported / "decoder")

@@ -1,0 +1,388 @@
+"""The commands as users give them, on the digits, on prepared MNIST and on TFDS' mock data."""
+
+import importlib
+import json
+import logging
+import math
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import flags
+
+from crvae_tf import load_encoder
+from crvae_tf.runs import Run
+from launch import command
+from tests.conftest import ROOT
+from tests.test_evaluation import SPLIT_NAMES
+
+TINY = ("--network=mlp", "--width=0.1", "--epochs=1", "--nll_samples=5", "--eval_images=40")
+CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def launch(name, *arguments):
+    """Gives the command in a process of its own."""
+    process = subprocess.run(
+        [sys.executable, "-m", f"launch.{name}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(process.returncode, process.stdout, process.stderr)
+
+
+@pytest.fixture
+def launch_here(capfd, monkeypatch):
+    """Gives the command in this process: quicker, as TensorFlow is there."""
+    logger = logging.getLogger("crvae_tf")
+    kept = list(logger.handlers), logger.propagate, logger.level
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        flags.FLAGS.unparse_flags()
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            command.run(importlib.import_module(f"launch.{name}").main)
+        return Outcome(stopped.value.code or 0, *capfd.readouterr())
+
+    yield run
+    flags.FLAGS.unparse_flags()
+    logger.handlers[:], logger.propagate = kept[:2]
+    logger.setLevel(kept[2])
+
+
+def contents(folder):
+    """Every file below a folder, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_mistake(outcome, *expected):
+    """Asserts that a user was told of a mistake in one line."""
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.endswith("\n")
+    for text in expected:
+        assert text in outcome.err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(directory, outcome) of a whole run on the digits."""
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    outcome = launch(
+        "train", *TINY, "--latent_dim=4", "--validation_images=100", f"--output_dir={directory}"
+    )
+    assert outcome.code == 0, outcome.err
+    return directory, outcome
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
+def test_help_says_what_a_command_does_and_exits_as_a_success(name):
+    outcome = launch(name, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert f"python -m launch.{name} " in outcome.out
+    assert "  --eta: " in outcome.out
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
+def test_a_bad_flag_is_answered_in_one_line_with_nothing_written(name, tmp_path):
+    outcome = launch(name, "--eta=-1", f"--output_dir={tmp_path / 'run'}")
+    assert outcome == Outcome(1, "", "error: --eta must be >= 0; received -1\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line_too(tmp_path):
+    outcome = launch(
+        "train", "--dataset=mnits", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"
+    )
+    expected = "expected digits, folder:PATH or the name of a TFDS data set; received mnits"
+    assert outcome == Outcome(1, "", f"error: --dataset: {expected}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_other_files_is_left_as_it_is(launch_here, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    before = contents(tmp_path)
+    outcome = launch_here("train", *TINY, f"--output_dir={tmp_path}")
+    assert_mistake(outcome, f"--output_dir={tmp_path}: expected a new or empty folder")
+    assert contents(tmp_path) == before
+
+
+def test_a_file_for_a_folder_is_left_as_it_is(launch_here, tmp_path):
+    (tmp_path / "thesis.tex").write_text("text")
+    outcome = launch_here("train", *TINY, f"--output_dir={tmp_path / 'thesis.tex'}")
+    assert_mistake(outcome, "--output_dir")
+    assert (tmp_path / "thesis.tex").read_text() == "text"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--network=wae", "--image_size=30"], ("--image_size", "divisible by", "received 30x30")),
+        (["--validation_images=5000"], ("--validation_images", "received 5000")),
+        (["--dataset=folder:/nowhere"], ("--dataset=folder:/nowhere", "no such folder")),
+        (["--method=cr_vae", "--model=iwae"], ("--model must be vae", "received iwae")),
+    ],
+)
+def test_a_mistake_in_the_data_or_the_model_leaves_nothing_behind(
+    launch_here, tmp_path, arguments, expected
+):
+    outcome = launch_here("train", *TINY, *arguments, f"--output_dir={tmp_path / 'run'}")
+    assert_mistake(outcome, *expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_run_is_left_as_it_is(launch_here, finished):
+    directory, _ = finished
+    before = contents(directory)
+    outcome = launch_here(
+        "train", *TINY, "--latent_dim=5", "--validation_images=100", f"--output_dir={directory}"
+    )
+    assert_mistake(outcome, f"--output_dir={directory}", "latent_dim=4", "received latent_dim=5")
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+def test_a_folder_without_a_run_is_answered_in_one_line(launch_here, tmp_path, name):
+    outcome = launch_here(name, f"--output_dir={tmp_path / 'run'}")
+    assert_mistake(outcome, f"--output_dir={tmp_path / 'run'}: expected the folder of a run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+def test_a_command_for_a_run_wants_to_know_which(launch_here, name):
+    outcome = launch_here(name)
+    assert outcome == Outcome(
+        1, "", "error: --output_dir must be the folder of a finished run; received none\n"
+    )
+
+
+@pytest.mark.parametrize("config", ["{}", "[]"])
+def test_a_configuration_of_something_else_is_answered_in_one_line(launch_here, tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
+    assert_mistake(outcome, f"--output_dir={tmp_path}")
+    assert (tmp_path / "config.json").read_text() == config
+
+
+def test_a_run_that_is_not_finished_is_answered_in_one_line(launch_here, finished, tmp_path):
+    (tmp_path / "config.json").write_text((finished[0] / "config.json").read_text())
+    outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
+    assert_mistake(outcome, "expected the weights of a finished run; received no such file")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_run_leaves_all_that_is_promised(finished):
+    directory, _ = finished
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "model.weights.h5",
+        "evaluation.json",
+        "figures",
+        "encoder",
+        "decoder",
+    }
+    assert {path.name for path in (directory / "figures").iterdir()} == {
+        "latent_plane.png",
+        "reconstructions.png",
+        "samples.png",
+        "training_curves.png",
+    }
+    for path in (directory / "figures").iterdir():
+        picture = tf.io.decode_png(path.read_bytes()).numpy()
+        assert len(np.unique(picture)) > 1
+
+
+def test_a_run_keeps_every_option_the_versions_and_the_datas_fingerprint(finished, digits):
+    config = Run(finished[0]).read_config()
+    assert config["lambda"] == 1.0
+    assert config["eta"] == 0.1
+    assert (config["image_size"], config["channels"]) == (28, 1)
+    assert (config["binarization"], config["likelihood"]) == ("dynamic", "bernoulli")
+    assert (config["network"], config["width"], config["latent_dim"]) == ("mlp", 0.1, 4)
+    assert config["seed"] == 0
+    assert config["versions"]["tensorflow"] == tf.__version__
+    assert config["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert config["data_fingerprint"] == digits.fingerprint
+
+
+def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished):
+    result = json.loads((finished[0] / "evaluation.json").read_text())
+    assert set(result) == {"config", "splits", "consistency", "probe"}
+    assert set(result["splits"]) == {"test", "transformed_test"}
+    for split in result["splits"].values():
+        assert set(split) >= SPLIT_NAMES
+        assert all(math.isfinite(value) for value in split.values())
+        assert (split["num_images"], split["nll_samples"]) == (40, 5)
+    assert set(result["consistency"]) == {"train_transform", "test_transform"}
+    assert all(set(view) == CONSISTENCY_NAMES for view in result["consistency"].values())
+    accuracies = {"clean", "train_transform", "test_transform"}
+    assert set(result["probe"]) == accuracies | {"num_train_images"}
+    assert all(set(result["probe"][view]) == {"linear", "nearest_neighbours"} for view in accuracies)
+    assert result["probe"]["num_train_images"] == 1337
+    assert result["config"]["nll_samples"] == 5
+    assert not {"output_dir", "data_dir"} & set(result["config"])
+
+
+def test_a_run_shows_its_evaluation_as_a_table(finished):
+    directory, outcome = finished
+    result = json.loads((directory / "evaluation.json").read_text())
+    rows = {line[:40].strip(): line[40:].split() for line in outcome.out.splitlines() if line}
+    splits = result["splits"]["test"], result["splits"]["transformed_test"]
+    assert rows["images"] == ["40", "40"]
+    shown = [part for s in splits for part in (f"{s['nll']:.2f}", "±", f"{s['nll_stderr']:.2f}")]
+    assert rows["NLL, K = 5"] == ["nats", *shown]
+    assert rows["ELBO"] == ["nats", *(f"{split['elbo']:.2f}" for split in splits)]
+    assert rows["active units"] == [str(split["active_units"]) for split in splits]
+    assert [float(text) for text in rows["cap of the lower bound, ln N"][1:]] == [3.689, 3.689]
+    assert "accuracy of probes fitted on 1337 clean training images" in outcome.out
+    assert "Traceback" not in outcome.err
+
+
+def test_each_epoch_has_a_line_with_its_validation(finished):
+    (line,) = Run(finished[0]).read_metrics()
+    assert line["epoch"] == 1
+    for prefix in ("", "val_"):
+        bound, view_bound = line[f"{prefix}bound"], line[f"{prefix}view_bound"]
+        expected = -(bound + view_bound - 0.1 * line[f"{prefix}consistency"])
+        assert line[f"{prefix}loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_finished_run_says_that_it_is_and_changes_no_file(launch_here, finished):
+    directory, _ = finished
+    before = contents(directory)
+    outcome = launch_here(
+        "train", *TINY, "--latent_dim=4", "--validation_images=100", f"--output_dir={directory}"
+    )
+    assert outcome.code == 0
+    assert "complete" in outcome.err
+    assert "NLL, K = 5" in outcome.out
+    assert contents(directory) == before
+
+
+def test_a_run_is_evaluated_again_with_more_samples(launch_here, finished, tmp_path):
+    directory, _ = finished
+    path = directory / "evaluation.json"
+    held = path.read_bytes()
+    before = json.loads(held)
+    try:
+        outcome = launch_here(
+            "evaluate", f"--output_dir={directory}", "--nll_samples=30", "--eval_images=40"
+        )
+        assert outcome.code == 0
+        assert "NLL, K = 30" in outcome.out
+        after = json.loads(path.read_text())
+    finally:
+        path.write_bytes(held)
+    assert after["config"] == before["config"] | {"nll_samples": 30}
+    for name, split in after["splits"].items():
+        assert split["nll_samples"] == 30
+        # More samples can only tighten the bound in expectation, and here do so by nats.
+        assert split["nll"] < before["splits"][name]["nll"]
+        unchanged = set(split) - {"nll", "nll_stderr", "nll_samples"}
+        expected = {key: before["splits"][name][key] for key in unchanged}
+        assert {key: split[key] for key in unchanged} == pytest.approx(expected, rel=1e-5)
+    assert after["probe"] == before["probe"]
+
+
+def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished, digits):
+    directory, _ = finished
+    images = next(digits.test.batches(5).as_numpy_iterator())[1] / np.float32(255.0)
+    before = load_encoder(directory / "encoder")(images)
+    written = (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns
+    outcome = launch_here("export", f"--output_dir={directory}")
+    assert outcome.code == 0
+    assert str(directory / "encoder") in outcome.err
+    assert (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns > written
+    np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
+
+
+def test_a_run_that_was_broken_off_is_finished_by_the_same_command(launch_here, finished, tmp_path):
+    """All but the last of what a run leaves behind is there: its epochs are not trained anew."""
+    directory, _ = finished
+    arguments = (*TINY, "--latent_dim=4", "--validation_images=100", f"--output_dir={directory}")
+    expected = json.loads((directory / "evaluation.json").read_text())
+    metrics = (directory / "metrics.jsonl").read_bytes()
+    (directory / "evaluation.json").unlink()
+    assert launch_here("train", *arguments).code == 0
+    assert (directory / "metrics.jsonl").read_bytes() == metrics
+    received = json.loads((directory / "evaluation.json").read_text())
+    assert received["config"] == expected["config"]
+    for name, split in received["splits"].items():
+        assert split == pytest.approx(expected["splits"][name], rel=1e-5)
+
+
+def test_the_launcher_runs_on_mock_data_of_tfds(launch_here, tmp_path):
+    """Random images of a colour data set that no preparation has been at."""
+    name, version = "cifar10", "3.0.2"
+    metadata = tmp_path / "data" / name / version
+    metadata.mkdir(parents=True)
+    splits = [
+        {"name": part, "numBytes": "1", "shardLengths": ["24"], "filepathTemplate": template}
+        for part in ("train", "test")
+        for template in ["{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"]
+    ]
+    info = {"name": name, "version": version, "fileFormat": "tfrecord", "splits": splits}
+    (metadata / "dataset_info.json").write_text(json.dumps(info))
+    with tfds.testing.mock_data(num_examples=24, data_dir=str(tmp_path / "data")):
+        outcome = launch_here(
+            "train",
+            *TINY,
+            f"--dataset={name}",
+            f"--data_dir={tmp_path / 'data'}",
+            "--latent_dim=3",
+            "--method=cr_iwae",
+            f"--output_dir={tmp_path / 'run'}",
+        )
+    assert outcome.code == 0, outcome.err
+    run = Run(tmp_path / "run")
+    config = run.read_config()
+    assert (config["image_size"], config["channels"]) == (32, 3)
+    assert (config["binarization"], config["likelihood"]) == ("none", "gaussian")
+    assert config["translation"] == pytest.approx(2.0 * 32.0 / 28.0)
+    assert run.read_evaluation()["splits"]["test"]["num_images"] == 24
+    # Pixels of unit variance cost 0.5 ln(2 pi) nats each, and random ones little more.
+    assert run.read_evaluation()["splits"]["test"]["nll"] > 0.5 * math.log(2 * math.pi) * 32 * 32 * 3
+    assert load_encoder(run.encoder).image_shape == (32, 32, 3)
+
+
+def test_the_launcher_runs_on_prepared_mnist(launch_here, shared_data_dir, tmp_path):
+    """One step: all but 500 training images are held out, and few are evaluated."""
+    outcome = launch_here(
+        "train",
+        "--dataset=mnist",
+        f"--data_dir={shared_data_dir}",
+        *TINY,
+        "--latent_dim=3",
+        "--method=vae",
+        "--validation_images=59500",
+        "--batch_size=500",
+        f"--output_dir={tmp_path / 'run'}",
+    )
+    assert outcome.code == 0, outcome.err
+    run = Run(tmp_path / "run")
+    (line,) = run.read_metrics()
+    # 784 fair coins cost 543 nats, which an untrained decoder is near.
+    assert line["bound"] == pytest.approx(-543.0, abs=15.0)
+    assert line["val_bound"] > line["bound"]
+    result = run.read_evaluation()
+    assert result["splits"]["test"]["num_images"] == 40
+    assert result["probe"]["num_train_images"] == 500

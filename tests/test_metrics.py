@@ -1,0 +1,214 @@
+"""Figures against TFP, against slow loops, and against cases worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from crvae_tf import metrics
+from tests import reference
+
+tfd = tfp.distributions
+
+
+def gaussian(mean, stddev):
+    return tfd.MultivariateNormalDiag(tf.constant(mean, tf.float64), tf.constant(stddev, tf.float64))
+
+
+def posteriors(number, dimensions, spread, stddev, seed=0):
+    """Samples, means and standard deviations of made-up posteriors."""
+    rng = np.random.default_rng(seed)
+    mean = spread * rng.normal(size=(number, dimensions))
+    stddev = stddev * rng.uniform(0.5, 2.0, size=(number, dimensions))
+    return mean + stddev * rng.normal(size=mean.shape), mean, stddev
+
+
+@pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 1, 1, 1), (50, 50, 1)])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_running_moments_equal_numpys_over_all_values_at_once(sizes, offset):
+    values = offset + np.random.default_rng(1).normal(size=(sum(sizes), 3))
+    moments = metrics.RunningMoments()
+    for part in np.split(values, np.cumsum(sizes)[:-1]):
+        moments.update(part)
+    assert moments.count == len(values)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, values.var(axis=0), rtol=1e-6)
+
+
+def test_running_moments_of_float32_batches_are_kept_in_float64():
+    values = np.float32(1e4) + np.random.default_rng(2).normal(size=(1000, 1)).astype(np.float32)
+    moments = metrics.RunningMoments()
+    for part in np.split(values, 10):
+        moments.update(part)
+    np.testing.assert_allclose(moments.mean, values.astype(np.float64).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, values.astype(np.float64).var(axis=0), rtol=1e-9)
+
+
+def test_the_standard_error_is_the_sample_deviation_over_the_root_of_the_count():
+    values = np.random.default_rng(3).normal(size=41)
+    moments = metrics.RunningMoments()
+    for part in np.split(values, [10, 20]):
+        moments.update(part)
+    assert moments.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(41), rel=1e-12)
+
+
+def test_one_value_has_no_standard_error():
+    moments = metrics.RunningMoments()
+    moments.update(np.array([3.0]))
+    assert moments.standard_error == 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_gaussian_kl_equals_tfps(scale):
+    _, mean, stddev = posteriors(20, 4, spread=1.0, stddev=scale)
+    _, other_mean, other_stddev = posteriors(20, 4, spread=1.0, stddev=1.0, seed=1)
+    expected = tfd.kl_divergence(gaussian(mean, stddev), gaussian(other_mean, other_stddev))
+    received = metrics.gaussian_kl(mean, stddev, other_mean, other_stddev)
+    np.testing.assert_allclose(received, expected, rtol=1e-10)
+
+
+def test_the_gaussian_kl_of_a_posterior_with_itself_is_zero():
+    _, mean, stddev = posteriors(20, 4, spread=3.0, stddev=0.1)
+    np.testing.assert_array_equal(metrics.gaussian_kl(mean, stddev, mean, stddev), np.zeros(20))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_the_log_density_of_every_pair_equals_tfps(scale):
+    samples, mean, stddev = posteriors(30, 5, spread=2.0, stddev=scale)
+    expected = gaussian(mean, stddev).log_prob(samples[:, np.newaxis])
+    received = metrics.gaussian_log_density(samples, mean, stddev)
+    np.testing.assert_allclose(received, expected, rtol=1e-8, atol=1e-6)
+
+
+def test_the_log_density_of_a_sharp_posterior_at_its_own_sample_keeps_its_digits():
+    """The pairs' squares are a hundred million times as large as what is left of them."""
+    samples, mean, stddev = posteriors(30, 5, spread=3.0, stddev=3e-4)
+    expected = gaussian(mean, stddev).log_prob(samples)
+    received = np.diag(metrics.gaussian_log_density(samples, mean, stddev))
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_the_log_density_is_that_of_sample_i_under_posterior_j():
+    received = metrics.gaussian_log_density(
+        np.array([[0.0], [3.0]]), np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [1.0], [2.0]])
+    )
+    constant = 0.5 * math.log(2.0 * math.pi)
+    expected = -constant - np.array([[0.0, 0.5, 9.0 / 8.0 + math.log(2.0)], [4.5, 2.0, math.log(2.0)]])
+    np.testing.assert_allclose(received, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("number", [2, 3, 65, 66, 530])
+def test_mutual_information_equals_two_slow_loops(number):
+    """At 530 images the matrix is computed in two parts."""
+    arrays = posteriors(number, 2, spread=1.0, stddev=0.3)
+    assert metrics.mutual_information(*arrays) == pytest.approx(
+        reference.mutual_information(*arrays), rel=1e-9, abs=1e-9
+    )
+
+
+def test_a_collapsed_posterior_has_no_mutual_information():
+    samples = np.random.default_rng(0).normal(size=(200, 3))
+    received = metrics.mutual_information(samples, np.zeros((200, 3)), np.ones((200, 3)))
+    expected = {"lower": 0.0, "upper": 0.0, "cap": math.log(200), "disjoint": 0.0}
+    assert received == pytest.approx(expected, abs=1e-9)
+
+
+def test_well_separated_posteriors_reach_the_cap_of_the_lower_bound():
+    mean = 1000.0 * np.arange(90.0)[:, np.newaxis]
+    received = metrics.mutual_information(mean + 0.5, mean, np.ones((90, 1)))
+    assert received["lower"] == pytest.approx(math.log(90), abs=1e-12)
+    assert received["cap"] == pytest.approx(math.log(90), abs=1e-12)
+    # The neighbour's density is less by (1000 - 0.5)^2 / 2 - 0.5^2 / 2, and at the right end by more.
+    assert received["upper"] > 499_000.0
+
+
+@pytest.mark.parametrize("stddev", [0.01, 0.1, 0.5, 1.0, 3.0])
+def test_the_lower_bound_is_below_the_cap_and_the_upper_bound(stddev):
+    received = metrics.mutual_information(*posteriors(300, 3, spread=1.0, stddev=stddev))
+    assert 0.0 <= received["lower"] <= received["cap"]
+    assert received["lower"] <= received["upper"]
+
+
+def test_the_bounds_enclose_a_mutual_information_that_is_known():
+    """For z|x ~ N(x, s^2) and x ~ N(0, 1) it is 0.5 ln(1 + 1/s^2)."""
+    rng = np.random.default_rng(4)
+    stddev = np.full((3000, 1), 0.2)
+    mean = rng.normal(size=stddev.shape)
+    received = metrics.mutual_information(mean + stddev * rng.normal(size=mean.shape), mean, stddev)
+    known = 0.5 * math.log(1.0 + 1.0 / 0.2**2)
+    # At 3,000 images the standard error of either mean is 0.5 * sqrt(2 / 3000) = 0.013.
+    assert received["lower"] == pytest.approx(known, abs=0.05)
+    assert received["upper"] == pytest.approx(known, abs=0.05)
+    assert received["lower"] < received["upper"]
+
+
+def test_the_disjoint_estimate_scores_later_images_against_the_first_sixty_four():
+    mean = np.zeros((70, 1))
+    mean[64:, 0] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    received = metrics.mutual_information(mean, mean, np.ones((70, 1)))
+    # log q(z|x) - log q(z|x_j) is m^2 / 2 for every j of the 64, so their mean's logarithm is that.
+    assert received["disjoint"] == pytest.approx(0.5 * np.mean([1, 4, 9, 16, 25, 36]), rel=1e-12)
+
+
+def test_the_disjoint_estimate_exceeds_what_a_mutual_information_can_be():
+    received = metrics.mutual_information(*posteriors(300, 20, spread=1.0, stddev=0.1))
+    assert received["disjoint"] > 10.0 * received["cap"]
+
+
+def test_a_unit_is_active_above_a_variance_of_a_hundredth():
+    above = np.nextafter(0.01, 1.0)
+    assert metrics.active_units(np.array([0.01, above, 0.0, 1.0, 0.00999])) == 2
+    assert metrics.active_units(np.zeros(4)) == 0
+
+
+def test_identical_pairs_are_consistent_to_the_last_figure():
+    _, mean, stddev = posteriors(50, 4, spread=1.0, stddev=0.3)
+    expected = {"kl": 0.0, "symmetric_kl": 0.0, "distance_ratio": 0.0, "retrieval_at_1": 1.0}
+    assert metrics.consistency(mean, stddev, mean, stddev) == pytest.approx(expected, abs=1e-12)
+
+
+def test_pairs_of_strangers_are_never_retrieved_and_are_as_far_apart_as_strangers():
+    _, mean, stddev = posteriors(400, 4, spread=1.0, stddev=0.3)
+    view_mean, view_stddev = np.roll(mean, 1, axis=0), np.roll(stddev, 1, axis=0)
+    received = metrics.consistency(mean, stddev, view_mean, view_stddev)
+    assert received["retrieval_at_1"] == 0.0
+    assert received["distance_ratio"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_consistency_kl_runs_from_the_image_to_the_view():
+    one, two = np.ones((2, 1)), np.full((2, 1), 2.0)
+    mean = np.array([[0.0], [50.0]])
+    forward = math.log(2.0) + 1.0 / 8.0 - 0.5
+    reverse = -math.log(2.0) + 2.0 - 0.5
+    received = metrics.consistency(mean, one, mean, two)
+    assert received["kl"] == pytest.approx(forward, rel=1e-12)
+    assert received["symmetric_kl"] == pytest.approx(0.5 * (forward + reverse), rel=1e-12)
+
+
+def test_the_consistency_kl_is_a_mean_over_images_of_a_sum_over_latents():
+    one = np.ones((2, 3))
+    shifted = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 0.0]])
+    received = metrics.consistency(np.zeros((2, 3)), one, shifted, one)
+    assert received["kl"] == pytest.approx(0.5 * (0.5 * 3.0 + 0.5 * 4.0), rel=1e-12)
+
+
+def test_the_distance_ratio_is_that_of_pairs_to_that_of_strangers():
+    mean, view_mean = np.array([[0.0], [10.0]]), np.array([[1.0], [11.0]])
+    received = metrics.consistency(mean, np.ones((2, 1)), view_mean, np.ones((2, 1)))
+    assert received["distance_ratio"] == pytest.approx(1.0 / (0.5 * (9.0 + 11.0)), rel=1e-12)
+
+
+def test_it_is_views_that_look_for_images():
+    """Images that looked for views would all find their own."""
+    mean, view_mean = np.array([[0.0], [3.0]]), np.array([[2.0], [2.5]])
+    received = metrics.consistency(mean, np.ones((2, 1)), view_mean, np.ones((2, 1)))
+    assert received["retrieval_at_1"] == 0.5
+
+
+def test_an_encoder_that_maps_all_images_to_one_place_retrieves_by_chance():
+    zeros, ones = np.zeros((20, 3)), np.ones((20, 3))
+    received = metrics.consistency(zeros, ones, zeros, ones)
+    assert received["kl"] == 0.0
+    assert received["retrieval_at_1"] == pytest.approx(1.0 / 20.0)

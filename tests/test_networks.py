@@ -1,0 +1,247 @@
+"""The networks against published sizes and a NumPy forward pass."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crvae_tf import networks
+from crvae_tf.errors import InputError
+from tests import reference
+
+EPSILON = 1e-5
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def layers_of(model: keras.Model, kind) -> list:
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def some_images(shape, number: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).random((number, *shape), dtype=np.float32)
+
+
+def some_latents(dimensions: int, number: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(number, dimensions)).astype(np.float32)
+
+
+def stir(model: keras.Model) -> None:
+    """Moves every weight off its initial value, so that no bias or scale is left out by chance."""
+    generator = np.random.default_rng(2)
+    for variable in model.variables:
+        variable.assign(np.abs(variable.numpy() + 0.1 * generator.random(variable.shape)))
+
+
+def dense(layer: keras.layers.Dense, values: np.ndarray) -> np.ndarray:
+    return values @ layer.kernel.numpy() + layer.bias.numpy()
+
+
+def normalised_relu(layer, values: np.ndarray, training: bool) -> np.ndarray:
+    mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    if training:
+        mean, variance = values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))
+    scaled = (values - mean) / np.sqrt(variance + EPSILON)
+    return np.maximum(scaled * layer.gamma.numpy() + layer.beta.numpy(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "encoder_size", "decoder_size"),
+    [((28, 28, 1), 11_427_556, 13_051_137), ((64, 64, 3), 18_857_060, 20_557_827)],
+)
+def test_wae_has_as_many_parameters_as_the_wae_authors_code(image_shape, encoder_size, decoder_size):
+    encoder, decoder = networks.build("wae", image_shape)
+    assert trainable(encoder) == encoder_size
+    assert trainable(decoder) == decoder_size
+
+
+def test_mlp_has_as_many_parameters_as_burda_et_al():
+    encoder, decoder = networks.build("mlp", (28, 28, 1))
+    assert trainable(encoder) + trainable(decoder) == 425_284
+    assert trainable(encoder) == 784 * 200 + 200 + 200 * 200 + 200 + 2 * (200 * 50 + 50)
+
+
+@pytest.mark.parametrize(
+    ("width", "channels"), [(0.125, [16, 32, 64, 128]), (0.03, [4, 8, 15, 31]), (1e-6, [1, 1, 1, 1])]
+)
+def test_width_multiplies_the_channels_of_wae_and_keeps_at_least_one(width, channels):
+    encoder, decoder = networks.build("wae", (64, 64, 3), latent_dim=2, width=width)
+    assert [layer.filters for layer in layers_of(encoder, keras.layers.Conv2D)] == channels
+    transposed = [layer.filters for layer in layers_of(decoder, keras.layers.Conv2DTranspose)]
+    assert transposed == [*channels[2::-1], 3]
+    assert layers_of(decoder, keras.layers.Dense)[0].units == 8 * 8 * channels[-1]
+
+
+@pytest.mark.parametrize(("width", "units"), [(1.0, 200), (0.1, 20), (1.5, 300), (1e-6, 1)])
+def test_width_multiplies_the_units_of_mlp_and_keeps_at_least_one(width, units):
+    for model in networks.build("mlp", (8, 8, 1), latent_dim=2, width=width):
+        assert [layer.units for layer in layers_of(model, keras.layers.Dense)][:2] == [units, units]
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "doublings"), [(8, 4, 2), (24, 4, 2), (28, 4, 2), (32, 5, 3), (40, 5, 3)]
+)
+def test_the_kernels_and_doublings_of_wae_follow_the_images_side(side, kernel, doublings):
+    encoder, decoder = networks.build("wae", (side, side, 1), latent_dim=2, width=0.01)
+    convolutions = layers_of(encoder, keras.layers.Conv2D)
+    assert [(c.kernel_size, c.strides) for c in convolutions] == 4 * [((kernel, kernel), (2, 2))]
+    transposed = layers_of(decoder, keras.layers.Conv2DTranspose)
+    assert [c.strides for c in transposed] == doublings * [(2, 2)] + [(1, 1)]
+    assert decoder.output_shape == (None, side, side, 1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("image_shape", [(8, 8, 2), (32, 32, 1)])
+def test_wae_encoder_is_the_numpy_forward_pass(image_shape, training):
+    encoder, _ = networks.build("wae", image_shape, latent_dim=3, width=0.02)
+    stir(encoder)
+    images = some_images(image_shape)
+    x = images.astype(np.float64)
+    pairs = zip(
+        layers_of(encoder, keras.layers.Conv2D),
+        layers_of(encoder, keras.layers.BatchNormalization),
+        strict=True,
+    )
+    for convolution, normalisation in pairs:
+        x = reference.convolve_same(x, convolution.kernel.numpy(), 2) + convolution.bias.numpy()
+        x = normalised_relu(normalisation, x, training)
+    x = x.reshape(len(x), -1)
+    expected = [dense(encoder.get_layer(name), x) for name in ("mean", "log_variance")]
+    for got, wanted in zip(encoder(images, training=training), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("image_shape", [(8, 8, 2), (32, 32, 1)])
+def test_wae_decoder_is_the_numpy_forward_pass(image_shape, training):
+    _, decoder = networks.build("wae", image_shape, latent_dim=3, width=0.01)
+    stir(decoder)
+    latents = some_latents(3)
+    (first,) = layers_of(decoder, keras.layers.Dense)
+    side = image_shape[0] // (4 if image_shape[0] <= 28 else 8)
+    x = np.maximum(dense(first, latents.astype(np.float64)), 0.0).reshape(3, side, side, -1)
+    *hidden, last = layers_of(decoder, keras.layers.Conv2DTranspose)
+    for layer, normalisation in zip(
+        hidden, layers_of(decoder, keras.layers.BatchNormalization), strict=True
+    ):
+        x = reference.transpose_convolve_same(x, layer.kernel.numpy(), 2) + layer.bias.numpy()
+        x = normalised_relu(normalisation, x, training)
+    expected = reference.transpose_convolve_same(x, last.kernel.numpy(), 1) + last.bias.numpy()
+    np.testing.assert_allclose(decoder(latents, training=training), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_mlp_is_the_numpy_forward_pass():
+    encoder, decoder = networks.build("mlp", (8, 8, 2), latent_dim=3, width=0.1)
+    for model in (encoder, decoder):
+        stir(model)
+    images, latents = some_images((8, 8, 2)), some_latents(3)
+    first, second = layers_of(encoder, keras.layers.Dense)[:2]
+    x = np.tanh(dense(second, np.tanh(dense(first, images.reshape(3, -1)))))
+    for got, name in zip(encoder(images), ("mean", "log_variance"), strict=True):
+        np.testing.assert_allclose(got, dense(encoder.get_layer(name), x), rtol=1e-4)
+    first, second, third = layers_of(decoder, keras.layers.Dense)
+    logits = dense(third, np.tanh(dense(second, np.tanh(dense(first, latents)))))
+    np.testing.assert_allclose(decoder(latents), logits.reshape(3, 8, 8, 2), rtol=1e-4, atol=1e-4)
+
+
+def test_a_moving_mean_keeps_nine_tenths_of_itself():
+    encoder, _ = networks.build("wae", (8, 8, 1), latent_dim=2, width=0.02)
+    stir(encoder)
+    convolution = layers_of(encoder, keras.layers.Conv2D)[0]
+    normalisation = layers_of(encoder, keras.layers.BatchNormalization)[0]
+    before, images = normalisation.moving_mean.numpy(), some_images((8, 8, 1))
+    batch = reference.convolve_same(images, convolution.kernel.numpy(), 2) + convolution.bias.numpy()
+    encoder(images, training=True)
+    expected = 0.9 * before + 0.1 * batch.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(normalisation.moving_mean.numpy(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(networks.NETWORKS))
+def test_equal_seeds_give_equal_weights_and_others_others(name):
+    pairs = [networks.build(name, (8, 8, 1), 2, width=0.05, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = ([*e.get_weights(), *d.get_weights()] for e, d in pairs)
+    kernels = [i for i, w in enumerate(first) if w.ndim > 1]
+    assert len(kernels) == {"mlp": 7, "wae": 4 + 2 + 1 + 3}[name]
+    for i in range(len(first)):
+        np.testing.assert_array_equal(first[i], again[i])
+        assert (i in kernels) == (not np.array_equal(first[i], other[i]))
+
+
+def test_no_two_layers_begin_with_the_same_weights():
+    encoder, decoder = networks.build("mlp", (8, 8, 1), latent_dim=20, width=0.1)
+    kernels = [w for w in [*encoder.get_weights(), *decoder.get_weights()] if w.shape == (20, 20)]
+    assert len(kernels) == 5
+    assert len({kernel.tobytes() for kernel in kernels}) == 5
+
+
+@pytest.mark.parametrize("name", sorted(networks.NETWORKS))
+def test_kernels_begin_within_glorots_limits_and_biases_at_0(name):
+    for model in networks.build(name, (8, 8, 1), latent_dim=4, width=0.1):
+        for layer in layers_of(
+            model, (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+        ):
+            kernel = layer.kernel.numpy()
+            limit = math.sqrt(6.0 / (math.prod(kernel.shape[:-2]) * sum(kernel.shape[-2:])))
+            assert 0.9 * limit < np.abs(kernel).max() <= limit
+            assert not layer.bias.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "divisor"),
+    [
+        ((27, 27, 1), 4),
+        ((26, 26, 1), 4),
+        ((30, 30, 1), 8),
+        ((36, 36, 3), 8),
+        ((64, 32, 3), 8),
+        ((28, 32, 1), 4),
+    ],
+)
+def test_wae_refuses_images_that_it_cannot_double_to(image_shape, divisor):
+    height, width, _ = image_shape
+    with pytest.raises(InputError) as caught:
+        networks.build("wae", image_shape, latent_dim=2, width=0.01)
+    assert str(caught.value) == (
+        f"--image_size: expected a square side divisible by {divisor} for the network wae; "
+        f"received {height}x{width}"
+    )
+
+
+@pytest.mark.parametrize("image_shape", [(27, 27, 1), (30, 20, 3)])
+def test_mlp_takes_images_of_any_shape(image_shape):
+    encoder, decoder = networks.build("mlp", image_shape, latent_dim=2, width=0.01)
+    pixels = math.prod(image_shape)
+    assert layers_of(decoder, keras.layers.Dense)[-1].kernel.shape == (2, pixels)
+    assert layers_of(encoder, keras.layers.Dense)[0].kernel.shape == (pixels, 2)
+    assert decoder.output_shape == (None, *image_shape)
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=r"'wae', 'mlp'.*received 'resnet'"):
+        networks.build("resnet", (28, 28, 1))
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def low_precision(request):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(request.param)
+    yield {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}[request.param]
+    keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.mark.parametrize("name", sorted(networks.NETWORKS))
+def test_mixed_precision_computes_low_and_answers_in_float32(low_precision, name):
+    encoder, decoder = networks.build(name, (8, 8, 1), latent_dim=4, width=0.05)
+    hidden = layers_of(encoder, (keras.layers.Dense, keras.layers.Conv2D))[0]
+    assert hidden.compute_dtype == low_precision.name
+    assert hidden.kernel.dtype == "float32"
+    mean, log_variance = encoder(some_images((8, 8, 1)))
+    for output in (mean, log_variance, decoder(some_latents(4))):
+        assert output.dtype == tf.float32
+        # Sums made in low precision and cast afterwards would all survive the round trip.
+        round_trip = tf.cast(tf.cast(output, low_precision), tf.float32)
+        assert np.mean(round_trip.numpy() != output.numpy()) > 0.5

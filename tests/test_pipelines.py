@@ -1,0 +1,329 @@
+"""What models are fed: training pairs, the test set and the transformed test set."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crvae_tf import RandomAffine
+from crvae_tf.datasets import (
+    BINARIZATIONS,
+    ArraySplit,
+    StreamSplit,
+    evaluation_batches,
+    training_batches,
+    validation_pairs,
+)
+
+SIDE = 8
+TRANSFORMATION = RandomAffine(2.0, 30.0, 0.25)
+IDENTITY = RandomAffine(0.0, 0.0, 0.0)
+BINARIZED = ["dynamic", "fixed"]
+
+
+def gray_levels(number, seed=0):
+    """Images whose pixels are of all levels, black and white among them."""
+    images = np.random.default_rng(seed).integers(0, 256, (number, SIDE, SIDE, 1), dtype=np.uint8)
+    images[:, 0] = 0
+    images[:, -1] = 255
+    return images
+
+
+def half_gray(number, side=16):
+    """Images that only their binarisations tell apart."""
+    return np.full((number, side, side, 1), 128, np.uint8)
+
+
+def training(split, seed=0, epochs=range(1), batch_size=4, binarization="dynamic", **kwargs):
+    transformation = kwargs.pop("transformation", TRANSFORMATION)
+    batches = training_batches(split, batch_size, binarization, transformation, seed, epochs, **kwargs)
+    return list(batches.as_numpy_iterator())
+
+
+def evaluated(split, batch_size=4, binarization="dynamic", transformation=None, limit=None):
+    """All images of the test set, in order."""
+    batches = evaluation_batches(split, batch_size, binarization, transformation, limit)
+    return np.concatenate([images for _, images, _ in batches.as_numpy_iterator()])
+
+
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        np.testing.assert_array_equal(batch, other)
+
+
+def patterns(images):
+    """The images as a set, whatever their order."""
+    return {image.tobytes() for image in images}
+
+
+def agreement_of_coins(number):
+    """Within which the share of equal pixels of two independent fair binarisations lies."""
+    return 5 * 0.5 / math.sqrt(number)
+
+
+@pytest.fixture(params=["array", "stream"])
+def split(request):
+    images, labels = gray_levels(10), np.arange(10)
+    if request.param == "array":
+        return ArraySplit(images, labels)
+    examples = tf.data.Dataset.from_tensor_slices((images, labels))
+    return StreamSplit(lambda: examples, 10, (SIDE, SIDE, 1), True)
+
+
+# Training batches.
+
+
+@pytest.mark.parametrize("binarization", BINARIZATIONS)
+def test_two_passes_give_the_same_to_the_bit(split, binarization):
+    """A parallel map over many steps would show state, or an order that depends on time."""
+    kwargs = {"epochs": range(6), "batch_size": 2, "binarization": binarization}
+    assert_same(training(split, **kwargs), training(split, **kwargs))
+
+
+@pytest.mark.parametrize(
+    ("binarization", "epoch", "step"),
+    [("none", 1, 2), ("dynamic", 0, 1), ("dynamic", 2, 0), ("fixed", 1, 1)],
+)
+def test_a_batch_is_a_function_of_seed_epoch_and_step(split, binarization, epoch, step):
+    everything = training(split, epochs=range(3), binarization=binarization)
+    resumed = training(split, epochs=range(epoch, 3), first_step=step, binarization=binarization)
+    assert_same(resumed, everything[3 * epoch + step :])
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_another_seed_gives_other_batches(split, binarization):
+    for one, other in zip(training(split, 0), training(split, 1), strict=True):
+        assert (one[0] != other[0]).any()
+        assert (one[1] != other[1]).any()
+
+
+def test_the_short_last_batch_of_an_epoch_is_kept(split):
+    assert [len(images) for images, _ in training(split, epochs=range(2))] == [4, 4, 2, 4, 4, 2]
+
+
+def test_without_a_transformation_there_are_images_alone(split):
+    alone = training(split, transformation=None)
+    assert_same(alone, [images for images, _ in training(split)])
+
+
+@pytest.mark.parametrize("transformation", [None, TRANSFORMATION])
+def test_gray_images_come_as_they_are_each_once_an_epoch(split, transformation):
+    batches = training(split, binarization="none", transformation=transformation)
+    images = [batch if transformation is None else batch[0] for batch in batches]
+    assert patterns(np.concatenate(images)) == patterns(np.float32(gray_levels(10)) / np.float32(255))
+
+
+def test_views_are_the_images_transformed_and_nothing_else():
+    """Moved alone, a bright spot is as bright as before and at most five pixels away."""
+    spot = np.zeros((1, 21, 21, 1), np.uint8)
+    spot[0, 9:12, 9:12] = 255
+    moved = RandomAffine(translation=5.0, rotation=0.0, scaling=0.0)
+    batches = training(ArraySplit(spot), epochs=range(50), binarization="none", transformation=moved)
+    rows = []
+    for image, view in batches:
+        np.testing.assert_array_equal(image, spot / np.float32(255))
+        np.testing.assert_allclose(view.sum(), 9.0, rtol=1e-4)
+        rows.append((view[0, :, :, 0].sum(axis=1) * np.arange(21)).sum() / 9.0)
+    assert 4.99 < min(rows) < 6.5
+    assert 13.5 < max(rows) < 15.01
+
+
+@pytest.mark.parametrize("binarization", BINARIZATIONS)
+def test_the_view_by_the_identity_is_the_binarised_image_again(binarization):
+    """What is black or white in the image is so in both."""
+    for images, views in training(
+        ArraySplit(gray_levels(6)), binarization=binarization, transformation=IDENTITY
+    ):
+        for part in (images, views):
+            assert (part[:, 0] == 0).all()
+            assert (part[:, -1] == 1).all()
+        if binarization == "none":
+            np.testing.assert_array_equal(images, views)
+
+
+@pytest.mark.parametrize("binarization", BINARIZED)
+def test_binarised_pixels_are_zero_or_one(split, binarization):
+    for images, views in training(split, binarization=binarization):
+        assert set(np.unique(images)) == set(np.unique(views)) == {0.0, 1.0}
+
+
+def test_transformations_differ_between_epochs_steps_and_images():
+    """Frozen randomness (a cache or a shuffle after it) would repeat views of the one image."""
+    same = np.repeat(gray_levels(1), 6, axis=0)
+    batches = training(ArraySplit(same), epochs=range(30), batch_size=2, binarization="none")
+    assert len(patterns(np.concatenate([views for _, views in batches]))) == 6 * 30
+
+
+def test_the_numbers_of_dynamic_binarisation_are_never_used_twice():
+    batches = training(
+        ArraySplit(half_gray(6)), epochs=range(30), batch_size=2, transformation=IDENTITY
+    )
+    images, views = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert len(patterns(images) | patterns(views)) == 2 * 6 * 30
+
+
+def test_dynamic_binarisation_has_the_gray_value_as_its_mean():
+    image, epochs = gray_levels(1), 600
+    batches = training(
+        ArraySplit(image), epochs=range(epochs), binarization="dynamic", transformation=IDENTITY
+    )
+    gray = image[0] / 255
+    for drawn in zip(*batches, strict=True):
+        mean = np.concatenate(drawn).mean(axis=0)
+        deviation = np.sqrt(gray * (1 - gray) / epochs)
+        assert (np.abs(mean - gray) <= 4.5 * deviation).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fixed_binarisation_gives_the_same_bits_in_every_epoch_batch_and_run(seed):
+    split = ArraySplit(half_gray(10))
+    epochs = [
+        training(split, seed, range(epoch, epoch + 1), batch_size, "fixed", transformation=IDENTITY)
+        for batch_size, epoch in ((3, 0), (10, 0), (3, 7))
+    ]
+    for part in (0, 1):
+        found = [patterns(np.concatenate([b[part] for b in batches])) for batches in epochs]
+        assert all(bits == found[0] for bits in found)
+        assert len(found[0]) == 10
+
+
+def test_fixed_binarisation_belongs_to_the_image_and_not_to_its_place():
+    """Image i is the only one with a white pixel i in its first row, so that bits name their image."""
+    images = half_gray(8)
+    images[:, 0] = 0
+    images[np.arange(8), 0, np.arange(8)] = 255
+    bits = {}
+    for batch, _ in training(ArraySplit(images), epochs=range(4), batch_size=3, binarization="fixed"):
+        for image in batch:
+            bits.setdefault(int(image[0, :, 0].argmax()), set()).add(image.tobytes())
+    assert {name: len(found) for name, found in bits.items()} == dict.fromkeys(range(8), 1)
+
+
+def test_fixed_binarisation_has_the_gray_value_as_its_mean():
+    [images] = training(
+        ArraySplit(half_gray(100)), batch_size=100, binarization="fixed", transformation=None
+    )
+    assert abs(images.mean() - 128 / 255) < agreement_of_coins(images.size)
+    assert np.abs(images.mean(axis=0) - 128 / 255).max() < agreement_of_coins(100)
+
+
+@pytest.mark.parametrize("binarization", BINARIZED)
+def test_an_image_and_its_view_are_binarised_apart(binarization):
+    split = ArraySplit(half_gray(50))
+    [(images, views)] = training(split, 0, range(1), 50, binarization, transformation=IDENTITY)
+    assert abs((images == views).mean() - 0.5) < agreement_of_coins(images.size)
+
+
+def test_the_images_of_a_batch_are_binarised_apart():
+    [(images, _)] = training(ArraySplit(half_gray(50)), batch_size=50)
+    assert abs((images[1:] == images[:-1]).mean() - 0.5) < agreement_of_coins(images[1:].size)
+
+
+# The test set and the transformed test set.
+
+
+def test_the_test_set_holds_every_image_once_in_order_with_its_index_and_label(split):
+    batches = list(evaluation_batches(split, 4, "none").as_numpy_iterator())
+    indices, images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_array_equal(indices, np.arange(10))
+    np.testing.assert_array_equal(images, gray_levels(10) / np.float32(255))
+    np.testing.assert_array_equal(labels, np.arange(10))
+    assert [len(batch) for batch, _, _ in batches] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("transformation", [None, TRANSFORMATION], ids=["test", "transformed"])
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_the_test_sets_are_the_same_for_every_batch_size_and_limit(binarization, transformation):
+    """More images than are drawn for at a time, and sizes that cut across those groups."""
+    split = ArraySplit(gray_levels(100))
+    expected = evaluated(split, 64, binarization, transformation)
+    assert len(expected) == 100
+    for batch_size in (1, 7, 1000):
+        actual = evaluated(split, batch_size, binarization, transformation)
+        np.testing.assert_array_equal(actual, expected)
+    for limit in (63, 70, 1000):
+        actual = evaluated(split, 64, binarization, transformation, limit)
+        np.testing.assert_array_equal(actual, expected[:limit])
+
+
+@pytest.mark.parametrize("transformation", [None, TRANSFORMATION], ids=["test", "transformed"])
+def test_the_test_sets_are_the_same_for_every_split_and_pass(split, transformation):
+    expected = evaluated(ArraySplit(gray_levels(10)), transformation=transformation)
+    np.testing.assert_array_equal(evaluated(split, transformation=transformation), expected)
+    np.testing.assert_array_equal(evaluated(split, transformation=transformation), expected)
+
+
+def test_the_transformed_test_set_is_the_same_for_every_seed(request):
+    request.addfinalizer(lambda: tf.random.set_seed(None))
+    split = ArraySplit(gray_levels(10))
+    expected = evaluated(split, transformation=TRANSFORMATION)
+    for global_seed, layer_seed in ((1, 0), (2, 1), (3, None)):
+        tf.random.set_seed(global_seed)
+        layer = RandomAffine(2.0, 30.0, 0.25, seed=layer_seed)
+        np.testing.assert_array_equal(evaluated(split, transformation=layer), expected)
+
+
+def test_the_transformed_test_set_has_one_draw_for_each_index():
+    same = ArraySplit(np.repeat(gray_levels(1), 150, axis=0))
+    views = evaluated(same, 50, "none", TRANSFORMATION)
+    assert len(patterns(views)) == 150
+
+
+def test_the_test_set_transformed_by_the_identity_is_the_test_set():
+    split = ArraySplit(gray_levels(10))
+    views = evaluated(split, binarization="none", transformation=IDENTITY)
+    np.testing.assert_array_equal(views, evaluated(split, binarization="none"))
+
+
+def test_the_test_set_is_binarised_once_whatever_the_training_does():
+    split = ArraySplit(gray_levels(10))
+    once = evaluated(split, binarization="dynamic")
+    np.testing.assert_array_equal(evaluated(split, binarization="fixed"), once)
+    np.testing.assert_array_equal(evaluated(split, binarization="dynamic"), once)
+    assert set(np.unique(once)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("transformation", [None, IDENTITY], ids=["test", "transformed"])
+def test_the_binarised_test_sets_have_the_gray_value_as_their_mean(transformation):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    images = evaluated(ArraySplit(np.repeat(levels[None], 500, axis=0)), 100, "dynamic", transformation)
+    gray = levels / 255
+    deviation = np.sqrt(gray * (1 - gray) / 500)
+    assert (np.abs(images.mean(axis=0) - gray) <= 4.5 * deviation).all()
+
+
+def test_the_test_images_and_their_transformed_views_are_binarised_apart():
+    split = ArraySplit(half_gray(100))
+    images, views = evaluated(split), evaluated(split, transformation=IDENTITY)
+    assert abs((images == views).mean() - 0.5) < agreement_of_coins(images.size)
+
+
+def test_the_test_set_and_the_training_set_are_binarised_apart():
+    images = evaluated(ArraySplit(half_gray(50)))
+    for binarization in BINARIZED:
+        batches = training(ArraySplit(half_gray(50)), binarization=binarization, transformation=None)
+        assert not patterns(images) & patterns(np.concatenate(batches))
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_validation_pairs_are_the_two_test_sets_side_by_side(split, binarization):
+    batches = list(validation_pairs(split, 4, binarization, TRANSFORMATION).as_numpy_iterator())
+    images, views = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_array_equal(images, evaluated(split, 4, binarization))
+    np.testing.assert_array_equal(views, evaluated(split, 4, binarization, TRANSFORMATION))
+
+
+def test_validation_without_a_transformation_is_the_test_set(split):
+    images = np.concatenate(list(validation_pairs(split, 4, "dynamic", None).as_numpy_iterator()))
+    np.testing.assert_array_equal(images, evaluated(split))
+
+
+@pytest.mark.parametrize("binarization", BINARIZATIONS)
+def test_a_split_of_one_image_is_trained_on_and_tested_on(binarization):
+    single, several = ArraySplit(gray_levels(1)), ArraySplit(gray_levels(1).repeat(3, axis=0))
+    batches = training(single, epochs=range(3), binarization=binarization)
+    assert [len(images) for images, _ in batches] == [1, 1, 1]
+    views = evaluated(single, 4, binarization, TRANSFORMATION)
+    np.testing.assert_array_equal(views, evaluated(several, 4, binarization, TRANSFORMATION)[:1])

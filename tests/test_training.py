@@ -1,0 +1,333 @@
+"""Training: what it writes, and that it goes on from where it stood."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from crvae_tf import CRVAE, VAE, InputError, RandomAffine, datasets, networks, training
+from crvae_tf.datasets import ArraySplit, ImageData
+from crvae_tf.runs import Run
+from tests.conftest import ROOT
+
+EPOCHS = 3
+TERMS = ("loss", "bound", "view_bound", "consistency", "rate", "distortion")
+TIMINGS = {"seconds", "images_per_second"}
+
+
+def some_digits():
+    """300 images to train on (5 steps of 64, the last of 44), 50 to validate on, 20 to test on."""
+    digits = datasets.load("digits")
+    _, images, labels = next(digits.train.batches(370).as_numpy_iterator())
+    parts = [ArraySplit(images[a:b], labels[a:b]) for a, b in ((0, 300), (300, 350), (350, 370))]
+    train, validation, test = parts
+    return ImageData("digits", train, test, validation, digits.preprocessing, "")
+
+
+def new_model(latent_dim=3, width=0.1, regularised=True, weights_seed=0):
+    base = VAE(*networks.build("mlp", (28, 28, 1), latent_dim, width, weights_seed))
+    return CRVAE(base) if regularised else base
+
+
+def train(model, run, data, epochs=EPOCHS, seed=0):
+    return training.train(
+        model,
+        data,
+        run,
+        binarization="dynamic",
+        transformation=RandomAffine() if isinstance(model, CRVAE) else None,
+        epochs=epochs,
+        batch_size=64,
+        learning_rate=1e-3,
+        seed=seed,
+        verbose=0,
+    )
+
+
+def train_until_killed(directory):
+    """Trains in a process that kills itself as soon as the first epoch is kept."""
+    run = Run(directory)
+
+    def watch():
+        state = run.checkpoints / "checkpoint"
+        while not (state.exists() and "ckpt-1" in state.read_text()):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    train(new_model(), run, some_digits())
+
+
+def without_timings(lines):
+    return [{name: v for name, v in line.items() if name not in TIMINGS} for line in lines]
+
+
+def assert_same_to_the_bit(weights, others):
+    for one, other in zip(weights, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return some_digits()
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """(model, run, what `train` returned) of a run that was never stopped."""
+    run, model = Run(tmp_path_factory.mktemp("whole")), new_model()
+    return model, run, train(model, run, data)
+
+
+def test_each_epoch_has_a_line_with_every_term_and_its_validation(whole):
+    _, run, lines = whole
+    held = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert held == lines == run.read_metrics()
+    assert [line["epoch"] for line in held] == [1, 2, 3]
+    names = {"epoch", *TERMS, *(f"val_{term}" for term in TERMS), *TIMINGS}
+    assert all(set(line) == names for line in held)
+
+
+def test_the_terms_of_a_line_add_up_to_equation_two(whole):
+    """Each is a mean over the same images; eta is 0.1."""
+    for line in whole[2]:
+        for prefix in ("", "val_"):
+            value = {term: line[prefix + term] for term in TERMS}
+            objective = value["bound"] + value["view_bound"] - 0.1 * value["consistency"]
+            assert value["loss"] == pytest.approx(-objective, rel=1e-5)
+            assert value["bound"] == pytest.approx(-value["rate"] - value["distortion"], rel=1e-5)
+
+
+def test_training_maximises_the_bound(whole):
+    bounds = [line["bound"] for line in whole[2]]
+    assert bounds == sorted(bounds)
+    # 784 fair coins cost 543 nats.
+    assert min(bounds[-1], whole[2][-1]["val_bound"]) > -543.0
+
+
+def test_timings_are_of_the_images_of_an_epoch(whole):
+    for line in whole[2]:
+        assert line["seconds"] * line["images_per_second"] == pytest.approx(300.0, rel=1e-9)
+
+
+def test_the_weights_of_a_run_are_those_of_the_model(whole):
+    model, run, _ = whole
+    other = new_model(weights_seed=1)
+    training.load_weights(other, run.weights)
+    assert_same_to_the_bit(other.get_weights(), model.get_weights())
+
+
+def test_two_runs_are_the_same_to_the_bit(whole, data, tmp_path):
+    model = new_model()
+    lines = train(model, Run(tmp_path), data)
+    assert_same_to_the_bit(model.get_weights(), whole[0].get_weights())
+    assert without_timings(lines) == without_timings(whole[2])
+
+
+def test_another_seed_is_another_run(whole, data, tmp_path):
+    lines = train(new_model(), Run(tmp_path), data, epochs=1, seed=1)
+    assert lines[0]["loss"] != whole[2][0]["loss"]
+
+
+def test_a_run_that_was_killed_ends_as_one_that_never_stopped(whole, data, tmp_path):
+    """It dies after its first epoch was kept, wherever in the second it then is."""
+    model, _, expected = whole
+    run = Run(tmp_path / "run")
+    program = f"from tests.test_training import *; train_until_killed({str(run.directory)!r})"
+    process = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert not run.weights.exists()
+    before = run.read_metrics()
+    resumed = new_model(weights_seed=5)  # Its own first weights do not matter.
+    lines = train(resumed, run, data)
+    assert_same_to_the_bit(resumed.get_weights(), model.get_weights())
+    assert without_timings(lines) == without_timings(expected)
+    assert lines[0] == before[0]  # Its timings show that this epoch was not trained anew.
+    assert run.read_metrics() == lines
+
+
+def test_the_line_of_an_epoch_that_no_checkpoint_holds_is_written_anew(whole, data, tmp_path):
+    """The line is written before the checkpoint: a run may die between the two."""
+    model, _, expected = whole
+    run = Run(tmp_path)
+    train(new_model(), run, data, epochs=1)
+    with open(run.metrics, "a", encoding="utf-8") as metrics:
+        metrics.write(json.dumps({"epoch": 2, "loss": 0.0}) + "\n")
+    resumed = new_model(weights_seed=5)
+    assert without_timings(train(resumed, run, data)) == without_timings(expected)
+    assert_same_to_the_bit(resumed.get_weights(), model.get_weights())
+
+
+def test_a_finished_run_is_not_trained_further(whole, data):
+    model, run, lines = whole
+    other = new_model(weights_seed=5)
+    assert train(other, run, data) == lines
+    assert_same_to_the_bit(other.get_weights(), model.get_weights())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"latent_dim": 2}, {"width": 0.2}],
+    ids=["other latents", "other layers"],
+)
+def test_a_checkpoint_of_another_model_is_refused_in_one_line(whole, data, other):
+    _, run, _ = whole
+    kept, metrics = run.weights.read_bytes(), run.metrics.read_bytes()
+    with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
+        train(new_model(**other), run, data)
+    assert "\n" not in str(error.value)
+    assert run.weights.read_bytes() == kept
+    assert run.metrics.read_bytes() == metrics
+
+
+def test_weights_of_another_model_are_refused_in_one_line(whole):
+    _, run, _ = whole
+    with pytest.raises(InputError, match="expected weights of this model; received ") as error:
+        training.load_weights(new_model(latent_dim=2), run.weights)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_without_weights_is_refused(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    with pytest.raises(InputError) as error:
+        training.load_weights(new_model(), path)
+    assert str(error.value) == f"{path}: expected the weights of a finished run; received no such file"
+    path.write_text("not weights")
+    with pytest.raises(InputError, match="expected weights of this model; received "):
+        training.load_weights(new_model(), path)
+
+
+def test_weights_may_be_written_under_any_name(tmp_path):
+    model, other = new_model(), new_model(weights_seed=1)
+    training.save_weights(model, tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    (tmp_path / "mine").rename(tmp_path / "mine.weights.h5")
+    training.load_weights(other, tmp_path / "mine.weights.h5")
+    assert_same_to_the_bit(other.get_weights(), model.get_weights())
+
+
+def events_of(folder):
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    return events
+
+
+def test_tensorboard_shows_the_lines_of_the_metrics(whole):
+    _, run, lines = whole
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        events = events_of(run.tensorboard / folder)
+        for term in TERMS:
+            shown = [
+                (event.step, float(tf.make_ndarray(event.tensor_proto)))
+                for event in events.Tensors(f"epoch_{term}")
+            ]
+            assert [step for step, _ in shown] == [0, 1, 2]
+            expected = [line[prefix + term] for line in lines]
+            assert [value for _, value in shown] == pytest.approx(expected, rel=1e-6)
+
+
+def test_tensorboard_shows_pictures_of_the_last_epoch(whole):
+    events = events_of(whole[1].tensorboard / "pictures")
+    assert set(events.Tags()["tensors"]) == {"reconstructions", "samples"}
+    shapes = {"reconstructions": (4 * 28, 16 * 28, 1), "samples": (4 * 28, 16 * 28, 1)}
+    for tag, shape in shapes.items():
+        (event,) = events.Tensors(tag)
+        assert event.step == EPOCHS
+        width, height, picture = event.tensor_proto.string_val
+        assert (int(height), int(width)) == shape[:2]
+        assert tf.io.decode_png(picture).shape == shape
+
+
+def test_the_first_row_of_the_pictures_is_of_the_test_images(whole, data):
+    (event,) = events_of(whole[1].tensorboard / "pictures").Tensors("reconstructions")
+    picture = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()
+    images = training.first_images(data, "dynamic", None, 16)
+    np.testing.assert_array_equal(picture[:28, :28], 255 * images[0])
+    np.testing.assert_array_equal(picture[:28, -28:], 255 * images[15])
+    shown = picture[28:56, :28] / 255.0
+    np.testing.assert_allclose(shown, training.reconstructions(whole[0], images)[0], atol=1 / 255)
+
+
+def test_a_base_model_is_trained_without_views(data, tmp_path):
+    (line,) = train(new_model(regularised=False), Run(tmp_path), data, epochs=1)
+    terms = ("loss", "bound", "rate", "distortion")
+    assert set(line) == {"epoch", *terms, *(f"val_{term}" for term in terms), *TIMINGS}
+    assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
+
+
+class Clock:
+    """Stands for `time`, at so many seconds from call to call."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.now = 0.0
+
+    def perf_counter(self):
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.fixture
+def estimate(caplog, monkeypatch):
+    """What is said after the first steps of a training."""
+
+    def say(seconds, steps, epochs, later=0.0, first_epoch=0):
+        caplog.set_level(logging.INFO, "crvae_tf")
+        monkeypatch.setattr(logging.getLogger("crvae_tf"), "propagate", True)
+        monkeypatch.setattr(training, "time", Clock(seconds))
+        callback = training.TimeEstimate(steps, epochs, lambda: later)
+        callback.on_epoch_begin(first_epoch)
+        for batch in range(100):
+            callback.on_train_batch_begin(batch)
+            callback.on_train_batch_end(batch)
+        return [record.getMessage().strip() for record in caplog.records]
+
+    return say
+
+
+def test_a_training_says_once_how_long_the_whole_run_will_take(estimate):
+    (received,) = estimate(seconds=0.3, steps=10, epochs=100, later=900.0)
+    assert "about 20.0 minutes" in received
+    assert "5.0 minutes to train at 0.3 s a step" in received
+    assert "15.0 minutes to evaluate" in received
+
+
+def test_a_resumed_training_counts_the_epochs_that_are_left(estimate):
+    (received,) = estimate(seconds=0.3, steps=10, epochs=100, first_epoch=20)
+    assert "about 4.0 minutes" in received
+
+
+@pytest.mark.parametrize("later", [0.0, 3600.0])
+def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, later):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    said, hint = estimate(seconds=3.6 if not later else 0.1, steps=1000, epochs=50, later=later)
+    assert "hours" in said
+    named = [word.split("=")[-1] for word in hint.replace(",", "").split() if ".flags" in word]
+    assert named
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_no_quicker_flagfile_is_named_where_there_is_an_accelerator(estimate, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["one"])
+    assert len(estimate(seconds=3.6, steps=1000, epochs=50)) == 1
+
+
+def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
+    model = whole[0]
+    drawn = training.samples(model, 2000, seed=0)
+    assert drawn.shape == (2000, 28, 28, 1)
+    z = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    expected = keras.ops.sigmoid(model.base.decoder(z)).numpy()
+    # The deviation of a pixel's mean over 2,000 draws is at most 0.5 / sqrt(2000) = 0.011.
+    np.testing.assert_allclose(drawn.mean(axis=0), expected.mean(axis=0), atol=0.05)
+    assert drawn.std(axis=0).max() == pytest.approx(expected.std(axis=0).max(), rel=0.1)
