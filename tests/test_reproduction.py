@@ -167,6 +167,7 @@ def test_a_table_judges_each_claim_of_each_pair(ablation):
 def test_a_table_of_which_nothing_was_run_says_so():
     summary = reproduction.summarize_table(1, ["mnist"], {})
     assert {verdict["verdict"] for verdict in summary["verdicts"]} == {NOT_RUN}
+    assert summary["verdicts"][0]["paper_difference"] == pytest.approx(81.2 - 83.7)
     assert "not run" in result_tables.table_markdown(summary)
 
 
