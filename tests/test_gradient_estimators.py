@@ -34,7 +34,7 @@ def bound_of(estimator, posterior, likelihood_of, images, seed=3):
 
 
 def gradients(estimator, seed=3):
-    """One gradient by the posterior's mean and log standard deviation for each of many draws of noise."""
+    """One gradient by the mean and the log standard deviation for each of many draws of noise."""
     mean = tf.tile([[0.7, -0.4]], [DRAWS, 1])
     log_stddev = tf.tile([[-0.5, 0.2]], [DRAWS, 1])
     with tf.GradientTape() as tape:
