@@ -40,6 +40,7 @@ setup(
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "ruff==0.17.6",
         ],
         "gpu": ["tensorflow[and-cuda]"],

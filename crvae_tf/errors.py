@@ -1,4 +1,4 @@
-"""The one error that stands for a mistake in what the user gave."""
+"""The errors that stand for something other than a fault of the program."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,19 @@ class InputError(ValueError):
 
     Launchers print it without a traceback. Every other exception is a fault of the program.
     """
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
+    """The run was told to stop, and stopped after a checkpoint.
+
+    Attributes:
+      signal: the number of the signal that told it.
+    """
+
+    def __init__(self, signal: int):
+        super().__init__("stopped after a checkpoint; the same command goes on from there")
+        self.signal = signal
+
+
+class NotFiniteError(ArithmeticError):
+    """A term of the objective or a gradient became NaN or infinite; the message is one line."""

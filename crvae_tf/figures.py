@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 
 from crvae_tf import files
 
+_NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second", "gradient_norm")
 _RED, _BLUE = "tab:red", "tab:blue"
-_NO_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
 _INVARIANCE_COLUMNS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
 _INVARIANCE_ROWS = {
     "kl": "KL, nats",
@@ -159,7 +159,7 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
       path: of the PNG file.
       lines: of `metrics.jsonl`.
     """
-    names = [name for name in lines[0] if name not in _NO_TERMS]
+    names = [name for name in lines[0] if name not in _NOT_TERMS]
     terms = [name for name in names if not name.startswith("val_")]
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")

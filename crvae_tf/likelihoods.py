@@ -14,7 +14,7 @@ IMAGE_DIMENSIONS = 3
 
 def bernoulli(logits: tf.Tensor) -> tfd.Distribution:
     """Returns independent Bernoulli pixels, for images whose pixels are 0 or 1."""
-    return _independent(tfd.Bernoulli(logits=_float32(logits)))
+    return _independent(tfd.Bernoulli(logits=_float32(logits), dtype=tf.float32))
 
 
 def continuous_bernoulli(logits: tf.Tensor) -> tfd.Distribution:

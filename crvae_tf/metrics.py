@@ -86,6 +86,12 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
     return -0.5 * squared - log_scale
 
 
+def _own_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
+    """Returns log q(z_i|x_i), `[samples]`, without the cancellation of narrow posteriors."""
+    standardized = (samples - mean) / stddev
+    return -np.sum(0.5 * standardized**2 + np.log(stddev) + 0.5 * np.log(2.0 * np.pi), axis=-1)
+
+
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
 
@@ -121,7 +127,7 @@ def _own_and_others(
     for start in range(0, len(samples), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(samples)))
         densities = gaussian_log_density(samples[rows], mean, stddev)
-        own[rows] = densities[rows - start, rows]
+        own[rows] = _own_log_density(samples[rows], mean[rows], stddev[rows])
         densities[rows - start, rows] = -np.inf
         others[rows] = logsumexp(densities, axis=1)
     return own, others

@@ -49,7 +49,8 @@ class BoundMaximizer(keras.Model, abc.ABC):
     def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *term_names)}
+        names = ("loss", *term_names, "gradient_norm")
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
 
     @abc.abstractmethod
     def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
@@ -74,6 +75,8 @@ class BoundMaximizer(keras.Model, abc.ABC):
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
+        if scaled_loss is loss:  # A scaled loss overflows now and then, and is meant to.
+            terms["gradient_norm"] = tf.linalg.global_norm(gradients)
         return self._update_metrics(terms)
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
@@ -101,6 +104,7 @@ class VAE(BoundMaximizer):
       decoder: maps latents `[batch, latent_dim]` to logits `[batch, H, W, C]`.
       likelihood: a name in `likelihoods.FAMILIES`.
       seed: of the posterior's noise in training and validation.
+      min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
     """
 
     beta = 1.0
@@ -111,24 +115,31 @@ class VAE(BoundMaximizer):
         decoder: keras.Model,
         likelihood: str = "bernoulli",
         seed: int = 0,
+        min_stddev: float = 0.0,
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
+        self.min_stddev = min_stddev
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
+        # An encoder that is no functional model shows it when it is first called.
+        outputs = getattr(encoder, "outputs", None)
+        self._latent_dim = outputs[0].shape[-1] if outputs else None
         self.built = True
 
     @property
     def prior(self) -> tfd.Distribution:
         """p(z): a standard normal, event shape `[latent_dim]`."""
-        zeros = tf.zeros([self.encoder.outputs[0].shape[-1]])
-        return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
+        return tfd.Independent(tfd.Normal(tf.zeros([self._latent_dim]), 1.0), 1)
 
     def posterior(self, images: tf.Tensor, training: bool = False) -> tfd.Distribution:
         """Returns q(z|x), batch shape `[batch]`, for images `[batch, H, W, C]` in [0, 1]."""
         mean, log_variance = self.encoder(images, training=training)
+        self._latent_dim = mean.shape[-1]
         stddev = tf.exp(0.5 * tf.cast(log_variance, tf.float32))
+        if self.min_stddev:
+            stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:

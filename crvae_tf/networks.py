@@ -101,7 +101,8 @@ def mlp_decoder(
     x = _dense(units, seeds, activation="tanh")(latents)
     x = _dense(units, seeds, activation="tanh")(x)
     x = _dense(int(np.prod(image_shape)), seeds, dtype="float32")(x)
-    return keras.Model(latents, keras.layers.Reshape(image_shape)(x), name="decoder")
+    logits = keras.layers.Reshape(image_shape, dtype="float32")(x)
+    return keras.Model(latents, logits, name="decoder")
 
 
 NETWORKS = {"wae": (wae_encoder, wae_decoder), "mlp": (mlp_encoder, mlp_decoder)}

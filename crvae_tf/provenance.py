@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -45,7 +44,7 @@ def _processor() -> str:
     return names[0] if names else "unknown processor"
 
 
-def _git(*arguments: Sequence[str]) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Returns what git prints in the package's folder, or None where it fails or is not there."""
     command = ["git", "-C", str(_PACKAGE), *arguments]
     try:

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student_t
 
-from crvae_tf.objectives import gaussian_constant
-
 Evaluation = dict[str, Any]
 
 HELD, FAILED, NOISE, NOT_RUN = "held", "did not hold", "within the noise", "not run"
@@ -119,8 +117,8 @@ def figures(evaluation: Evaluation) -> dict[tuple[str, str], float]:
         for kind in ("disjoint", "lower", "upper"):
             name = f"mutual_information_{kind}"
             found[name, split] = values[name]
-        if _is_gaussian(evaluation):
-            found[GAUSSIAN_NLL, split] = -values["elbo"] - gaussian_constant(_dimensions(evaluation))
+        if GAUSSIAN_NLL in values:
+            found[GAUSSIAN_NLL, split] = values[GAUSSIAN_NLL]
     for transform, values in evaluation["consistency"].items():
         found["consistency_kl", transform] = values["kl"]
         found["retrieval_at_1", transform] = values["retrieval_at_1"]
@@ -128,15 +126,6 @@ def figures(evaluation: Evaluation) -> dict[tuple[str, str], float]:
         if condition != "num_train_images":
             found |= {(f"probe_{name}", condition): value for name, value in values.items()}
     return found
-
-
-def _is_gaussian(evaluation: Evaluation) -> bool:
-    return evaluation["config"]["likelihood"] == "gaussian"
-
-
-def _dimensions(evaluation: Evaluation) -> int:
-    config = evaluation["config"]
-    return config["image_size"] ** 2 * config["channels"]
 
 
 def summarize_table(

@@ -1,6 +1,10 @@
 """A run's directory: what lies where, and whether it may be written to."""
 
+import fcntl
 import json
+import os
+import shutil
+import weakref
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -30,25 +34,66 @@ class Run:
         self.decoder = self.directory / "decoder"
         self.provenance = self.directory / "provenance.json"
 
-    def begin(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Writes `config`, or finds that the directory holds a run of the same one.
+    def begin(
+        self,
+        config: dict[str, Any],
+        may_differ: Collection[str] = (),
+        may_change: Collection[str] = (),
+    ) -> None:
+        """Writes `config`, or finds that the directory holds a run of the same one; locks the run.
 
         Args:
           config: every option, and what else decides the outcome.
           may_differ: the names of those that do not.
+          may_change: the names of those that the run may go on with other values of; the new ones are
+            written, and what was evaluated under the old ones is removed.
 
         Raises:
-          InputError: the directory holds another run, or something that is no run.
+          InputError: the directory holds another run, or something that is no run, or a run that
+            another process is at work on.
         """
+        if self.directory.exists() and not self.directory.is_dir():
+            raise InputError(f"--output_dir={self.directory}: expected a folder; received a file")
         if self.config.exists():
-            self._check_same(config, may_differ)
-        elif self.directory.exists() and any(self.directory.iterdir()):
+            self.check_same(config, {*may_differ, *may_change})
+        elif self._contents():
             raise InputError(
                 f"--output_dir={self.directory}: expected a new or empty folder, or a run to resume; "
                 "received a folder of other files"
             )
-        else:
+        self.lock()
+        if not self.config.exists():
             files.write_json(self.config, config)
+        elif self._differing(config, may_differ):
+            self.evaluation.unlink(missing_ok=True)
+            files.write_json(self.config, config)
+
+    def check_same(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
+        """Raises InputError if the run in the directory has another `config`; see `begin`."""
+        held = self.read_config()
+        for name in self._differing(config, may_differ):
+            raise InputError(
+                f"--output_dir={self.directory}: expected a new folder, or the run in it with "
+                f"{name}={held.get(name)}; received {name}={config[name]}"
+            )
+
+    def lock(self) -> None:
+        """Keeps others from the run until this object or its process ends, however it ends.
+
+        Raises:
+          InputError: another process holds the run.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        held = os.open(self.directory, os.O_RDONLY)
+        weakref.finalize(self, os.close, held)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"--output_dir={self.directory}: expected a run that no other process is at work on; "
+                "received one that another process is"
+            ) from error
+        self._remove_unfinished()
 
     def is_complete(self) -> bool:
         """Returns whether all that a run leaves behind is there."""
@@ -62,12 +107,15 @@ class Run:
           InputError: there is no run.
         """
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            held = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            held = None
+        if not isinstance(held, dict):
             raise InputError(
                 f"--output_dir={self.directory}: expected the folder of a run; received no readable "
                 f"{self.config.name} in it"
-            ) from error
+            )
+        return held
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns what `evaluation.json` holds, or None where there is none yet."""
@@ -87,11 +135,18 @@ class Run:
             return []
         return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
-    def _check_same(self, config: dict[str, Any], may_differ: Collection[str]) -> None:
+    def _contents(self) -> list[Path]:
+        return list(self.directory.iterdir()) if self.directory.exists() else []
+
+    def _differing(self, config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
         held, wanted = self.read_config(), json.loads(json.dumps(config))
-        for name in wanted:
-            if name not in may_differ and held.get(name) != wanted[name]:
-                raise InputError(
-                    f"--output_dir={self.directory}: expected a new folder, or the run in it with "
-                    f"{name}={held.get(name)}; received {name}={wanted[name]}"
-                )
+        return [n for n in wanted if n not in may_differ and held.get(n) != wanted[n]]
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process was writing, which is named with a dot before it is whole."""
+        folders = (self.directory, self.figures)
+        for path in (path for folder in folders for path in folder.glob(".*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

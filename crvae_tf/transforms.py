@@ -118,17 +118,20 @@ def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.
     With c the centre, m the move, R the rotation and s the scale, an input point p goes to
     c + s R (p - c) + m; so an output point q comes from c + R^-1 (q - c - m) / s.
     """
-    centre_x = (tf.cast(width, tf.float32) - 1.0) / 2.0
-    centre_y = (tf.cast(height, tf.float32) - 1.0) / 2.0
+    # In float64, since a vectorised float32 cosine depends on the size of the batch.
+    affine = Affine(*(tf.cast(part, tf.float64) for part in affine))
+    centre_x = (tf.cast(width, tf.float64) - 1.0) / 2.0
+    centre_y = (tf.cast(height, tf.float64) - 1.0) / 2.0
     radians = affine.angle * (math.pi / 180.0)
     cosine, sine = tf.cos(radians) / affine.scale, tf.sin(radians) / affine.scale
     moved_x, moved_y = centre_x + affine.right, centre_y + affine.down
     offset_x = centre_x - cosine * moved_x + sine * moved_y
     offset_y = centre_y - sine * moved_x - cosine * moved_y
     zero = tf.zeros_like(cosine)
-    return tf.stack([cosine, -sine, offset_x, sine, cosine, offset_y, zero, zero], axis=-1)
+    maps = tf.stack([cosine, -sine, offset_x, sine, cosine, offset_y, zero, zero], axis=-1)
+    return tf.cast(maps, tf.float32)
 
 
 def _check(name: str, value: float, lowest: float, highest: float, expected: str) -> None:
-    if not lowest <= value <= highest:
+    if not (math.isfinite(value) and lowest <= value <= highest):
         raise InputError(f"{name}: expected {expected}; received {value}")

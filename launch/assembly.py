@@ -21,6 +21,7 @@ from crvae_tf import (
     files,
     invariance,
     networks,
+    pictures,
     provenance,
     training,
 )
@@ -61,6 +62,8 @@ def load_data(options: Options) -> ImageData:
         options.channels,
         options.validation_images,
     )
+    if data.test.num_images < 2:
+        raise UsageError(f"--dataset must have two test images or more; received {options.dataset}")
     if options.eval_split == "validation":
         return dataclasses.replace(data, test=data.validation)
     return data
@@ -86,7 +89,11 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    common = {"likelihood": options.likelihood, "seed": options.seed}
+    common = {
+        "likelihood": options.likelihood,
+        "seed": options.seed,
+        "min_stddev": options.min_stddev,
+    }
     if options.model == "iwae":
         estimator = {
             "importance_samples": options.importance_samples,
@@ -132,6 +139,10 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         batch_size=options.batch_size,
         learning_rate=_learning_rate(options),
         seed=options.seed,
+        clip_norm=options.clip_norm,
+        checkpoint_steps=options.checkpoint_steps,
+        checkpoint_minutes=options.checkpoint_minutes,
+        checkpoints_kept=options.checkpoints_kept,
         verbose="auto" if sys.stdout.isatty() else 2,
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
@@ -186,14 +197,14 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
     views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
     for title, transform in views:
-        images = training.first_images(data, options.binarization, transform, _ROW_IMAGES)
+        images = pictures.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows |= {
             title: images,
-            f"reconstructions of the {title}": training.reconstructions(model, images),
+            f"reconstructions of the {title}": pictures.reconstructions(model, images),
         }
     figures.latent_plane(run.figures / "latent_plane.png", *latent_means(options, model, data))
     figures.image_rows(run.figures / "reconstructions.png", rows)
-    samples = training.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
+    samples = pictures.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
     figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
     figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
@@ -228,7 +239,15 @@ def finished_run() -> tuple[Run, Options]:
     if directory is None:
         raise UsageError("--output_dir must be the folder of a finished run; received none")
     run = Run(directory)
-    return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+    run.read_config()
+    run.lock()
+    try:
+        return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+    except KeyError as error:
+        raise UsageError(
+            f"--output_dir={directory}: expected the folder of a run; received a {run.config.name} "
+            f"without {error}"
+        ) from error
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,10 @@ from launch import options
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags, calls `main` and exits: 0 on success, 1 on a user's mistake."""
+    """Parses the flags, calls `main` and exits.
+
+    0 on success, 1 on a user's mistake or a run that cannot go on, 130 and 143 on SIGINT and SIGTERM.
+    """
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
@@ -26,14 +30,23 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _guarded(main: Callable[[], None]) -> None:
     with _silence():
-        import crvae_tf
+        from crvae_tf import errors
     _show_logs()
+    signal.signal(signal.SIGTERM, _stop)
     try:
         main()
-    except (options.UsageError, crvae_tf.InputError, OSError) as error:
+    except (options.UsageError, errors.InputError, errors.NotFiniteError, OSError) as error:
         _fail(" ".join(str(error).split()))
+    except errors.Interrupted as interrupted:
+        print(f"\n{interrupted}", file=sys.stderr)
+        sys.exit(128 + interrupted.signal)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _stop(signal.SIGINT)
+
+
+def _stop(number: int, frame=None) -> None:
+    print("\nstopped; the same command goes on", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _fail(message: str) -> None:

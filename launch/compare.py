@@ -23,6 +23,7 @@ def main() -> None:
         if chosen.figure_1:
             planes[title] = assembly.latent_means(of_run, model, data)
         if chosen.invariance:
+            run.lock()
             curves[title] = assembly.invariance_curves(of_run, model, data, run)
     folder = Path(chosen.output_dir)
     if planes:

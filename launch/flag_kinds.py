@@ -9,12 +9,26 @@ from absl import flags
 
 
 class Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another."""
+    """Parses a value and says what was expected where it is another.
 
-    def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
+    Args:
+      convert: from the text of the command line.
+      expected: what to say that the value must be.
+      check: whether it is.
+      highest: the largest value that can be stored, or None.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[str], Any],
+        check: Callable[[Any], bool],
+        expected: str,
+        highest: int | None = None,
+    ):
         super().__init__()
         self._convert = convert
         self._check = check
+        self._highest = highest
         self.syntactic_help = f"must be {expected}"
 
     def parse(self, argument):
@@ -24,6 +38,8 @@ class Checked(flags.ArgumentParser):
             raise ValueError(self.syntactic_help) from error
         if not self._check(value):
             raise ValueError(self.syntactic_help)
+        if self._highest is not None and value > self._highest:
+            raise ValueError(f"must be an integer <= {self._highest}")
         return value
 
 
@@ -45,12 +61,12 @@ def choice(name: str, default: str | None, choices: Sequence[str], meaning: str)
 
 def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
     """Defines a flag whose value is an integer from `lowest` on."""
-    highest = 2**31 - 1
 
     def check(value):
-        return lowest <= value <= highest
+        return value >= lowest
 
-    define(name, default, Checked(int, check, f"an integer >= {lowest}"), meaning)
+    expected = f"an integer >= {lowest}"
+    define(name, default, Checked(int, check, expected, highest=2**31 - 1), meaning)
 
 
 def number(

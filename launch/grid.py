@@ -17,7 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from crvae_tf.runs import Run
-from launch.options import PLACES, Options
+from launch.options import CHECKPOINTING, PLACES, Options
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
@@ -68,7 +68,7 @@ class Job:
     def check(self) -> None:
         """Raises InputError if its directory holds another run than this one."""
         if self.run.config.exists():
-            self.run.begin(self.options.to_config(), may_differ=PLACES)
+            self.run.check_same(self.options.to_config(), (*PLACES, *CHECKPOINTING))
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:

@@ -37,6 +37,13 @@ EVALUATION = (
 """Options that may differ between a training and a later evaluation of it."""
 
 
+CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept")
+"""Options that decide what a broken run loses, and change no figure."""
+
+MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
+"""What a run may go on with other values of, if --allow_config_change says so."""
+
+
 _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)")
@@ -113,6 +120,22 @@ _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelih
 _integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
 _choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
 _choice("precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation")
+_number("clip_norm", None, "largest norm of the gradient (none)", lambda value: value > 0.0, "> 0")
+_number("min_stddev", 0.0, "smallest standard deviation of a posterior")
+_integer("checkpoint_steps", None, 1, "steps between checkpoints within an epoch (none)")
+_number(
+    "checkpoint_minutes",
+    15.0,
+    "minutes between checkpoints within an epoch",
+    lambda value: value > 0.0,
+    "> 0",
+)
+_integer("checkpoints_kept", 2, 1, "how many of the last checkpoints to keep")
+flag_kinds.boolean(
+    "allow_config_change",
+    False,
+    "go on with a run under another number of epochs, evaluation, strategy or package version",
+)
 _integer("seed", 0, 0, "of everything that is drawn")
 _text("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
 
@@ -154,6 +177,11 @@ class Options:
     eval_images: int | None
     strategy: str
     precision: str
+    clip_norm: float | None
+    min_stddev: float
+    checkpoint_steps: int | None
+    checkpoint_minutes: float
+    checkpoints_kept: int
     seed: int
     output_dir: str
 
@@ -163,8 +191,8 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that `to_config` gave, here or in an earlier version with fewer flags."""
-        return cls(**_fields(_DEFAULTS | config))
+        """Returns the options that `to_config` gave."""
+        return cls(**_fields(config))
 
     @property
     def method(self) -> str:
@@ -179,9 +207,6 @@ class Options:
 def training_flags() -> list[str]:
     """Returns the names of the flags that describe a training, but for --method."""
     return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
-
-
-_DEFAULTS = {name: flags.FLAGS[name].default for name in training_flags()}
 
 
 def training_arguments(changes: dict[str, Any]) -> list[str]:
@@ -263,14 +288,23 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     Raises:
       UsageError: another flag was given with another value than the run's.
     """
-    held, values = Options.from_config(config).to_config(), given()
+    held, values = Options.from_config(config), given()
+    if values["method"] not in (None, held.method):
+        raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
+    changed = held.to_config()
     for name in named() - {"method"} - set(EVALUATION):
-        value = type(held[name])(values[name]) if values[name] is not None else None
-        if value is not None and value != held[name]:
-            raise UsageError(f"--{name} must be the run's own, {held[name]}; received {values[name]}")
-    held |= {name: values[name] for name in named() & set(EVALUATION)}
-    resolution.check_pairs(held)
-    return Options(**_fields(held))
+        own = changed[name]
+        value = values[name] if own is None else type(own)(values[name])
+        if value != own:
+            raise UsageError(f"--{name} must be the run's own, {own}; received {values[name]}")
+    changed |= {name: values[name] for name in named() & set(EVALUATION)}
+    resolution.check_pairs(changed)
+    return Options(**_fields(changed))
+
+
+def allowed_changes() -> tuple[str, ...]:
+    """Returns the options that a run may go on with other values of."""
+    return MAY_CHANGE if flags.FLAGS.allow_config_change else ()
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -283,6 +317,9 @@ def _one_line(error: flags.Error) -> str:
     wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
     if wrong:
         return f"--{wrong[1]} {wrong[3]}; received {wrong[2]}"
+    unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
+    if unreadable:
+        return f"--flagfile must be a file that can be read; received {unreadable[1]}"
     unknown = re.fullmatch(r"Unknown command line flag '(.*?)'\.? ?(.*)", text)
     if unknown:
         return f"--{unknown[1]} must be a flag that --help lists; received none of that name"

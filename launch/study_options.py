@@ -29,6 +29,7 @@ class GridOptions:
 
 def define_reproduce() -> None:
     """Adds the flags of `launch.reproduce`."""
+    delattr(flags.FLAGS, "allow_config_change")
     flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
     flag_kinds.preset("preset", "paper", _PRESETS, meaning)
@@ -133,7 +134,7 @@ def results() -> ResultsOptions:
 
 
 def _drop_training_flags(kept: Sequence[str]) -> None:
-    for name in (*training_flags(), "method"):
+    for name in (*training_flags(), "method", "allow_config_change"):
         if name not in kept:
             delattr(flags.FLAGS, name)
 

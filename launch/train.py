@@ -16,7 +16,11 @@ def main() -> None:
     data = assembly.load_data(chosen)
     model = assembly.make_model(chosen, data)
     run = Run(chosen.output_dir)
-    run.begin(assembly.config(chosen, data), may_differ=options.PLACES)
+    run.begin(
+        assembly.config(chosen, data),
+        may_differ=(*options.PLACES, *options.CHECKPOINTING),
+        may_change=options.allowed_changes(),
+    )
     if run.is_complete():
         print(tables.evaluation(run.read_evaluation()))
         assembly.say(f"{run.directory} was complete: nothing was done; remove it to train anew")

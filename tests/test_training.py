@@ -15,7 +15,18 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crvae_tf import CRVAE, VAE, InputError, RandomAffine, datasets, networks, training
+from crvae_tf import (
+    CRVAE,
+    VAE,
+    InputError,
+    RandomAffine,
+    callbacks,
+    datasets,
+    networks,
+    pictures,
+    training,
+)
+from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ArraySplit, ImageData
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
@@ -94,7 +105,8 @@ def test_each_epoch_has_a_line_with_every_term_and_its_validation(whole):
     held = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert held == lines == run.read_metrics()
     assert [line["epoch"] for line in held] == [1, 2, 3]
-    names = {"epoch", *TERMS, *(f"val_{term}" for term in TERMS), *TIMINGS}
+    validation = {f"val_{term}" for term in TERMS}
+    names = {"epoch", "gradient_norm", *TERMS, *validation, *TIMINGS}
     assert all(set(line) == names for line in held)
 
 
@@ -190,6 +202,29 @@ def test_a_checkpoint_of_another_model_is_refused_in_one_line(whole, data, other
     assert run.metrics.read_bytes() == metrics
 
 
+def model_of_depth(layers):
+    """A VAE whose layers all have the same shape, so that only their number tells two apart."""
+    images, latents = keras.Input((4, 4, 1)), keras.Input((16,))
+    x = keras.layers.Flatten()(images)
+    encoder = keras.Model(images, (keras.layers.Dense(16)(x), keras.layers.Dense(16)(x)))
+    x = latents
+    for _ in range(layers):
+        x = keras.layers.Dense(16)(x)
+    model = VAE(encoder, keras.Model(latents, keras.layers.Reshape((4, 4, 1))(x)))
+    model.compile(optimizer=keras.optimizers.Adam())
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize(("kept", "wanted"), [(1, 2), (2, 1)])
+def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, kept, wanted):
+    Checkpoints(model_of_depth(kept), Run(tmp_path), 1).on_epoch_end(0)
+    assert Checkpoints(model_of_depth(kept), Run(tmp_path), 1).restore() == 1
+    with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
+        Checkpoints(model_of_depth(wanted), Run(tmp_path), 1).restore()
+    assert "\n" not in str(error.value)
+
+
 def test_weights_of_another_model_are_refused_in_one_line(whole):
     _, run, _ = whole
     with pytest.raises(InputError, match="expected weights of this model; received ") as error:
@@ -251,17 +286,18 @@ def test_tensorboard_shows_pictures_of_the_last_epoch(whole):
 def test_the_first_row_of_the_pictures_is_of_the_test_images(whole, data):
     (event,) = events_of(whole[1].tensorboard / "pictures").Tensors("reconstructions")
     picture = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()
-    images = training.first_images(data, "dynamic", None, 16)
+    images = pictures.first_images(data, "dynamic", None, 16)
     np.testing.assert_array_equal(picture[:28, :28], 255 * images[0])
     np.testing.assert_array_equal(picture[:28, -28:], 255 * images[15])
     shown = picture[28:56, :28] / 255.0
-    np.testing.assert_allclose(shown, training.reconstructions(whole[0], images)[0], atol=1 / 255)
+    np.testing.assert_allclose(shown, pictures.reconstructions(whole[0], images)[0], atol=1 / 255)
 
 
 def test_a_base_model_is_trained_without_views(data, tmp_path):
     (line,) = train(new_model(regularised=False), Run(tmp_path), data, epochs=1)
     terms = ("loss", "bound", "rate", "distortion")
-    assert set(line) == {"epoch", *terms, *(f"val_{term}" for term in terms), *TIMINGS}
+    validation = {f"val_{term}" for term in terms}
+    assert set(line) == {"epoch", "gradient_norm", *terms, *validation, *TIMINGS}
     assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
 
 
@@ -281,12 +317,11 @@ class Clock:
 def estimate(caplog, monkeypatch):
     """What is said after the first steps of a training."""
 
-    def say(seconds, steps, epochs, later=0.0, first_epoch=0):
+    def say(seconds, steps, later=0.0):
         caplog.set_level(logging.INFO, "crvae_tf")
         monkeypatch.setattr(logging.getLogger("crvae_tf"), "propagate", True)
-        monkeypatch.setattr(training, "time", Clock(seconds))
-        callback = training.TimeEstimate(steps, epochs, lambda: later)
-        callback.on_epoch_begin(first_epoch)
+        monkeypatch.setattr(callbacks, "time", Clock(seconds))
+        callback = callbacks.TimeEstimate(steps, lambda: later)
         for batch in range(100):
             callback.on_train_batch_begin(batch)
             callback.on_train_batch_end(batch)
@@ -296,21 +331,16 @@ def estimate(caplog, monkeypatch):
 
 
 def test_a_training_says_once_how_long_the_whole_run_will_take(estimate):
-    (received,) = estimate(seconds=0.3, steps=10, epochs=100, later=900.0)
+    (received,) = estimate(seconds=0.3, steps=1000, later=900.0)
     assert "about 20.0 minutes" in received
     assert "5.0 minutes to train at 0.3 s a step" in received
     assert "15.0 minutes to evaluate" in received
 
 
-def test_a_resumed_training_counts_the_epochs_that_are_left(estimate):
-    (received,) = estimate(seconds=0.3, steps=10, epochs=100, first_epoch=20)
-    assert "about 4.0 minutes" in received
-
-
 @pytest.mark.parametrize("later", [0.0, 3600.0])
 def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, later):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    said, hint = estimate(seconds=3.6 if not later else 0.1, steps=1000, epochs=50, later=later)
+    said, hint = estimate(seconds=3.6 if not later else 0.1, steps=50_000, later=later)
     assert "hours" in said
     named = [word.split("=")[-1] for word in hint.replace(",", "").split() if ".flags" in word]
     assert named
@@ -319,12 +349,12 @@ def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, 
 
 def test_no_quicker_flagfile_is_named_where_there_is_an_accelerator(estimate, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["one"])
-    assert len(estimate(seconds=3.6, steps=1000, epochs=50)) == 1
+    assert len(estimate(seconds=3.6, steps=50_000)) == 1
 
 
 def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     model = whole[0]
-    drawn = training.samples(model, 2000, seed=0)
+    drawn = pictures.samples(model, 2000, seed=0)
     assert drawn.shape == (2000, 28, 28, 1)
     z = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     expected = keras.ops.sigmoid(model.base.decoder(z)).numpy()

@@ -79,7 +79,7 @@ def _readable(root: Path, names: list[str], preprocessing: Preprocessing) -> lis
     if len(broken) > BROKEN_SHARE_LIMIT * len(names):
         raise InputError(
             f"--dataset=folder:{root}: expected at most {BROKEN_SHARE_LIMIT:.0%} broken files; "
-            f"received {len(broken)} of {len(names)}, the first {broken[0]}"
+            f"received {len(broken)} of {len(names)}, the first {next(iter(broken))}"
         )
     return [name for name in names if name not in broken]
 
@@ -111,5 +111,7 @@ def _hash_fraction(name: str) -> float:
 
 
 def _fingerprint(root: Path, names: list[str]) -> str:
-    sizes = [[name, (root / name).stat().st_size] for name in names]
-    return hashlib.sha256(repr(sizes).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0".encode() + hashlib.sha256((root / name).read_bytes()).digest())
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ from crvae_tf.errors import InputError
 from crvae_tf.randomness import Purpose
 
 NO_LABEL = -1
-_SHUFFLE_BUFFER = 10_000
+_SHUFFLED_TOGETHER = 10_000
 
 
 class Split(abc.ABC):
@@ -84,16 +84,20 @@ class RandomAccessSplit(Split):
     def shuffled_batches(self, batch_size, seed, epochs, first_step=0):
         steps = self.steps_per_epoch(batch_size)
 
-        def batch(position):
-            epoch, step = position // steps, position % steps
-            start = step * batch_size
-            places = tf.range(start, tf.minimum(start + batch_size, self.num_images))
-            order = randomness.key(seed, Purpose.ORDER, epoch)
-            indices = tf.random.experimental.index_shuffle(places, order, self.num_images - 1)
-            return epoch, step, indices, self.fetch(indices)[0]
+        def epoch_batches(epoch):
+            key = randomness.key(seed, Purpose.ORDER, epoch)
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(self.num_images, dtype=tf.int64), key
+            )
 
-        positions = tf.data.Dataset.range(epochs.start * steps + first_step, epochs.stop * steps)
-        return positions.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+            def batch(step):
+                indices = order[step * batch_size : (step + 1) * batch_size]
+                return epoch, step, indices, self.fetch(indices)[0]
+
+            begin = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
+            return tf.data.Dataset.range(begin, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+        return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_batches)
 
 
 class ArraySplit(RandomAccessSplit):
@@ -142,7 +146,7 @@ class FileSplit(RandomAccessSplit):
 class StreamSplit(Split):
     """A split that is too large for memory and can only be read from its beginning.
 
-    Shuffling is through a buffer of 10,000 images.
+    Images are shuffled within blocks of 10,000.
 
     Args:
       examples: returns a data set of (image uint8 `[H, W, C]`, label int64), always in one order.
@@ -168,9 +172,14 @@ class StreamSplit(Split):
 
     def shuffled_batches(self, batch_size, seed, epochs, first_step=0):
         def epoch_batches(epoch):
-            order = tf.cast(randomness.key(seed, Purpose.ORDER, epoch), tf.int64)
-            numbered = self._examples().enumerate()
-            shuffled = numbered.shuffle(_SHUFFLE_BUFFER, order[0], reshuffle_each_iteration=False)
+            def permuted(block, examples):
+                key = randomness.key(seed, Purpose.ORDER, epoch, block)
+                size = tf.shape(examples[0])[0]
+                order = tf.random.experimental.stateless_shuffle(tf.range(size), key)
+                return tf.nest.map_structure(lambda part: tf.gather(part, order), examples)
+
+            blocks = self._examples().enumerate().batch(_SHUFFLED_TOGETHER).enumerate()
+            shuffled = blocks.map(permuted).unbatch()
             batches = shuffled.batch(batch_size).enumerate()
             skipped = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
             return batches.skip(skipped).map(lambda step, batch: (epoch, step, batch[0], batch[1][0]))

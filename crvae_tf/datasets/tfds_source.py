@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -61,7 +62,7 @@ def splits(
 def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ModuleNotFoundError, ValueError) as error:
+    except (AssertionError, ModuleNotFoundError, ValueError, tfds.core.DatasetNotFoundError) as error:
         raise InputError(
             f"--dataset: expected digits, folder:PATH or the name of a TFDS data set; received {name}"
         ) from error
@@ -74,18 +75,23 @@ def _prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     _LOGGER.info(
         "fetching %s into %s; without a network this is given up after some minutes",
         builder.info.full_name,
-        builder.data_dir,
+        _data_dir(builder),
     )
     try:
         builder.download_and_prepare()
     except Exception as error:  # TFDS raises whatever its downloader meets.
         reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"--dataset={name}: expected it prepared under --data_dir={builder.data_dir} or a network "
-            f"to fetch it from; received {type(error).__name__}: {reason}; "
+            f"--dataset={name}: expected it prepared under --data_dir={_data_dir(builder)} or a "
+            f"network to fetch it from; received {type(error).__name__}: {reason}; "
             "--dataset=digits needs neither"
         ) from error
     return builder
+
+
+def _data_dir(builder: tfds.core.DatasetBuilder) -> Path:
+    """Returns the folder below which TFDS keeps the data set by its name and version."""
+    return Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
 
 
 def _image_key(builder: tfds.core.DatasetBuilder) -> str:

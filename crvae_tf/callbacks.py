@@ -1,0 +1,175 @@
+"""Keras callbacks of a training: the log, the estimate of its length and pictures."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from crvae_tf import figures, files, pictures
+from crvae_tf.datasets import ImageData
+from crvae_tf.errors import NotFiniteError
+from crvae_tf.runs import Run
+from crvae_tf.transforms import RandomAffine
+
+_LOGGER = logging.getLogger(__name__)
+
+_PICTURES = 16
+_TIMED_STEPS = range(2, 8)
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes one line of JSON to `metrics.jsonl` at the end of each epoch.
+
+    Args:
+      run: whose lines to go on from.
+      first_epoch: epochs finished before; later lines are left out.
+      num_images: of an epoch.
+    """
+
+    def __init__(self, run: Run, first_epoch: int, num_images: int):
+        super().__init__()
+        self._path = run.metrics
+        self._num_images = num_images
+        self.lines = run.read_metrics()[:first_epoch]
+        self._write()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self._began
+        terms = {name: float(np.squeeze(value)) for name, value in (logs or {}).items()}
+        timing = {"seconds": seconds, "images_per_second": self._num_images / seconds}
+        self.lines.append({"epoch": epoch + 1} | terms | timing)
+        self._write()
+
+    def _write(self) -> None:
+        files.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
+
+
+class FiniteGuard(keras.callbacks.Callback):
+    """Stops the run when a term of the objective or the gradient is NaN or infinite.
+
+    Args:
+      latest_checkpoint: returns the path of the last checkpoint, or None.
+    """
+
+    def __init__(self, latest_checkpoint: Callable[[], str | None]):
+        super().__init__()
+        self._latest_checkpoint = latest_checkpoint
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
+        if broken:
+            kept = self._latest_checkpoint()
+            raise NotFiniteError(
+                f"epoch {self._epoch + 1}, step {batch + 1}: expected finite terms; received "
+                f"{', '.join(f'{name} = {float(np.squeeze(logs[name]))}' for name in broken)}; "
+                + (f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet")
+                + "; --clip_norm, --min_stddev or a lower --learning_rate may help"
+            )
+
+
+class TimeEstimate(keras.callbacks.Callback):
+    """Says after the first steps how long the whole run will take.
+
+    Args:
+      steps: that are still to be taken.
+      later_seconds: returns how long what follows the training takes.
+    """
+
+    def __init__(self, steps: int, later_seconds: Callable[[], float]):
+        super().__init__()
+        self._steps = steps
+        self._later_seconds = later_seconds
+        self._seconds = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(self._seconds) == _TIMED_STEPS.stop:
+            return
+        self._seconds.append(time.perf_counter() - self._began)
+        if len(self._seconds) == _TIMED_STEPS.stop:
+            self._report()
+
+    def _report(self) -> None:
+        step = float(np.median(self._seconds[_TIMED_STEPS.start :]))
+        training = step * self._steps
+        later = self._later_seconds()
+        # The line before is Keras' progress bar, which does not end.
+        _LOGGER.info(
+            "\nthis run takes about %s here: %s to train at %.3g s a step, %s to evaluate",
+            *(_duration(training + later), _duration(training), step, _duration(later)),
+        )
+        if training + later > 3600.0 and not tf.config.list_physical_devices("GPU"):
+            _LOGGER.info(
+                "without an accelerator --flagfile=mnist_mlp.flags is quicker, "
+                "and --flagfile=digits.flags takes minutes"
+            )
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time in the unit a person would use.
+
+    >>> _duration(42.0), _duration(600.0), _duration(86400.0)
+    ('42 s', '10.0 minutes', '24.0 hours')
+    """
+    if seconds < 120.0:
+        return f"{seconds:.0f} s"
+    if seconds < 7200.0:
+        return f"{seconds / 60.0:.1f} minutes"
+    return f"{seconds / 3600.0:.1f} hours"
+
+
+class Pictures(keras.callbacks.Callback):
+    """Shows reconstructions and samples in TensorBoard.
+
+    Args:
+      run: where TensorBoard's files lie.
+      data: whose first test images are shown.
+      binarization: as in training.
+      transformation: as in training.
+      every: epochs between pictures.
+      epochs: of the run; the last always has pictures.
+      seed: of the samples.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        data: ImageData,
+        binarization: str,
+        transformation: RandomAffine | None,
+        every: int,
+        epochs: int,
+        seed: int,
+    ):
+        super().__init__()
+        self._directory = str(run.tensorboard / "pictures")
+        self._every = every
+        self._epochs = epochs
+        self._seed = seed
+        self._images = [
+            pictures.first_images(data, binarization, t, _PICTURES)
+            for t in ((None,) if transformation is None else (None, transformation))
+        ]
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
+            return
+        rows = []
+        for images in self._images:
+            rows += [images, pictures.reconstructions(self.model, images)]
+        with tf.summary.create_file_writer(self._directory).as_default(step=epoch + 1):
+            tf.summary.image("reconstructions", figures.tiled(rows)[np.newaxis])
+            drawn = pictures.samples(self.model, 4 * _PICTURES, self._seed)
+            tf.summary.image("samples", figures.tiled(np.split(drawn, 4))[np.newaxis])

@@ -1,0 +1,126 @@
+"""What a run needs to go on from any step, kept and found again."""
+
+import logging
+import time
+
+import keras
+import tensorflow as tf
+
+from crvae_tf.errors import InputError, Interrupted
+from crvae_tf.interruption import Interruption
+from crvae_tf.runs import Run
+
+_LOGGER = logging.getLogger(__name__)
+
+# TensorFlow's reader of checkpoints raises the last two for a file that is cut short.
+_UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Keeps the weights, the optimizer's state and the epoch's means so far.
+
+    It writes a checkpoint at the end of each epoch, after every `every_steps` steps and `every_minutes`
+    minutes where these are given, and when the run is told to stop. A run that goes on from one ends
+    as one that was never stopped, to the bit.
+
+    Args:
+      model: compiled, its optimizer built.
+      run: where to keep them.
+      steps_per_epoch: of the training.
+      every_steps: steps between checkpoints within an epoch, or None.
+      every_minutes: minutes between them, or None.
+      keep: how many of the last to keep.
+      interruption: says whether the run is told to stop.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        run: Run,
+        steps_per_epoch: int,
+        every_steps: int | None = None,
+        every_minutes: float | None = None,
+        keep: int = 2,
+        interruption: Interruption | None = None,
+    ):
+        super().__init__()
+        self._steps_per_epoch = steps_per_epoch
+        self._every_steps = every_steps
+        self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
+        self._interruption = interruption
+        self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Keras sets the means to 0 at the beginning of an epoch, of a resumed one too.
+        self._means = [v.value for metric in model.metrics for v in metric.variables]
+        self._resumed_means = None
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, means=self._means, position=self._position
+        )
+        self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), keep)
+        self._saved_at = time.monotonic()
+
+    @property
+    def latest(self) -> str | None:
+        """The path of the last checkpoint, or None."""
+        return self._manager.latest_checkpoint
+
+    def restore(self) -> int:
+        """Restores the last readable checkpoint and returns the steps taken so far, 0 without one.
+
+        Raises:
+          InputError: the checkpoints are another model's, or none of them can be read.
+        """
+        paths = self._manager.checkpoints
+        for path in reversed(paths):
+            if self._restored(path):
+                self._resumed_means = [mean.numpy() for mean in self._means]
+                return int(self._position.numpy())
+            _LOGGER.warning("%s cannot be read: going on from the checkpoint before it", path)
+        if paths:
+            raise InputError(f"{paths[-1]}: expected a readable checkpoint; received none that is")
+        return 0
+
+    def _restored(self, path: str) -> bool:
+        try:
+            self._checkpoint.restore(path).assert_consumed()
+        except _UNREADABLE:
+            return False
+        except (AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"{path}: expected a checkpoint of this model; received {reason}"
+            ) from error
+        return True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = max(epoch * self._steps_per_epoch, int(self._position.numpy()))
+        if self._resumed_means is not None:
+            for mean, value in zip(self._means, self._resumed_means, strict=True):
+                if self._epoch_start % self._steps_per_epoch:
+                    mean.assign(value)
+            self._resumed_means = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        position = self._epoch_start + batch + 1
+        if position % self._steps_per_epoch == 0:
+            return  # The end of the epoch keeps one, when validation and the log are done.
+        stop = self._interruption is not None and self._interruption.signal is not None
+        if stop or self._is_due(position):
+            self._save(position)
+        if stop:
+            raise Interrupted(self._interruption.signal)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._save((epoch + 1) * self._steps_per_epoch)
+        if self._interruption is not None and self._interruption.signal is not None:
+            raise Interrupted(self._interruption.signal)
+
+    def _is_due(self, position: int) -> bool:
+        if self._every_steps is not None and position % self._every_steps == 0:
+            return True
+        waited = time.monotonic() - self._saved_at
+        return self._every_seconds is not None and waited >= self._every_seconds
+
+    def _save(self, position: int) -> None:
+        self._position.assign(position)
+        self._manager.save(checkpoint_number=position)
+        self._saved_at = time.monotonic()

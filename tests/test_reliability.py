@@ -1,0 +1,305 @@
+"""A run is never lost, never half-written and never silently wrong."""
+
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from crvae_tf import CRVAE, VAE, evaluation, likelihoods, networks, objectives, training
+from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.errors import InputError, Interrupted, NotFiniteError
+from crvae_tf.runs import Run
+from crvae_tf.transforms import RandomAffine
+
+tfd = tfp.distributions
+
+IMAGES, BATCH = 95, 10
+STEPS = 10
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = np.random.default_rng(0).integers(0, 256, [IMAGES, 8, 8, 1], dtype=np.uint8)
+    split = ArraySplit(images, np.arange(IMAGES) % 2)
+    return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
+
+
+def train(directory, data, **options):
+    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), **MODEL))
+    arguments = {
+        "binarization": "dynamic",
+        "transformation": RandomAffine(),
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "learning_rate": 1e-2,
+        "seed": 3,
+        "verbose": 0,
+    }
+    lines = training.train(model, data, Run(directory), **(arguments | options))
+    return model, lines
+
+
+MODEL = {"seed": 3}
+
+
+def untimed(lines):
+    return [
+        {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines
+    ]
+
+
+def everything(model):
+    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+
+
+def assert_same_to_the_bit(first, second):
+    for one, other in zip(everything(first[0]), everything(second[0]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert untimed(first[1]) == untimed(second[1])
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("unbroken"), data)
+
+
+class CrashError(Exception):
+    pass
+
+
+def crash():
+    raise CrashError
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 0.0
+
+
+@pytest.mark.parametrize("checkpoint_steps", [1, 3, 5, None])
+def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
+    tmp_path, data, unbroken, checkpoint_steps
+):
+    with pytest.raises(CrashError):  # It is asked for its estimate, and crashes, after eight steps.
+        train(tmp_path, data, checkpoint_steps=checkpoint_steps, later_seconds=crash)
+    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+
+
+def test_a_run_that_was_told_to_stop_finishes_its_step_and_ends_as_one_that_was_not(
+    tmp_path, data, unbroken
+):
+    with pytest.raises(Interrupted) as stopped:
+        train(tmp_path, data, later_seconds=terminate)
+    assert stopped.value.signal == signal.SIGTERM
+    assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")).endswith("-8")
+    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+
+
+def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        train(tmp_path, data, later_seconds=terminate)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("part", ["data*", "index"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
+    tmp_path, data, unbroken, caplog, part, share
+):
+    with pytest.raises(CrashError):
+        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
+    newest = next((tmp_path / "checkpoints").glob(f"ckpt-6.{part}"))
+    os.truncate(newest, int(newest.stat().st_size * share))
+    resumed = train(tmp_path, data)
+    assert "ckpt-6 cannot be read" in caplog.text
+    assert_same_to_the_bit(resumed, unbroken)
+
+
+def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, data):
+    with pytest.raises(CrashError):
+        train(tmp_path, data, checkpoint_steps=1, checkpoints_kept=3, later_seconds=crash)
+    kept = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert kept == {"ckpt-5.index", "ckpt-6.index", "ckpt-7.index"}
+
+
+def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
+    first, second = Run(tmp_path / "run"), Run(tmp_path / "run")
+    first.begin({"seed": 1})
+    with pytest.raises(InputError, match="received one that another process is"):
+        second.begin({"seed": 1})
+
+
+def test_a_lock_dies_with_its_holder(tmp_path):
+    child = os.fork()
+    if not child:
+        Run(tmp_path / "run").begin({"seed": 1})
+        os._exit(0)
+    os.waitpid(child, 0)
+    Run(tmp_path / "run").begin({"seed": 1})
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"seed": 1}
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    run = Run(tmp_path / "run")
+    (tmp_path / "run" / ".encoder.abc").mkdir(parents=True)
+    (tmp_path / "run" / "figures").mkdir()
+    (tmp_path / "run" / "figures" / ".77.samples.png").write_text("half")
+    (tmp_path / "run" / ".77.config.json").write_text("half")
+    (tmp_path / "run" / "config.json").write_text('{"seed": 1}')
+    run.begin({"seed": 1})
+    left = sorted(p.name for p in (tmp_path / "run").rglob("*"))
+    assert left == ["config.json", "figures"]
+
+
+def test_a_run_goes_on_under_other_options_only_if_these_may_change(tmp_path):
+    Run(tmp_path).begin({"seed": 1, "epochs": 3})
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(InputError, match="epochs=3; received epochs=5"):
+        Run(tmp_path).begin({"seed": 1, "epochs": 5})
+    with pytest.raises(InputError, match="seed=1; received seed=2"):
+        Run(tmp_path).begin({"seed": 2, "epochs": 5}, may_change=["epochs"])
+    assert (tmp_path / "evaluation.json").exists()
+    Run(tmp_path).begin({"seed": 1, "epochs": 5}, may_change=["epochs"])
+    assert Run(tmp_path).read_config() == {"seed": 1, "epochs": 5}
+    assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_checkpoint(tmp_path, data):
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: .* = (nan|inf|-inf)") as stopped:
+        train(tmp_path, data, learning_rate=1e12, checkpoint_steps=1)
+    assert "ckpt-" in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, data):
+    class Broken(VAE):
+        def bound(self, images, seed, training=False):
+            bound = super().bound(images, seed, training)
+            zero = bound.value - tf.stop_gradient(bound.value)
+            object.__setattr__(bound, "value", bound.value + tf.sqrt(zero))
+            return bound
+
+    model = Broken(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step 1: .* gradient_norm = nan"):
+        training.train(
+            model, data, Run(tmp_path), binarization="dynamic", transformation=None, epochs=1,
+            batch_size=BATCH, learning_rate=1e-3, seed=0, verbose=0,
+        )  # fmt: skip
+
+
+def test_the_defaults_of_the_safeguards_change_nothing(tmp_path, data, unbroken):
+    never_reached = train(tmp_path, data, clip_norm=1e9)
+    assert_same_weights(never_reached[0], unbroken[0])
+
+
+def assert_same_weights(model, other):
+    for one, another in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), another.numpy())
+
+
+def test_the_gradient_is_clipped_to_its_largest_norm():
+    model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
+    before = [v.numpy() for v in model.trainable_variables]
+    model.compile(optimizer=keras.optimizers.SGD(1.0, global_clipnorm=0.5))
+    model.train_step(tf.ones([4, 8, 8, 1]))
+    moved = [v.numpy() - b for v, b in zip(model.trainable_variables, before, strict=True)]
+    assert np.sqrt(sum(np.sum(m**2) for m in moved)) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_posterior_is_no_narrower_than_its_floor():
+    encoder, decoder = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
+    encoder.get_layer("log_variance").bias.assign([-50.0, 0.0, 50.0])
+    images = tf.zeros([1, 8, 8, 1])
+    free = VAE(encoder, decoder).posterior(images).stddev()[0]
+    floored = VAE(encoder, decoder, min_stddev=1e-3).posterior(images).stddev()[0]
+    np.testing.assert_allclose(free, np.exp([-25.0, 0.0, 25.0]), rtol=1e-3)
+    np.testing.assert_allclose(floored, [1e-3, 1.0, np.exp(25.0)], rtol=1e-3)
+
+
+@pytest.mark.parametrize("stddev", [1e-6, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("other", [1e-6, 1.0, 1e6])
+def test_divergences_are_finite_and_those_of_float64(stddev, other):
+    shape = [2, 5]
+    single = [tfd.Independent(tfd.Normal(tf.ones(shape), s), 1) for s in (stddev, other)]
+    wide = tf.ones(shape, tf.float64)
+    double = [tfd.Independent(tfd.Normal(wide, tf.constant(s, tf.float64)), 1) for s in (stddev, other)]
+    for direction in objectives.KL_DIRECTIONS:
+        np.testing.assert_allclose(
+            objectives.consistency(*single, direction),
+            objectives.consistency(*double, direction),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def test_identical_posteriors_are_consistent_exactly():
+    posterior = tfd.Independent(tfd.Normal(tf.random.stateless_normal([8, 5], [1, 2]), 0.37), 1)
+    for direction in objectives.KL_DIRECTIONS:
+        np.testing.assert_array_equal(
+            objectives.consistency(posterior, posterior, direction), np.zeros(8)
+        )
+
+
+@pytest.mark.parametrize("family", sorted(likelihoods.FAMILIES))
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.float16])
+@pytest.mark.parametrize("logit", [-1e4, -30.0, 0.0, 1e-3, 30.0, 1e4])
+def test_log_likelihoods_are_finite_and_those_of_float64(family, dtype, logit):
+    logits = tf.cast(tf.fill([1, 2, 2, 1], logit), dtype)
+    exact = np.asarray(tf.cast(logits, tf.float64)).ravel()[0]
+    for pixel in (0.0, 1.0):
+        value = likelihoods.get(family)(logits).log_prob(tf.fill([2, 2, 1], pixel)).numpy()[0]
+        assert value == pytest.approx(4 * log_density(family, exact, pixel), rel=2e-3, abs=2e-3)
+
+
+def log_density(family, logit, pixel):
+    """The log density of one pixel, in float64 and in closed form."""
+    log_bernoulli = -np.logaddexp(0.0, -logit if pixel else logit)
+    if family == "bernoulli":
+        return log_bernoulli
+    if family == "gaussian":
+        mean = 1.0 / (1.0 + np.exp(-np.clip(logit, -700.0, 700.0)))
+        return -0.5 * (pixel - mean) ** 2 - 0.5 * np.log(2.0 * np.pi)
+    if abs(logit) < 1e-2:
+        return log_bernoulli + np.log(2.0)
+    # log C = log(2 artanh(1 - 2 p) / (1 - 2 p)) = log(logit / tanh(logit / 2))
+    return log_bernoulli + np.log(logit / np.tanh(logit / 2.0))
+
+
+def test_a_hundred_thousand_samples_are_streamed_and_agree_with_float64():
+    class Gaussian:
+        """z ~ N(0, 1), x|z ~ N(z, 1), and a posterior that is too wide: log p(x) = log N(x; 0, 2)."""
+
+        prior = tfd.Independent(tfd.Normal(tf.zeros([1]), 1.0), 1)
+
+        def posterior(self, images):
+            return tfd.Independent(tfd.Normal(tf.reshape(images, [-1, 1]) / 2.0, 1.0), 1)
+
+        def likelihood(self, latents):
+            return tfd.Independent(tfd.Normal(latents[..., tf.newaxis, tf.newaxis], 1.0), 3)
+
+    x = tf.constant([-2.0, 0.0, 3.0])
+    estimate = tf.function(evaluation.negative_log_likelihood)(
+        Gaussian(), tf.reshape(x, [3, 1, 1, 1]), tf.range(3, dtype=tf.int64), 100_000
+    )
+    exact = 0.5 * np.square([-2.0, 0.0, 3.0]) / 2.0 + 0.5 * np.log(2.0 * np.pi * 2.0)
+    np.testing.assert_allclose(estimate, exact, atol=0.02)
+
+
+def test_extreme_images_train(tmp_path):
+    black = np.zeros([3, 8, 8, 1], np.uint8)
+    split = ArraySplit(black)
+    data = ImageData("black", split, split, None, Preprocessing(8, 1), "")
+    model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=1, width=1e-9))
+    lines = training.train(
+        model, data, Run(tmp_path), binarization="dynamic", transformation=None, epochs=2,
+        batch_size=64, learning_rate=1e-1, seed=0, verbose=0,
+    )  # fmt: skip
+    assert lines[0]["bound"] == pytest.approx(-64 * np.log(2.0), abs=1.0)
+    assert lines[1]["bound"] > lines[0]["bound"]
