@@ -1,16 +1,20 @@
 """Pictures from arrays."""
 
+import io
 from collections.abc import Sequence
 from os import PathLike
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.decomposition import PCA
 
 from crvae_tf import files
 
 _RED, _BLUE = "tab:red", "tab:blue"
+_FRAME_COLOUR = (0.95, 0.5, 0.1, 1.0)
+_NO_TERMS = ("epoch", "seconds", "images_per_second")
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -24,9 +28,7 @@ def latent_plane(path: str | PathLike, means: np.ndarray, view_means: np.ndarray
       means: of the images' posteriors (red), `[images, latent_dim]`.
       view_means: of their views' (blue), joined to them by arrows.
     """
-    both = np.concatenate([means, view_means])
-    plane = PCA(2, svd_solver="full").fit_transform(both) if both.shape[1] > 1 else _on_a_line(both)
-    red, blue = np.split(plane, 2)
+    red, blue = principal_plane(means, view_means)
     figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     axes = figure.subplots()
     for image, view in zip(red, blue, strict=True):
@@ -36,6 +38,18 @@ def latent_plane(path: str | PathLike, means: np.ndarray, view_means: np.ndarray
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.legend(loc="upper right")
     _save(figure, path)
+
+
+def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means `[images, latent_dim]`, and their views', in the plane of both's largest variance.
+
+    Returns:
+      The two as points `[images, 2]`: first and second principal component.
+    """
+    both = np.concatenate([means, view_means])
+    plane = PCA(2, svd_solver="full").fit_transform(both) if both.shape[1] > 1 else _on_a_line(both)
+    red, blue = np.split(plane, 2)
+    return red, blue
 
 
 def image_rows(path: str | PathLike, rows: dict[str, np.ndarray]) -> None:
@@ -73,8 +87,7 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
       path: of the PNG file.
       lines: of `metrics.jsonl`.
     """
-    names = [name for name in lines[0] if name not in ("epoch", "seconds", "images_per_second")]
-    terms = [name for name in names if not name.startswith("val_")]
+    names, terms = list(lines[0]), terms_of(lines)
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
@@ -86,9 +99,43 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
     _save(figure, path)
 
 
+def terms_of(lines: Sequence[dict[str, float]]) -> list[str]:
+    """Returns the terms of the objective that lines of `metrics.jsonl` hold, without validation's."""
+    names = lines[0] if lines else []
+    return [name for name in names if name not in _NO_TERMS and not name.startswith("val_")]
+
+
 def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def framed(images: np.ndarray, marked: np.ndarray, width: int) -> np.ndarray:
+    """Puts a frame around images: orange around those that are marked, transparent around the others.
+
+    Args:
+      images: `[images, H, W, C]` in [0, 1].
+      marked: booleans `[images]`.
+      width: of the frame, pixels.
+
+    Returns:
+      `[images, H + 2 * width, W + 2 * width, 4]`: red, green, blue and opacity.
+    """
+    height, breadth = images.shape[1:3]
+    canvas = np.zeros((len(images), height + 2 * width, breadth + 2 * width, 4), np.float32)
+    canvas[marked] = _FRAME_COLOUR
+    inside = canvas[:, width : width + height, width : width + breadth]
+    inside[...] = 1.0
+    inside[..., :3] = _with_colour(images)
+    return canvas
+
+
+def png(image: np.ndarray) -> bytes:
+    """Returns a PNG file of an image `[H, W, C]` in [0, 1]; C is 1, 3, or 4 with opacity."""
+    pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
+    return written.getvalue()
 
 
 def _on_a_line(means: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ class Run:
         self.checkpoints = self.directory / "checkpoints"
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
+        self.invariance = self.directory / "invariance.json"
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.decoder = self.directory / "decoder"

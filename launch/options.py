@@ -5,6 +5,7 @@ No import of this module loads TensorFlow, so that a mistyped flag is answered a
 
 import dataclasses
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -223,6 +224,39 @@ class Options:
         return f"cr_{self.model}"
 
 
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """The options of `launch.report`."""
+
+    runs: tuple[str, ...]
+    output: str
+    data_dir: str | None
+
+
+def define_report() -> None:
+    """Puts the flags of `launch.report` in the place of those that describe a training."""
+    for name in (*_training_flags(), "method"):
+        if name != "data_dir":
+            delattr(flags.FLAGS, name)
+    _text("runs", None, "folders of the runs to compare, separated by commas")
+    _text("output", "report.html", "the page to write")
+
+
+def report() -> ReportOptions:
+    """Returns what the flags that `define_report` defined stand for.
+
+    Raises:
+      UsageError: no run is named, or the page cannot be written where it shall be.
+    """
+    values = flags.FLAGS
+    runs = tuple(name for name in (values.runs or "").split(",") if name.strip())
+    if not runs:
+        raise UsageError("--runs must be folders of runs, separated by commas; received none")
+    if os.path.isdir(values.output):
+        raise UsageError(f"--output must be the name of a file; received {values.output}, a folder")
+    return ReportOptions(runs, values.output, values.data_dir)
+
+
 def parse(argv: Sequence[str]) -> list[str]:
     """Parses the command line into absl's flags; prints the help and exits on `--help`.
 
@@ -243,8 +277,11 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 def given() -> dict[str, Any]:
     """Returns the values of the flags, None where one was not given and has no fixed default."""
-    names = [field.name.rstrip("_") for field in dataclasses.fields(Options)]
-    return {name: flags.FLAGS[name].value for name in (*names, "method")}
+    return {name: flags.FLAGS[name].value for name in (*_training_flags(), "method")}
+
+
+def _training_flags() -> list[str]:
+    return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
 
 
 def named() -> set[str]:
@@ -349,8 +386,7 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    for name in (*[field.name.rstrip("_") for field in dataclasses.fields(Options)], "method"):
-        flag = flags.FLAGS[name]
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}; {flag.parser.syntactic_help}")
+        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
     return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])
