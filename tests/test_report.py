@@ -166,7 +166,7 @@ def places(svg):
     """The points of the first line, and the places of the vertical axis' ticks by their text."""
     path = re.search(r'class="line[^"]*" d="([^"]*)"', svg)[1]
     points = [tuple(map(float, p.split())) for p in re.findall(r"[ML]([\d. -]+)", path)]
-    ticks = re.findall(r'class="tick y" x="44" y="([\d.]+)">([^<]+)<', svg)
+    ticks = re.findall(r'class="tick y" x="54" y="([\d.]+)">([^<]+)<', svg)
     return points, {text.replace("\N{MINUS SIGN}", "-"): float(place) - 3.5 for place, text in ticks}
 
 
@@ -174,7 +174,7 @@ def test_a_line_passes_through_its_ticks():
     run = charts.series_of(["a"])[0]
     svg = charts.line_chart([Line(run, [0, 1, 2], [-10.0, 0.0, 10.0])], "epoch", "")
     points, ticks = places(svg)
-    assert [x for x, _ in points] == [48.0, 172.0, 296.0]
+    assert [x for x, _ in points] == [58.0, 177.0, 296.0]
     assert [y for _, y in points] == [ticks["-10"], ticks["0"], ticks["10"]]
 
 
@@ -278,3 +278,12 @@ def test_a_frame_is_seen_only_around_what_is_marked():
 
 def test_absent_options_do_not_agree_with_null():
     assert not records.agree([None, records.ABSENT])
+
+
+def test_epochs_are_counted_in_whole_numbers():
+    run = charts.series_of(["a"])[0]
+    svg = charts.line_chart([Line(run, [1, 2], [-3124.15, -3124.02])], "epoch", "")
+    assert re.findall(r'class="tick x" [^>]*y="172">([^<]+)<', svg) == ["1", "2"]
+    points, ticks = places(svg)
+    assert {float(text) for text in ticks} >= {-3124.15, -3124.1, -3124.05}
+    assert points[0][1] == ticks["-3124.15"]

@@ -7,6 +7,7 @@ The pictures take their colours from the page: text and axes from its style, a l
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,7 +23,7 @@ ENVIRONMENT = Environment(
 )
 
 _FIRST_HUE = 255.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 296.0, 10.0, 158.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 296.0, 10.0, 158.0
 _LINE_HEIGHT = 10.0
 _MARKED = 25
 """Points are marked on lines of up to so many."""
@@ -82,34 +83,22 @@ def line_chart(
     Returns:
       None where no line has a finite value.
     """
-    drawn = [(line, points) for line in lines if len(points := _finite_points(line))]
-    if not drawn:
+    points = [_finite_points(line) for line in lines]
+    every = np.concatenate([np.zeros((0, 2)), *points])
+    if not len(every):
         return None
-    every = np.concatenate([points for _, points in drawn])
     late = every[:, 0] >= min(settled, every[:, 0].max())
     x_axis = _Axis(every[:, 0], _LEFT, _RIGHT, tight=True)
     y_axis = _Axis(every[late, 1], _BOTTOM, _TOP)
-    shown = [
-        {
-            "line": line,
-            "path": _path(line, x_axis, y_axis),
-            "points": [(x_axis(x), y_axis(y)) for x, y in points] if len(points) <= _MARKED else [],
-        }
-        for line, points in drawn
-    ]
-    ends = [(line.series.number, *points[-1]) for line, points in drawn if not line.dashed]
-    places = _spread([y_axis(y) for _, _, y in ends], _BOTTOM)
-    numbers = [(number, x_axis(x), y) for (number, x, _), y in zip(ends, places, strict=True)]
-    template = ENVIRONMENT.get_template("line_chart.svg")
-    return Markup(
-        template.render(
-            lines=shown,
-            numbers=numbers,
-            x_axis=x_axis,
-            y_axis=y_axis,
-            x_label=x_label,
-            description=description,
-        )
+    drawn = [(line, found) for line, found in zip(lines, points, strict=True) if len(found)]
+    return _rendered(
+        "line_chart.svg",
+        lines=[_drawn(line, found, x_axis, y_axis) for line, found in drawn],
+        numbers=_numbers(drawn, x_axis, y_axis),
+        x_axis=x_axis,
+        y_axis=y_axis,
+        x_label=x_label,
+        description=description,
     )
 
 
@@ -130,15 +119,13 @@ def latent_plane(points: np.ndarray, view_points: np.ndarray, description: str) 
         return np.round(centred + _PLANE_SIDE / 2.0, 1)
 
     images, views = placed(points), placed(view_points)
-    template = ENVIRONMENT.get_template("latent_plane.svg")
-    return Markup(
-        template.render(
-            images=images.tolist(),
-            views=views.tolist(),
-            arrows=[_arrow(*pair) for pair in zip(images, views, strict=True)],
-            side=_PLANE_SIDE,
-            description=description,
-        )
+    return _rendered(
+        "latent_plane.svg",
+        images=images.tolist(),
+        views=views.tolist(),
+        arrows=[_arrow(*pair) for pair in zip(images, views, strict=True)],
+        side=_PLANE_SIDE,
+        description=description,
     )
 
 
@@ -156,16 +143,36 @@ class _Axis:
         low, high = float(min(values)), float(max(values))
         if low == high:
             low, high = low - 0.5, high + 0.5
-        ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        whole = all(float(value).is_integer() for value in values)
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high)
         if tight:
             ticks = [tick for tick in ticks if low <= tick <= high]
-        self._low, self._high = min(low, *ticks), max(high, *ticks)
+        self._low, self._high = min([low, *ticks]), max([high, *ticks])
         self.start, self.end = start, end
-        self.ticks = [(self(tick), f"{tick:.6g}".replace("-", "\N{MINUS SIGN}")) for tick in ticks]
+        self.ticks = [(self(tick), f"{tick:.10g}".replace("-", "\N{MINUS SIGN}")) for tick in ticks]
 
     def __call__(self, value: float) -> float:
         share = (value - self._low) / (self._high - self._low)
         return round(self.start + share * (self.end - self.start), 1)
+
+
+def _rendered(template: str, **values) -> Markup:
+    return Markup(ENVIRONMENT.get_template(template).render(**values))
+
+
+def _drawn(line: Line, points: np.ndarray, x_axis: _Axis, y_axis: _Axis) -> dict[str, Any]:
+    """Returns a line as the template takes it, with its finite points marked if they are few."""
+    marked = [(x_axis(x), y_axis(y)) for x, y in points] if len(points) <= _MARKED else []
+    return {"line": line, "path": _path(line, x_axis, y_axis), "points": marked}
+
+
+def _numbers(
+    drawn: Sequence[tuple[Line, np.ndarray]], x_axis: _Axis, y_axis: _Axis
+) -> list[tuple[int, float, float]]:
+    """Returns the runs' numbers at the ends of the lines that are not dashed, and their places."""
+    ends = [(line.series.number, *points[-1]) for line, points in drawn if not line.dashed]
+    places = _spread([y_axis(y) for _, _, y in ends], _BOTTOM)
+    return [(number, x_axis(x), place) for (number, x, _), place in zip(ends, places, strict=True)]
 
 
 def _finite_points(line: Line) -> np.ndarray:

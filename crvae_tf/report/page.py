@@ -155,27 +155,25 @@ def _neighbours(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | 
     if exhibit.images is None:
         return None
     images, views = exhibit.images.images, exhibit.images.views
-    found, of_views = exhibit.neighbours, exhibit.view_neighbours
-    own = of_views.nearest == of_views.queries[:, np.newaxis]
-    number = own.shape[1]
+    nearest = f"each with the nearest images by the embeddings of {series.name}"
     strips = [
-        _strip(
-            "images",
-            _searched(images, images, found),
-            f"{len(own)} test images, each with the {found.nearest.shape[1]} others whose embeddings "
-            f"by {series.name} lie nearest",
-        ),
+        _strip("images", _searched(images, images, exhibit.neighbours), f"Test images, {nearest}"),
         _strip(
             "transformed views",
-            _searched(views, images, of_views),
-            f"Views of the same test images, each with the {number} nearest images by {series.name}",
+            _searched(views, images, exhibit.view_neighbours),
+            f"Views of the same test images, {nearest}",
         ),
     ]
-    note = (
+    return Panel(series, strips, note=_found_again(exhibit.view_neighbours))
+
+
+def _found_again(views: Neighbours) -> str:
+    """Returns a sentence on how many views have their own image among their neighbours."""
+    own = views.nearest == views.queries[:, np.newaxis]
+    return (
         f"The view's own image is the nearest for {own[:, 0].sum()} of these {len(own)} views, "
-        f"and among the {number} nearest for {own.any(axis=1).sum()}."
+        f"and among the {own.shape[1]} nearest for {own.any(axis=1).sum()}."
     )
-    return Panel(series, strips, note=note)
 
 
 def _searched(queries: np.ndarray, images: np.ndarray, found: Neighbours) -> np.ndarray:
