@@ -6,11 +6,13 @@ from os import PathLike
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.decomposition import PCA
 
 from crvae_tf import files
 
 _RED, _BLUE = "tab:red", "tab:blue"
+_SHEET_SIDE = 256
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -86,6 +88,32 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
     _save(figure, path)
 
 
+def contact_sheet(
+    path: str | PathLike,
+    pictures: Sequence[np.ndarray | None],
+    captions: Sequence[str],
+    columns: int = 6,
+) -> None:
+    """Draws pictures of any size, each under a caption of a few lines.
+
+    Args:
+      path: of the PNG file.
+      pictures: uint8 `[h, w, 1 or 3]`; None leaves a blank.
+      captions: as many.
+      columns: pictures in a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in grid:
+        axes.axis("off")
+    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
+        axes.set_title(caption, fontsize=6, parse_math=False)
+        if picture is not None:
+            axes.imshow(_with_colour(_small(picture) / 255.0), interpolation="nearest")
+    _save(figure, path)
+
+
 def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
@@ -94,6 +122,13 @@ def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
 def _on_a_line(means: np.ndarray) -> np.ndarray:
     """Returns points of a one-dimensional latent space on a horizontal line."""
     return np.stack([means[:, 0], np.zeros(len(means))], axis=1)
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture, uint8, with its sides brought to at most 256 pixels."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    image.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _with_colour(image: np.ndarray) -> np.ndarray:

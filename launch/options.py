@@ -7,10 +7,18 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
+
+from launch import flag_kinds
+from launch.flag_kinds import Checked as _Checked
+from launch.flag_kinds import choice as _choice
+from launch.flag_kinds import define as _define
+from launch.flag_kinds import integer as _integer
+from launch.flag_kinds import number as _number
+from launch.flag_kinds import text as _text
 
 
 class UsageError(Exception):
@@ -42,64 +50,6 @@ EVALUATION = (
 """Options that may differ between a training and a later evaluation of it."""
 
 
-class _Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another."""
-
-    def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
-        super().__init__()
-        self._convert = convert
-        self._check = check
-        self.syntactic_help = f"must be {expected}"
-
-    def parse(self, argument):
-        try:
-            value = self._convert(argument) if isinstance(argument, str) else argument
-        except ValueError as error:
-            raise ValueError(self.syntactic_help) from error
-        if not self._check(value):
-            raise ValueError(self.syntactic_help)
-        return value
-
-
-def _define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
-    flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
-
-
-def _text(name: str, default: str | None, meaning: str) -> None:
-    _define(name, default, _Checked(str, bool, "a text that is not empty"), meaning)
-
-
-def _choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
-    expected = f"one of {', '.join(choices)}"
-    _define(name, default, _Checked(str, tuple(choices).__contains__, expected), meaning)
-
-
-def _integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    highest = 2**31 - 1
-
-    def check(value):
-        return lowest <= value <= highest
-
-    _define(name, default, _Checked(int, check, f"an integer >= {lowest}"), meaning)
-
-
-def _number(
-    name: str,
-    default: float | None,
-    meaning: str,
-    check: Callable[[float], bool] = lambda value: value >= 0.0,
-    expected: str = ">= 0",
-) -> None:
-    def finite(value):
-        return math.isfinite(value) and check(value)
-
-    _define(name, default, _Checked(float, finite, expected), meaning)
-
-
-def _number_or_auto(text: str) -> float | None:
-    return None if text == "auto" else float(text)
-
-
 _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)")
@@ -120,7 +70,7 @@ _number("lambda", None, "weight of the view's bound in Equation 2 (1)")
 _define(
     "eta",
     None,
-    _Checked(_number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
+    _Checked(flag_kinds.number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
     "weight of the consistency term in Equation 2; auto is 0.1 * beta (auto)",
 )
 _choice(
@@ -349,8 +299,7 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    for name in (*[field.name.rstrip("_") for field in dataclasses.fields(Options)], "method"):
-        flag = flags.FLAGS[name]
+    for flag in flags.FLAGS.get_flags_for_module(flag_kinds.__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}; {flag.parser.syntactic_help}")
+        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
     return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])

@@ -102,13 +102,13 @@ def load(
         preprocessing = Preprocessing(image_size, channels)
         splits = folders.splits(path, preprocessing, validation_images)
     else:
-        preprocessing = _tfds_preprocessing(name, image_size, channels)
+        preprocessing = tfds_preprocessing(name, image_size, channels)
         splits = tfds_source.splits(name, data_dir, preprocessing, validation_images)
     train, validation, test, fingerprint = splits
     return ImageData(name, train, test, validation, preprocessing, fingerprint)
 
 
-def _tfds_preprocessing(name: str, image_size: int, channels: int) -> Preprocessing:
+def tfds_preprocessing(name: str, image_size: int, channels: int) -> Preprocessing:
     """Returns the preprocessing that is usual for a data set of TFDS."""
     crops = {"celeb_a": 140}  # Tolstikhin et al. 2017.
     return Preprocessing(
