@@ -17,6 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=["crvae_tf", "crvae_tf.datasets", "launch"],
+    package_data={"crvae_tf": ["paper_tables.csv"], "launch": ["presets/*.flags"]},
     install_requires=[
         "absl-py>=2.1",
         "importlib_resources>=6",  # tensorflow-datasets 4.9.10 needs it and does not say so.

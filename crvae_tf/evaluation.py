@@ -253,13 +253,10 @@ def _probe(
     test_transformation: RandomAffine,
 ) -> dict[str, Any]:
     """Returns the entry `probe`, or nothing where the test images' classes cannot be learned."""
-    if not (data.train.has_labels and data.test.has_labels):
+    test_labels = labels_of(batches(None))
+    probes = fit_probes(embed, data, binarization, test_labels)
+    if probes is None:
         return {}
-    train = evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
-    labels, test_labels = _labels(train), _labels(batches(None))
-    if len(np.unique(labels)) < 2 or not np.isin(test_labels, labels).all():
-        return {}
-    probes = Probes(embed(train)[0], labels)
     views = {
         "clean": None,
         "train_transform": transformation,
@@ -272,7 +269,24 @@ def _probe(
     return {"probe": {"num_train_images": probes.num_images} | accuracies}
 
 
-def _labels(batches: tf.data.Dataset) -> np.ndarray:
+def fit_probes(
+    embed: Embedder, data: ImageData, binarization: str, test_labels: np.ndarray
+) -> Probes | None:
+    """Returns probes fitted on the first clean training images.
+
+    None where the images have no classes, or the test images' are not those of the training images.
+    """
+    if not (data.train.has_labels and data.test.has_labels):
+        return None
+    train = evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
+    labels = labels_of(train)
+    if len(np.unique(labels)) < 2 or not np.isin(test_labels, labels).all():
+        return None
+    return Probes(embed(train)[0], labels)
+
+
+def labels_of(batches: tf.data.Dataset) -> np.ndarray:
+    """Returns the labels of (indices, images, labels), `[images]`."""
     return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
 
 

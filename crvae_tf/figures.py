@@ -2,16 +2,32 @@
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from crvae_tf import files
 
-_NOT_TERMS = ("epoch", "seconds", "images_per_second")
+_NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
 _RED, _BLUE = "tab:red", "tab:blue"
+_INVARIANCE_COLUMNS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
+_INVARIANCE_ROWS = {
+    "kl": "KL, nats",
+    "retrieval_at_1": "retrieval at 1",
+    "linear": "linear probe",
+    "nearest_neighbours": "5 nearest neighbours",
+}
+_ETA_PANELS = {"nll": "nats", "rate": "nats", "consistency_kl": "nats", "retrieval_at_1": "share"}
+_ETA_SPLITS = {
+    "test": "held-out images",
+    "transformed_test": "transformed held-out images",
+    "train_transform": "training transformation",
+    "test_transform": "test transformation",
+}
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -25,17 +41,86 @@ def latent_plane(path: str | PathLike, means: np.ndarray, view_means: np.ndarray
       means: of the images' posteriors (red), `[images, latent_dim]`.
       view_means: of their views' (blue), joined to them by arrows.
     """
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
+    _draw_plane(figure.subplots(), means, view_means)
+    _save(figure, path)
+
+
+def latent_planes(path: str | PathLike, planes: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Draws `latent_plane` for several models side by side, each under its title.
+
+    Args:
+      path: of the PNG file.
+      planes: by title, the means of the images' posteriors and of their views'.
+    """
+    figure = Figure(figsize=(4.2 * len(planes), 4.4), layout="constrained")
+    for axes, (title, means) in zip(
+        figure.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True
+    ):
+        _draw_plane(axes, *means)
+        axes.set_title(title)
+    _save(figure, path)
+
+
+def _draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
     both = np.concatenate([means, view_means])
     plane = PCA(2, svd_solver="full").fit_transform(both) if both.shape[1] > 1 else _on_a_line(both)
     red, blue = np.split(plane, 2)
-    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
-    axes = figure.subplots()
     for image, view in zip(red, blue, strict=True):
         axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
     axes.scatter(*red.T, s=14.0, color=_RED, label="image")
     axes.scatter(*blue.T, s=14.0, color=_BLUE, label="transformed view")
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.legend(loc="upper right")
+
+
+def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -> None:
+    """Draws how embeddings change with the size of each transformation, a line for each model.
+
+    A dotted line marks the range of the transformed test set.
+
+    Args:
+      path: of the PNG file.
+      curves: by title, what `invariance.measure` returns.
+    """
+    first = next(iter(curves.values()))
+    names = [name for name in _INVARIANCE_ROWS if first["translation"][0][name] is not None]
+    figure = Figure(figsize=(10.0, 2.3 * len(names)), layout="constrained")
+    for row, name in zip(figure.subplots(len(names), len(first)), names, strict=True):
+        for axes, (transformation, unit) in zip(row, _INVARIANCE_COLUMNS.items(), strict=True):
+            for title, found in curves.items():
+                points = found[transformation]
+                sizes = [point["size"] for point in points]
+                axes.plot(sizes, [point[name] for point in points], marker=".", label=title)
+            axes.axvline(sizes[-1] / 2.0, color="0.6", linestyle=":")
+            axes.set(
+                xlabel=f"{transformation}, {unit}", ylabel=_INVARIANCE_ROWS[name], ylim=(0.0, None)
+            )
+    figure.axes[0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def eta_curves(path: str | PathLike, rows: Sequence[dict[str, Any]]) -> None:
+    """Draws NLL, rate, consistency and retrieval against eta, with bars of a standard deviation.
+
+    Args:
+      path: of the PNG file.
+      rows: of `reproduction.summarize_eta`.
+    """
+    figure = Figure(figsize=(3.2 * len(_ETA_PANELS), 3.0), layout="constrained")
+    for axes, (metric, unit) in zip(
+        figure.subplots(1, len(_ETA_PANELS)), _ETA_PANELS.items(), strict=True
+    ):
+        for split in dict.fromkeys(row["split"] for row in rows if row["metric"] == metric):
+            line = [row for row in rows if (row["metric"], row["split"]) == (metric, split)]
+            etas, means = [row["eta"] for row in line], [row["mean"] for row in line]
+            deviations = [row["std"] or 0.0 for row in line]
+            label = _ETA_SPLITS[split]
+            axes.errorbar(etas, means, deviations, marker=".", capsize=2.0, label=label)
+        smallest = min((row["eta"] for row in rows if row["eta"] > 0.0), default=1.0)
+        axes.set_xscale("symlog", linthresh=smallest)
+        axes.set(title=metric.replace("_", " "), xlabel="eta", ylabel=unit)
+        axes.legend(fontsize=7)
     _save(figure, path)
 
 

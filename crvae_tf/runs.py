@@ -28,9 +28,11 @@ class Run:
         self.checkpoints = self.directory / "checkpoints"
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
+        self.invariance = self.directory / "invariance.json"
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.decoder = self.directory / "decoder"
+        self.provenance = self.directory / "provenance.json"
 
     def begin(
         self,
@@ -53,7 +55,7 @@ class Run:
         if self.directory.exists() and not self.directory.is_dir():
             raise InputError(f"--output_dir={self.directory}: expected a folder; received a file")
         if self.config.exists():
-            self._check_same(config, {*may_differ, *may_change})
+            self.check_same(config, {*may_differ, *may_change})
         elif self._contents():
             raise InputError(
                 f"--output_dir={self.directory}: expected a new or empty folder, or a run to resume; "
@@ -65,6 +67,15 @@ class Run:
         elif self._differing(config, may_differ):
             self.evaluation.unlink(missing_ok=True)
             files.write_json(self.config, config)
+
+    def check_same(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
+        """Raises InputError if the run in the directory has another `config`; see `begin`."""
+        held = self.read_config()
+        for name in self._differing(config, may_differ):
+            raise InputError(
+                f"--output_dir={self.directory}: expected a new folder, or the run in it with "
+                f"{name}={held.get(name)}; received {name}={config[name]}"
+            )
 
     def lock(self) -> None:
         """Keeps others from the run until this object or its process ends, however it ends.
@@ -112,6 +123,12 @@ class Run:
             return None
         return json.loads(self.evaluation.read_text(encoding="utf-8"))
 
+    def read_provenance(self) -> dict[str, Any]:
+        """Returns what `provenance.json` holds, or nothing where there is none."""
+        if not self.provenance.exists():
+            return {}
+        return json.loads(self.provenance.read_text(encoding="utf-8"))
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""
         if not self.metrics.exists():
@@ -124,14 +141,6 @@ class Run:
     def _differing(self, config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
         held, wanted = self.read_config(), json.loads(json.dumps(config))
         return [n for n in wanted if n not in may_differ and held.get(n) != wanted[n]]
-
-    def _check_same(self, config: dict[str, Any], may_differ: Collection[str]) -> None:
-        held = self.read_config()
-        for name in self._differing(config, may_differ):
-            raise InputError(
-                f"--output_dir={self.directory}: expected a new folder, or the run in it with "
-                f"{name}={held.get(name)}; received {name}={config[name]}"
-            )
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed process was writing, which is named with a dot before it is whole."""

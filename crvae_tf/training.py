@@ -26,7 +26,7 @@ def train(
     transformation: RandomAffine | None,
     epochs: int,
     batch_size: int,
-    learning_rate: float,
+    learning_rate: float | Callable[[int], float],
     seed: int,
     clip_norm: float | None = None,
     checkpoint_steps: int | None = None,
@@ -46,7 +46,7 @@ def train(
       transformation: t(x~|x), or None to train on images alone.
       epochs: passes over the training images, 1 or more.
       batch_size: images in a step, over all replicas.
-      learning_rate: of Adam.
+      learning_rate: of Adam, or a function that returns it for an epoch, counted from 0.
       seed: of every draw.
       clip_norm: the largest norm of the whole gradient, or None to leave it as it is.
       checkpoint_steps: steps between checkpoints within an epoch, or None.
@@ -65,8 +65,10 @@ def train(
       NotFiniteError: a term of the objective or the gradient is not finite.
     """
     steps = data.train.steps_per_epoch(batch_size)
+    rate_of = learning_rate if callable(learning_rate) else None
     with _scope_of(model):
-        optimizer = keras.optimizers.Adam(learning_rate, global_clipnorm=clip_norm)
+        first_rate = rate_of(0) if rate_of else learning_rate
+        optimizer = keras.optimizers.Adam(first_rate, global_clipnorm=clip_norm)
         model.compile(optimizer=optimizer)
         model.optimizer.build(model.trainable_variables)
     interruption = Interruption()
@@ -83,6 +85,7 @@ def train(
     log = MetricsLog(run, position // steps, data.train.num_images)
     callbacks = [
         FiniteGuard(lambda: checkpoints.latest),
+        *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
         keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
         Pictures(run, data, binarization, transformation, pictures_every, epochs, seed),

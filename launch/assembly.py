@@ -1,20 +1,43 @@
 """From options to objects: data, model and the files of a run. No mathematics."""
 
+import dataclasses
+import json
 import platform
 import sys
+import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import datasets, evaluation, figures, files, networks, pictures, training
+from crvae_tf import (
+    datasets,
+    evaluation,
+    figures,
+    files,
+    invariance,
+    networks,
+    pictures,
+    provenance,
+    training,
+)
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
+from crvae_tf.schedules import burda_rate
 from launch import tables
-from launch.options import PLACES, Options, UsageError, given, resolve_evaluation
+from launch.options import (
+    PLACES,
+    Options,
+    UsageError,
+    command_line,
+    given,
+    resolve_evaluation,
+)
 
 _PACKAGES = (
     "tensorflow",
@@ -31,7 +54,7 @@ _GRID_COLUMNS = 16
 
 
 def load_data(options: Options) -> ImageData:
-    """Returns the data set that the options name."""
+    """Returns the data set that the options name, with what to evaluate on in the test set's place."""
     data = datasets.load(
         options.dataset,
         options.data_dir,
@@ -41,6 +64,8 @@ def load_data(options: Options) -> ImageData:
     )
     if data.test.num_images < 2:
         raise UsageError(f"--dataset must have two test images or more; received {options.dataset}")
+    if options.eval_split == "validation":
+        return dataclasses.replace(data, test=data.validation)
     return data
 
 
@@ -70,8 +95,11 @@ def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae
         "min_stddev": options.min_stddev,
     }
     if options.model == "iwae":
-        samples = options.importance_samples
-        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
+        estimator = {
+            "importance_samples": options.importance_samples,
+            "gradient": options.gradient,
+        }
+        return crvae_tf.IWAE(encoder, decoder, **estimator, **common)
     if options.model == "beta_vae":
         return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
     return crvae_tf.VAE(encoder, decoder, **common)
@@ -109,18 +137,29 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         transformation=transformation(options) if regularised else None,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        learning_rate=_learning_rate(options),
         seed=options.seed,
         clip_norm=options.clip_norm,
         checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,
         checkpoints_kept=options.checkpoints_kept,
+        verbose="auto" if sys.stdout.isatty() else 2,
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
 
 
+def _learning_rate(options: Options) -> float | Callable[[int], float]:
+    if options.schedule == "constant":
+        return options.learning_rate
+    return lambda epoch: burda_rate(epoch, options.learning_rate, options.schedule_stages)
+
+
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
-    """Evaluates the model, writes `evaluation.json` and prints it as a table."""
+    """Evaluates the model, writes `evaluation.json` and prints it as a table.
+
+    `provenance.json` gets where and by which code that was done, and how long the run took.
+    """
+    began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
     figures_of_model = crvae_tf.evaluate(
         model,
@@ -133,6 +172,15 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         progress=bar,
     )
     bar.close()
+    commands = run.read_provenance().get("commands", [])
+    made = {
+        "commands": [*commands, *({command_line()} - set(commands))],
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(),
+        "training_seconds": sum(line["seconds"] for line in run.read_metrics()),
+        "evaluation_seconds": time.perf_counter() - began,
+    }
+    files.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
     files.write_json(run.evaluation, {"config": shown} | figures_of_model)
     print(tables.evaluation(run.read_evaluation()))
@@ -146,26 +194,43 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
-    embed = Embedder(model)
-    moved = test_transformation(options)
-
-    def means(transform):
-        limit = min(_PLANE_IMAGES, data.test.num_images)
-        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
-        return embed(batches)[0]
-
+    views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
-    for title, transform in (("test images", None), ("transformed test images", moved)):
+    for title, transform in views:
         images = pictures.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows |= {
             title: images,
             f"reconstructions of the {title}": pictures.reconstructions(model, images),
         }
-    figures.latent_plane(run.figures / "latent_plane.png", means(None), means(moved))
+    figures.latent_plane(run.figures / "latent_plane.png", *latent_means(options, model, data))
     figures.image_rows(run.figures / "reconstructions.png", rows)
     samples = pictures.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
     figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
     figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
+
+
+def latent_means(
+    options: Options, model: keras.Model, data: ImageData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
+    embed = Embedder(model)
+    limit = min(_PLANE_IMAGES, data.test.num_images)
+
+    def means(transform):
+        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
+        return embed(batches)[0]
+
+    return means(None), means(test_transformation(options))
+
+
+def invariance_curves(
+    options: Options, model: keras.Model, data: ImageData, run: Run
+) -> invariance.InvarianceCurves:
+    """Returns what `invariance.json` holds, and writes it where there is none yet."""
+    if not run.invariance.exists():
+        found = invariance.measure(model, data, options.binarization, test_transformation(options))
+        files.write_json(run.invariance, found)
+    return json.loads(run.invariance.read_text(encoding="utf-8"))
 
 
 def finished_run() -> tuple[Run, Options]:

@@ -6,33 +6,28 @@ No import of this module loads TensorFlow, so that a mistyped flag is answered a
 import dataclasses
 import math
 import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-
-class UsageError(Exception):
-    """A mistake on the command line; the message is one line."""
-
-
-METHODS = {
-    "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
-    "vae_aug": {"model": "vae", "lambda": 1.0, "eta": 0.0},
-    "cr_vae": {"model": "vae", "lambda": 1.0, "eta": None},
-    "iwae": {"model": "iwae", "lambda": 0.0, "eta": 0.0},
-    "cr_iwae": {"model": "iwae", "lambda": 1.0, "eta": None},
-    "beta_vae": {"model": "beta_vae", "lambda": 0.0, "eta": 0.0},
-    "cr_beta_vae": {"model": "beta_vae", "lambda": 1.0, "eta": None},
-}
-"""What `--method` sets; an eta of None is `auto`."""
+from launch import flag_kinds, resolution
+from launch.flag_kinds import Checked as _Checked
+from launch.flag_kinds import choice as _choice
+from launch.flag_kinds import define as _define
+from launch.flag_kinds import integer as _integer
+from launch.flag_kinds import number as _number
+from launch.flag_kinds import text as _text
+from launch.resolution import METHODS, UsageError
 
 PLACES = ("output_dir", "data_dir")
 """Options that say where things lie and change no figure."""
 
 EVALUATION = (
     *PLACES,
+    "eval_split",
     "nll_samples",
     "eval_images",
     "test_translation",
@@ -49,79 +44,6 @@ MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
 """What a run may go on with other values of, if --allow_config_change says so."""
 
 
-class _Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another.
-
-    Args:
-      convert: from the text of the command line.
-      expected: what to say that the value must be.
-      check: whether it is.
-      highest: the largest value that can be stored, or None.
-    """
-
-    def __init__(
-        self,
-        convert: Callable[[str], Any],
-        check: Callable[[Any], bool],
-        expected: str,
-        highest: int | None = None,
-    ):
-        super().__init__()
-        self._convert = convert
-        self._check = check
-        self._highest = highest
-        self.syntactic_help = f"must be {expected}"
-
-    def parse(self, argument):
-        try:
-            value = self._convert(argument) if isinstance(argument, str) else argument
-        except ValueError as error:
-            raise ValueError(self.syntactic_help) from error
-        if not self._check(value):
-            raise ValueError(self.syntactic_help)
-        if self._highest is not None and value > self._highest:
-            raise ValueError(f"must be an integer <= {self._highest}")
-        return value
-
-
-def _define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
-    flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
-
-
-def _text(name: str, default: str | None, meaning: str) -> None:
-    _define(name, default, _Checked(str, bool, "a text that is not empty"), meaning)
-
-
-def _choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
-    expected = f"one of {', '.join(choices)}"
-    _define(name, default, _Checked(str, tuple(choices).__contains__, expected), meaning)
-
-
-def _integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    def check(value):
-        return value >= lowest
-
-    expected = f"an integer >= {lowest}"
-    _define(name, default, _Checked(int, check, expected, highest=2**31 - 1), meaning)
-
-
-def _number(
-    name: str,
-    default: float | None,
-    meaning: str,
-    check: Callable[[float], bool] = lambda value: value >= 0.0,
-    expected: str = ">= 0",
-) -> None:
-    def finite(value):
-        return math.isfinite(value) and check(value)
-
-    _define(name, default, _Checked(float, finite, expected), meaning)
-
-
-def _number_or_auto(text: str) -> float | None:
-    return None if text == "auto" else float(text)
-
-
 _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)")
@@ -134,15 +56,24 @@ _choice(
     "the family of p(x|z) (by data set)",
 )
 _integer("validation_images", 0, 0, "last training images to hold out and validate on")
+_choice(
+    "eval_split", "test", ("test", "validation"), "what to evaluate on; validation is what is held out"
+)
 _choice("method", None, tuple(METHODS), "sets --model, --lambda and --eta together")
 _choice("model", None, ("vae", "iwae", "beta_vae"), "the base model (vae)")
 _number("beta", 1.0, "weight of the rate, for --model=beta_vae")
 _integer("importance_samples", 5, 1, "K, for --model=iwae")
+_choice(
+    "gradient",
+    "standard",
+    ("standard", "doubly_reparameterized"),
+    "how --model=iwae estimates the gradient of its encoder",
+)
 _number("lambda", None, "weight of the view's bound in Equation 2 (1)")
 _define(
     "eta",
     None,
-    _Checked(_number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
+    _Checked(flag_kinds.number_or_auto, lambda eta: eta is None or 0.0 <= eta < math.inf, ">= 0"),
     "weight of the consistency term in Equation 2; auto is 0.1 * beta (auto)",
 )
 _choice(
@@ -162,7 +93,11 @@ _number(
 _integer("latent_dim", 50, 1, "dimensions of z")
 _integer("epochs", 100, 1, "passes over the training images")
 _integer("batch_size", 64, 1, "images in a step, over all devices")
-_number("learning_rate", 1e-4, "of Adam", lambda value: value > 0.0, "> 0")
+_number("learning_rate", 1e-4, "of Adam, at the first step", lambda value: value > 0.0, "> 0")
+_choice(
+    "schedule", "constant", ("constant", "burda"), "how the learning rate falls; burda decides --epochs"
+)
+_integer("schedule_stages", 8, 1, "stages of --schedule=burda, of 1, 3, 9, 27 ... epochs")
 _number("translation", None, "of training views, pixels (2 of a 28-pixel side)")
 _number("rotation", 15.0, "of training views, degrees", lambda v: 0.0 <= v <= 180.0, "in [0, 180]")
 _number("scaling", 0.1, "of training views, a fraction", lambda v: 0.0 <= v < 1.0, "in [0, 1)")
@@ -196,7 +131,7 @@ _number(
     "> 0",
 )
 _integer("checkpoints_kept", 2, 1, "how many of the last checkpoints to keep")
-flags.DEFINE_bool(
+flag_kinds.boolean(
     "allow_config_change",
     False,
     "go on with a run under another number of epochs, evaluation, strategy or package version",
@@ -216,9 +151,11 @@ class Options:
     binarization: str
     likelihood: str
     validation_images: int
+    eval_split: str
     model: str
     beta: float
     importance_samples: int
+    gradient: str
     lambda_: float
     eta: float
     kl_direction: str
@@ -228,6 +165,8 @@ class Options:
     epochs: int
     batch_size: int
     learning_rate: float
+    schedule: str
+    schedule_stages: int
     translation: float
     rotation: float
     scaling: float
@@ -253,8 +192,7 @@ class Options:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
         """Returns the options that `to_config` gave."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: config[name.rstrip("_")] for name in names})
+        return cls(**_fields(config))
 
     @property
     def method(self) -> str:
@@ -264,6 +202,30 @@ class Options:
         if self.model == "vae" and not self.eta:
             return "vae_aug"
         return f"cr_{self.model}"
+
+
+def training_flags() -> list[str]:
+    """Returns the names of the flags that describe a training, but for --method."""
+    return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
+
+
+def training_arguments(changes: dict[str, Any]) -> list[str]:
+    """Returns the command line of a training with the flags given here, but for `changes`."""
+    present = named()
+    values = {name: value for name, value in given().items() if name in present} | changes
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+
+
+def command_line() -> str:
+    """Returns the command that this process was started with, without the flags that name places."""
+    module = sys.modules["__main__"].__spec__.name
+    kept, skips = [], False
+    for argument in sys.argv[1:]:
+        name = argument.lstrip("-").split("=")[0]
+        if not skips and name not in PLACES:
+            kept.append(argument)
+        skips = not skips and name in PLACES and "=" not in argument
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -277,6 +239,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))
+        if "preset" in flags.FLAGS:
+            first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
+            rest = flags.FLAGS([argv[0], first, *argv[1:]])
     except flags.Error as error:
         raise UsageError(_one_line(error)) from error
     if len(rest) > 1:
@@ -286,8 +251,7 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 def given() -> dict[str, Any]:
     """Returns the values of the flags, None where one was not given and has no fixed default."""
-    names = [field.name.rstrip("_") for field in dataclasses.fields(Options)]
-    return {name: flags.FLAGS[name].value for name in (*names, "method")}
+    return {name: flags.FLAGS[name].value for name in (*training_flags(), "method")}
 
 
 def named() -> set[str]:
@@ -295,22 +259,22 @@ def named() -> set[str]:
     return {name for name in given() if flags.FLAGS[name].present}
 
 
-def resolve() -> Options:
+def resolve(changes: dict[str, Any] | None = None) -> Options:
     """Returns the options that the flags stand for, defaults filled in.
+
+    Args:
+      changes: values of flags that stand in for those given, as if they were on the command line.
 
     Raises:
       UsageError: two flags contradict each other.
     """
-    values = _with_method(given())
-    preset = _dataset_defaults(values["dataset"], values["data_dir"])
-    for name, value in dataclasses.asdict(preset).items():
-        values[name] = value if values[name] is None else values[name]
-    values["channels"] = int(values["channels"])
-    _resolve_translations(values)
-    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
-        raise UsageError(
-            "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
-        )
+    changes = changes or {}
+    present = named() | set(changes)
+    values = resolution.with_method(given() | changes, present)
+    resolution.resolve_epochs(values, present)
+    resolution.resolve_dataset(values)
+    resolution.resolve_translations(values)
+    resolution.check_pairs(values)
     if values["output_dir"] is None:
         name = re.sub(r"\W+", "_", values["dataset"])
         method = Options(**_fields(values | {"output_dir": ""})).method
@@ -324,61 +288,23 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     Raises:
       UsageError: another flag was given with another value than the run's.
     """
-    values, method = given(), Options.from_config(config).method
-    if values["method"] not in (None, method):
-        raise UsageError(f"--method must be the run's own, {method}; received {values['method']}")
+    held, values = Options.from_config(config), given()
+    if values["method"] not in (None, held.method):
+        raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
+    changed = held.to_config()
     for name in named() - {"method"} - set(EVALUATION):
-        value = type(config[name])(values[name]) if values[name] is not None else None
-        if value is not None and value != config[name]:
-            raise UsageError(f"--{name} must be the run's own, {config[name]}; received {values[name]}")
-    changed = {name: values[name] for name in named() & set(EVALUATION)}
-    return Options.from_config(config | changed)
+        own = changed[name]
+        value = values[name] if own is None else type(own)(values[name])
+        if value != own:
+            raise UsageError(f"--{name} must be the run's own, {own}; received {values[name]}")
+    changed |= {name: values[name] for name in named() & set(EVALUATION)}
+    resolution.check_pairs(changed)
+    return Options(**_fields(changed))
 
 
 def allowed_changes() -> tuple[str, ...]:
     """Returns the options that a run may go on with other values of."""
     return MAY_CHANGE if flags.FLAGS.allow_config_change else ()
-
-
-def _with_method(values: dict[str, Any]) -> dict[str, Any]:
-    method = METHODS[values["method"]] if values["method"] else METHODS["cr_vae"]
-    if values["method"] and values["model"] not in (None, method["model"]):
-        raise UsageError(
-            f"--model must be {method['model']} with --method={values['method']}; "
-            f"received {values['model']}"
-        )
-    resolved = dict(values)
-    for name in ("lambda", "eta"):
-        if name not in named():
-            resolved[name] = method[name]
-    resolved["model"] = values["model"] or method["model"]
-    if resolved["model"] != "beta_vae" and values["beta"] != 1.0:
-        raise UsageError(
-            f"--beta must be 1 unless --model=beta_vae; received {values['beta']} "
-            f"with --model={resolved['model']}"
-        )
-    if resolved["eta"] is None:
-        resolved["eta"] = _paper_eta(values["beta"])
-    return resolved
-
-
-def _paper_eta(beta: float) -> float:
-    from crvae_tf.objectives import default_eta
-
-    return default_eta(beta)
-
-
-def _dataset_defaults(dataset: str, data_dir: str | None):
-    from crvae_tf import datasets
-
-    return datasets.defaults(dataset, data_dir)
-
-
-def _resolve_translations(values: dict[str, Any]) -> None:
-    """Fills in the paper's moves, 2 and 4 pixels of MNIST's 28, in proportion to the side."""
-    for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
-        if values[name] is None:
-            values[name] = pixels * values["image_size"] / 28.0
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -402,9 +328,7 @@ def _one_line(error: flags.Error) -> str:
 
 def _help() -> str:
     lines = []
-    fields = [field.name.rstrip("_") for field in dataclasses.fields(Options)]
-    for name in (*fields, "method", "allow_config_change"):
-        flag = flags.FLAGS[name]
+    for flag in flags.FLAGS.get_flags_for_module(flag_kinds.__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}; {flag.parser.syntactic_help}")
+        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
     return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])

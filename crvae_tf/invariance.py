@@ -1,0 +1,83 @@
+"""How an embedding changes with the size of each transformation alone; the paper does not have this."""
+
+import keras
+import numpy as np
+
+from crvae_tf import metrics
+from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.evaluation import CONSISTENCY_IMAGES, Embedder, fit_probes, labels_of
+from crvae_tf.probes import Probes
+from crvae_tf.transforms import RandomAffine
+
+InvarianceCurves = dict[str, list[dict[str, float | None]]]
+
+SIZES = 9
+_LARGEST = {"rotation": 180.0, "scaling": 0.99}
+_IMAGES_PER_STEP = 50
+
+
+def measure(
+    model: keras.Model,
+    data: ImageData,
+    binarization: str,
+    test_transformation: RandomAffine,
+    num_images: int = CONSISTENCY_IMAGES,
+) -> InvarianceCurves:
+    """Returns how far views move an embedding, and what survives, for views of growing size.
+
+    Views are moved by one transformation alone, uniformly up to its size. Where images are binarised,
+    views are so with numbers of their own: what is found at size 0 is the effect of that.
+
+    Args:
+      model: offers `posterior(images)`.
+      data: the images.
+      binarization: as the model was trained with.
+      test_transformation: the sizes go from 0 to twice its range, or as far as a transformation goes.
+      num_images: how many of the first test images to use, 2 or more.
+
+    Returns:
+      For each of `translation` (pixels), `rotation` (degrees) and `scaling` (a fraction) nine
+      dictionaries: the `size`; `kl`, mean KL(q(z|x) || q(z~|x~)), nats; `retrieval_at_1`; and the
+      accuracies of probes fitted on clean training images, `linear` and `nearest_neighbours`, None
+      where the images have no classes that could be learned.
+    """
+    embed = Embedder(model)
+    num_images = min(num_images, data.test.num_images)
+
+    def batches(transform: RandomAffine | None):
+        return evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, transform, num_images)
+
+    clean, labels = embed(batches(None)), labels_of(batches(None))
+    probes = fit_probes(embed, data, binarization, labels)
+
+    def point(name: str, size: float) -> dict[str, float | None]:
+        nothing = dict.fromkeys(_LARGEST | {"translation": 0.0}, 0.0)
+        views = embed(batches(RandomAffine(**nothing | {name: size})))
+        consistency = metrics.consistency(*clean, *views)
+        found = {"size": size} | {key: consistency[key] for key in ("kl", "retrieval_at_1")}
+        return found | _accuracies(probes, views[0], labels)
+
+    return {
+        name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
+        for name in ("translation", "rotation", "scaling")
+    }
+
+
+def sizes_of(name: str, test_range: float) -> list[float]:
+    """Returns nine sizes of a transformation from 0 to twice its range in the transformed test set.
+
+    >>> sizes_of("translation", 4.0)
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    >>> sizes_of("rotation", 120.0)[-1]
+    180.0
+    """
+    largest = min(2.0 * test_range, _LARGEST.get(name, np.inf))
+    return np.linspace(0.0, largest, SIZES).tolist()
+
+
+def _accuracies(
+    probes: Probes | None, embeddings: np.ndarray, labels: np.ndarray
+) -> dict[str, float | None]:
+    if probes is None:
+        return {"linear": None, "nearest_neighbours": None}
+    return probes.accuracies(embeddings, labels)

@@ -1,0 +1,54 @@
+"""Where and by which code figures were made."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import tensorflow as tf
+
+_PACKAGE = Path(__file__).resolve().parent
+COMMIT_VARIABLE = "CRVAE_COMMIT"
+"""Environment variable that names the commit where the code is a copy without its history."""
+
+
+def hardware() -> str:
+    """Returns the processor, how many of its cores this process may use, and the accelerators."""
+    cores = len(os.sched_getaffinity(0))
+    accelerators = [
+        tf.config.experimental.get_device_details(device).get("device_name", device.name)
+        for kind in ("GPU", "TPU")
+        for device in tf.config.list_physical_devices(kind)
+    ]
+    return ", ".join([f"{_processor()}, {cores} cores", *accelerators])
+
+
+def commit() -> str | None:
+    """Returns the commit that the package's code is of, or None where it is unknown.
+
+    Where files that git tracks were changed since, it says so.
+    """
+    named = os.environ.get(COMMIT_VARIABLE)
+    if named or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return named
+    head = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
+    return f"{head} with changes" if changed else head
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown processor"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns what git prints in the package's folder, or None where it fails or is not there."""
+    command = ["git", "-C", str(_PACKAGE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,149 @@
+"""What was run, by which command, on what and for how long; and RESULTS.md made of it."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from crvae_tf import result_tables
+from crvae_tf.errors import InputError
+from crvae_tf.runs import Run
+
+_UNKNOWN = "unknown"
+
+_TITLES = {
+    "table": lambda summary: f"Table {summary['table']} of Sinha et al. 2020, {_data(summary)}",
+    "eta": lambda summary: f"The choice of eta, {_data(summary)}",
+    "runs": lambda summary: summary["title"],
+}
+_TEXTS = {
+    "table": result_tables.table_markdown,
+    "eta": result_tables.eta_markdown,
+    "runs": result_tables.runs_markdown,
+}
+_HEAD = """# Results
+
+Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
+`{folder}`: change those, not this page. What each figure is, see the README.
+"""
+
+
+def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
+    """Returns what is to be known of figures beside themselves.
+
+    Args:
+      runs: finished ones, that the figures are of.
+      commands: that make the figures anew.
+
+    Returns:
+      `commands`; `runs` and `seeds`, their numbers; `nll_samples` (K), `num_images` (evaluated) and
+      `epochs`, each a list of what occurs; `hours` of training and evaluation together; `hardware` and
+      `commits`, lists.
+    """
+    configs = [run.read_config() for run in runs]
+    evaluations = [run.read_evaluation() for run in runs]
+    made = [run.read_provenance() for run in runs]
+    tests = [evaluation["splits"]["test"] for evaluation in evaluations]
+    return {
+        "commands": list(commands),
+        "runs": len(runs),
+        "seeds": len({config["seed"] for config in configs}),
+        "epochs": _occurring(config["epochs"] for config in configs),
+        "nll_samples": _occurring(test["nll_samples"] for test in tests),
+        "num_images": _occurring(test["num_images"] for test in tests),
+        "hours": round(sum(_seconds(run) for run in runs) / 3600.0, 3),
+        "hardware": _occurring(one.get("hardware") or _UNKNOWN for one in made),
+        "commits": _occurring(one.get("commit") or _UNKNOWN for one in made),
+    }
+
+
+def _occurring(values: Iterable) -> list:
+    return sorted(set(values))
+
+
+def _seconds(run: Run) -> float:
+    made = run.read_provenance()
+    return made.get("training_seconds", 0.0) + made.get("evaluation_seconds", 0.0)
+
+
+def document(folder: str | Path, output: str | Path) -> str:
+    """Returns RESULTS.md: a section for each JSON file of `folder`, in the order of their names.
+
+    Beside `NAME.json` may lie `NAME.md`, what is to be said of it, and pictures `NAME*.png`.
+
+    Args:
+      folder: of the summaries that `launch.reproduce` and `launch.results` write.
+      output: where the page will lie; its links are relative to that.
+
+    Raises:
+      InputError: a file is no such summary.
+    """
+    folder, output = Path(folder), Path(output)
+    summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    sections = [_section(path, summary, output) for path, summary in summaries.items()]
+    head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    return "\n".join([head, _overview(summaries.values()), *sections])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        _TEXTS[summary["study"]], summary["provenance"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected a summary that launch.reproduce or launch.results wrote"
+            "; received another"
+        ) from error
+    return summary
+
+
+def _data(summary: dict[str, Any]) -> str:
+    return ", ".join(map(result_tables.dataset_title, summary["datasets"]))
+
+
+def _title(summary: dict[str, Any]) -> str:
+    return _TITLES[summary["study"]](summary)
+
+
+def _overview(summaries: Iterable[dict[str, Any]]) -> str:
+    """Returns how the paper's claims fared, table by table."""
+    lines = [
+        f"* {_title(summary)}: {result_tables.count(summary['verdicts'])}."
+        for summary in summaries
+        if summary["study"] == "table"
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["The paper's claims, mutual information by two estimators:\n", *lines, ""])
+
+
+def _section(path: Path, summary: dict[str, Any], output: Path) -> str:
+    note = path.with_suffix(".md")
+    parts = [
+        f"## {_title(summary)}",
+        _provenance_list(summary["provenance"]),
+        _TEXTS[summary["study"]](summary),
+    ]
+    for picture in sorted(path.parent.glob(f"{path.stem}*.png")):
+        link = os.path.relpath(picture, output.parent)
+        parts.append(f"![{picture.stem}]({Path(link).as_posix()})\n")
+    if note.exists():
+        parts.append(note.read_text(encoding="utf-8"))
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _provenance_list(made: dict[str, Any]) -> str:
+    """Returns command, seeds, K, hardware, hours and commit as a list."""
+    lines = [
+        *(f"`{command}`" for command in made["commands"]),
+        f"{made['runs']} runs, {made['seeds']} seeds, {_joined(made['epochs'])} epochs",
+        f"NLL with K = {_joined(made['nll_samples'])} on {_joined(made['num_images'])} images",
+        f"{made['hours']:.2f} hours of training and evaluation on {_joined(made['hardware'])}",
+        f"commit {_joined(made['commits'])}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def _joined(values: Iterable) -> str:
+    return " and ".join(map(str, values))

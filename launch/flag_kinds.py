@@ -1,0 +1,118 @@
+"""The kinds of flags: how a value is read, what it may be, and what is said where it is another."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+
+class Checked(flags.ArgumentParser):
+    """Parses a value and says what was expected where it is another.
+
+    Args:
+      convert: from the text of the command line.
+      expected: what to say that the value must be.
+      check: whether it is.
+      highest: the largest value that can be stored, or None.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[str], Any],
+        check: Callable[[Any], bool],
+        expected: str,
+        highest: int | None = None,
+    ):
+        super().__init__()
+        self._convert = convert
+        self._check = check
+        self._highest = highest
+        self.syntactic_help = f"must be {expected}"
+
+    def parse(self, argument):
+        try:
+            value = self._convert(argument) if isinstance(argument, str) else argument
+        except ValueError as error:
+            raise ValueError(self.syntactic_help) from error
+        if not self._check(value):
+            raise ValueError(self.syntactic_help)
+        if self._highest is not None and value > self._highest:
+            raise ValueError(f"must be an integer <= {self._highest}")
+        return value
+
+
+def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
+    """Defines a flag; `default` is None where the value is decided later."""
+    flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
+
+
+def text(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value is a text."""
+    define(name, default, Checked(str, bool, "a text that is not empty"), meaning)
+
+
+def choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
+    """Defines a flag whose value is one of `choices`."""
+    expected = f"one of {', '.join(choices)}"
+    define(name, default, Checked(str, tuple(choices).__contains__, expected), meaning)
+
+
+def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
+    """Defines a flag whose value is an integer from `lowest` on."""
+
+    def check(value):
+        return value >= lowest
+
+    expected = f"an integer >= {lowest}"
+    define(name, default, Checked(int, check, expected, highest=2**31 - 1), meaning)
+
+
+def number(
+    name: str,
+    default: float | None,
+    meaning: str,
+    check: Callable[[float], bool] = lambda value: value >= 0.0,
+    expected: str = ">= 0",
+) -> None:
+    """Defines a flag whose value is a number that passes `check`."""
+
+    def finite(value):
+        return math.isfinite(value) and check(value)
+
+    define(name, default, Checked(float, finite, expected), meaning)
+
+
+def boolean(name: str, default: bool, meaning: str) -> None:
+    """Defines a flag that is given as --name or --noname."""
+    flags.DEFINE_boolean(name, default, meaning)
+    flags.FLAGS[name].parser.syntactic_help = "must be true or false"
+
+
+def folders(name: str, meaning: str) -> None:
+    """Defines a flag whose value is a tuple of names of folders; None where it is not given."""
+    parser = Checked(lambda given: tuple(given.split(",")), all, "folders, separated by commas")
+    define(name, None, parser, meaning)
+
+
+def preset(name: str, default: str, shipped: Sequence[str], meaning: str) -> None:
+    """Defines a flag whose value is a flagfile that is read before all other flags."""
+    expected = f"{', '.join(shipped)} or the path of a flagfile"
+    define(name, default, Checked(str, lambda given: preset_file(given).is_file(), expected), meaning)
+
+
+def preset_file(name: str) -> Path:
+    """Returns where the preset called `name` lies: one of this package's, or a file of the user's."""
+    shipped = Path(__file__).with_name("presets") / f"{name}.flags"
+    return shipped if name.isidentifier() and shipped.is_file() else Path(name)
+
+
+def number_or_auto(given: str) -> float | None:
+    """Reads a number, or None for `auto`."""
+    return None if given == "auto" else float(given)
+
+
+def numbers(given: str) -> tuple[float, ...]:
+    """Reads numbers that commas separate."""
+    return tuple(float(part) for part in given.split(","))

@@ -1,0 +1,230 @@
+"""Trainings as child processes: which are left to do, how far they are, and which failed."""
+
+import contextlib
+import ctypes
+import dataclasses
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from crvae_tf.runs import Run
+from launch.options import CHECKPOINTING, PLACES, Options
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_EVALUATION_SHARE = 0.1
+TRAINING = "launch.train"
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl.
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training of a grid."""
+
+    dataset: str
+    label: str
+    """Names the method, or what else tells it from the others of its data set."""
+    options: Options
+    arguments: tuple[str, ...]
+    """Of `launch.train`."""
+
+    @property
+    def name(self) -> str:
+        """For the person who watches."""
+        return f"{self.dataset} {self.label} seed {self.options.seed}"
+
+    @property
+    def run(self) -> Run:
+        """Its directory."""
+        return Run(self.options.output_dir)
+
+    @property
+    def log(self) -> Path:
+        """Where the training's output goes, beside the run."""
+        return Path(f"{self.options.output_dir}.log")
+
+    @property
+    def work(self) -> float:
+        """What it costs: passes of the networks over the training images, roughly."""
+        views = 2.0 if self.options.lambda_ or self.options.eta else 1.0
+        samples = self.options.importance_samples if self.options.model == "iwae" else 1
+        return self.options.epochs * views * (1.0 + samples) / 2.0
+
+    def done(self) -> float:
+        """Returns how much of the work is done."""
+        if self.run.is_complete():
+            return self.work
+        epochs = len(self.run.read_metrics())
+        return self.work * (1.0 - _EVALUATION_SHARE) * min(epochs / self.options.epochs, 1.0)
+
+    def check(self) -> None:
+        """Raises InputError if its directory holds another run than this one."""
+        if self.run.config.exists():
+            self.run.check_same(self.options.to_config(), (*PLACES, *CHECKPOINTING))
+
+
+def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
+    """Trains what is not finished; a training that fails does not stop the others.
+
+    Args:
+      jobs: of the grid.
+      parallel: trainings at a time, 1 or more.
+      title: of the progress line.
+
+    Returns:
+      A line for each that failed.
+
+    Raises:
+      InputError: a directory holds another run than the grid's.
+    """
+    for job in jobs:
+        job.check()
+    waiting = [job for job in jobs if not job.run.is_complete()]
+    working: dict[Job, subprocess.Popen] = {}
+    failures: dict[Job, str] = {}
+    with _progress(jobs, title) as show, _ended(working):
+        while waiting or working:
+            for job in waiting[:]:
+                if len(working) < parallel and _start(job, working, parallel > 1):
+                    waiting.remove(job)
+            show(working, failures)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            _collect(working, failures)
+        show(working, failures)
+    return list(failures.values())
+
+
+def _start(job: Job, working: dict[Job, subprocess.Popen], shares_device: bool) -> bool:
+    """Starts a training, and returns whether it need not be started later.
+
+    The log stays locked for as long as the training writes to it, also where this process is killed:
+    no second one may work on the same run.
+    """
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(job.log, "ab") as log:
+        if not _locked(log):
+            return False
+        if not job.run.is_complete():
+            working[job] = start_command([TRAINING, *job.arguments], log, shares_device)
+    return True
+
+
+def start_command(
+    arguments: Sequence[str], log: BinaryIO, shares_device: bool = False
+) -> subprocess.Popen:
+    """Starts `python -m` with `arguments`; it ends with this process.
+
+    Args:
+      arguments: the module and its flags.
+      log: takes its output.
+      shares_device: whether others run beside it, so that it may not take a GPU's memory as a whole.
+    """
+    shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if shares_device else {}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | shared,
+        preexec_fn=_end_with_parent,
+    )
+
+
+def run_command(arguments: Sequence[str], log: Path) -> list[str]:
+    """Runs `python -m` with `arguments` to its end; returns a line if it failed.
+
+    Args:
+      arguments: the module and its flags.
+      log: a file that takes its output.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as output:
+        code = start_command(arguments, output).wait()
+    return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
+
+
+_C_LIBRARY = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Has the system end this process when its parent is killed, where it can."""
+    if hasattr(_C_LIBRARY, "prctl"):
+        _C_LIBRARY.prctl(_END_WITH_PARENT, signal.SIGTERM)
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Locks an open file for as long as any process has it open, and returns whether it could."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> None:
+    """Takes those that ended out of `working`, and notes which failed."""
+    for job, process in list(working.items()):
+        code = process.poll()
+        if code is None:
+            continue
+        del working[job]
+        if code or not job.run.is_complete():
+            reason = f"killed by signal {-code}" if code < 0 else last_line(job.log)
+            failures[job] = f"{job.name} failed: {reason} (log: {job.log})"
+            tqdm.write(failures[job], file=sys.stderr)
+
+
+def last_line(log: Path) -> str:
+    """Returns the last line of a log that is not empty."""
+    lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
+    return lines[-1].strip() or "no output"
+
+
+@contextlib.contextmanager
+def _ended(working: dict[Job, subprocess.Popen]) -> Iterator[None]:
+    """Ends the processes that are left when this one stops, by an interrupt say."""
+    try:
+        yield
+    finally:
+        for process in working.values():
+            process.terminate()
+        for process in working.values():
+            process.wait()
+
+
+@contextlib.contextmanager
+def _progress(jobs: Sequence[Job], title: str) -> Iterator:
+    """Yields a function that shows one line for the whole grid, with the time that is left."""
+    bar = tqdm(
+        total=sum(job.work for job in jobs),
+        initial=sum(job.done() for job in jobs),
+        bar_format="{desc} |{bar:20}| {percentage:.0f}%, {elapsed} gone, {remaining} left",
+        smoothing=0.0,
+        mininterval=0.5 if sys.stderr.isatty() else 60.0,
+        file=sys.stderr,
+    )
+
+    def show(working, failures):
+        finished = sum(job.run.is_complete() for job in jobs)
+        now = ", ".join(_position(job) for job in working)
+        bar.set_description_str(
+            f"{title}: {finished} of {len(jobs)} runs" + (f"; {now}" if now else ""), False
+        )
+        bar.update(sum(job.work if job in failures else job.done() for job in jobs) - bar.n)
+
+    with bar:
+        yield show
+
+
+def _position(job: Job) -> str:
+    epochs = len(job.run.read_metrics())
+    place = f"epoch {epochs + 1} of {job.options.epochs}"
+    return f"{job.name}, {place if epochs < job.options.epochs else 'evaluation'}"

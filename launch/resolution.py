@@ -1,0 +1,102 @@
+"""What flags that were left out stand for, and which may not go together.
+
+Functions on the values of flags by name, None where one was not given.
+"""
+
+import dataclasses
+from typing import Any
+
+
+class UsageError(Exception):
+    """A mistake on the command line; the message is one line."""
+
+
+METHODS = {
+    "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
+    "vae_aug": {"model": "vae", "lambda": 1.0, "eta": 0.0},
+    "cr_vae": {"model": "vae", "lambda": 1.0, "eta": None},
+    "iwae": {"model": "iwae", "lambda": 0.0, "eta": 0.0},
+    "cr_iwae": {"model": "iwae", "lambda": 1.0, "eta": None},
+    "beta_vae": {"model": "beta_vae", "lambda": 0.0, "eta": 0.0},
+    "cr_beta_vae": {"model": "beta_vae", "lambda": 1.0, "eta": None},
+}
+"""What `--method` sets; an eta of None is `auto`."""
+
+
+def check_pairs(values: dict[str, Any]) -> None:
+    """Raises UsageError if two values contradict each other."""
+    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
+        raise UsageError(
+            "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
+        )
+    if values["gradient"] != "standard" and values["model"] != "iwae":
+        raise UsageError(
+            f"--gradient must be standard unless --model=iwae; received {values['gradient']} "
+            f"with --model={values['model']}"
+        )
+    if values["eval_split"] == "validation" and values["validation_images"] < 2:
+        raise UsageError(
+            "--eval_split=validation must go with --validation_images >= 2; "
+            f"received {values['validation_images']}"
+        )
+
+
+def resolve_epochs(values: dict[str, Any], present: set[str]) -> None:
+    """Fills in the epochs of a schedule that has a number of its own."""
+    if values["schedule"] == "constant":
+        return
+    from crvae_tf.schedules import burda_epochs
+
+    epochs = burda_epochs(values["schedule_stages"])
+    if "epochs" in present and values["epochs"] != epochs:
+        raise UsageError(
+            f"--epochs must be {epochs} with --schedule=burda "
+            f"--schedule_stages={values['schedule_stages']}; received {values['epochs']}"
+        )
+    values["epochs"] = epochs
+
+
+def with_method(values: dict[str, Any], present: set[str]) -> dict[str, Any]:
+    """Returns the values with `--method` spelled out; `present` are the flags that were given."""
+    method = METHODS[values["method"]] if values["method"] else METHODS["cr_vae"]
+    if values["method"] and values["model"] not in (None, method["model"]):
+        raise UsageError(
+            f"--model must be {method['model']} with --method={values['method']}; "
+            f"received {values['model']}"
+        )
+    resolved = dict(values)
+    for name in ("lambda", "eta"):
+        if name not in present:
+            resolved[name] = method[name]
+    resolved["model"] = values["model"] or method["model"]
+    if resolved["model"] != "beta_vae" and values["beta"] != 1.0:
+        raise UsageError(
+            f"--beta must be 1 unless --model=beta_vae; received {values['beta']} "
+            f"with --model={resolved['model']}"
+        )
+    if resolved["eta"] is None:
+        resolved["eta"] = _paper_eta(values["beta"])
+    return resolved
+
+
+def _paper_eta(beta: float) -> float:
+    from crvae_tf.objectives import default_eta
+
+    return default_eta(beta)
+
+
+def resolve_dataset(values: dict[str, Any]) -> None:
+    """Fills in what the data set is modelled as by default."""
+    from crvae_tf import datasets
+
+    preset = datasets.defaults(values["dataset"], values["data_dir"])
+    for name, value in dataclasses.asdict(preset).items():
+        values[name] = value if values[name] is None else values[name]
+    values["channels"] = int(values["channels"])
+
+
+def resolve_translations(values: dict[str, Any]) -> None:
+    """Fills in the paper's moves, 2 and 4 pixels of MNIST's 28, in proportion to the side."""
+    for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
+        if values[name] is None:
+            values[name] = pixels * values["image_size"] / 28.0

@@ -1,0 +1,62 @@
+"""Finished runs that the user names, as several commands take them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crvae_tf import reproduction, result_tables, results
+from crvae_tf.runs import Run
+from launch.options import Options, UsageError
+from launch.study_options import ResultsOptions
+
+
+def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
+    """Returns the summary of the finished runs that --runs names."""
+    runs = [finished(directory) for directory in chosen.runs]
+    found = {}
+    for run in runs:
+        cell = (run.read_config()["dataset"], label(Options.from_config(run.read_config())))
+        found.setdefault(cell, []).append(run.read_evaluation())
+    labels = {label for _, label in found}
+    published = chosen.published or {}
+    if not labels.issuperset(published):
+        raise UsageError(
+            f"--published must be of {', '.join(sorted(labels))}; received {', '.join(published)}"
+        )
+    title = chosen.title or chosen.add
+    summary = reproduction.summarize_runs(title, found, published, chosen.published_by)
+    commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))
+    return summary | {"provenance": results.provenance(runs, list(commands))}
+
+
+def finished(directory: str) -> Run:
+    """Returns the finished run in a directory.
+
+    Raises:
+      UsageError: there is none.
+    """
+    run = Run(directory)
+    if not run.is_complete():
+        raise UsageError(f"--runs must be folders of finished runs; received {directory}")
+    return run
+
+
+def options_of(run: Run, data_dir: str | None) -> Options:
+    """Returns the options of a run that may have been moved, as may its data."""
+    places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
+    return Options.from_config(run.read_config() | places)
+
+
+def titled(directories: Sequence[str]) -> dict[str, Run]:
+    """Returns finished runs by what a picture calls them: methods, or folders where those agree."""
+    runs = [finished(directory) for directory in directories]
+    names = [result_tables.method_title(label(options_of(run, None))) for run in runs]
+    if len(set(names)) < len(names):
+        names = [run.directory.name for run in runs]
+    return dict(zip(names, runs, strict=True))
+
+
+def label(of_run: Options) -> str:
+    """Returns what a run is called among others: its method, with K or beta."""
+    parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
+    number = parameters.get(of_run.model)
+    return of_run.method if number is None else f"{of_run.method}_{number:g}"

@@ -1,0 +1,144 @@
+"""The flags of commands that gather several runs, each defined by a function that its command calls."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import flags
+
+from launch import flag_kinds
+from launch.flag_kinds import Checked
+from launch.options import given, named, training_flags
+from launch.resolution import UsageError
+
+_SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
+
+_PRESETS = ("paper", "cpu", "eta")
+
+
+@dataclasses.dataclass(frozen=True)
+class GridOptions:
+    """The options that `launch.reproduce` has beside those of a training."""
+
+    table: int | None
+    preset: str
+    seeds: int
+    etas: tuple[float, ...] | None
+    invariance: bool
+    parallel: int
+
+
+def define_reproduce() -> None:
+    """Adds the flags of `launch.reproduce`."""
+    delattr(flags.FLAGS, "allow_config_change")
+    flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
+    meaning = "flags for each training, which later ones override"
+    flag_kinds.preset("preset", "paper", _PRESETS, meaning)
+    flag_kinds.integer("seeds", 3, 1, "how many seeds, from 0 on")
+    etas = Checked(
+        flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
+    )
+    flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
+    flag_kinds.integer("parallel", 1, 1, "trainings at a time")
+    flag_kinds.boolean("invariance", True, "draw invariance curves of the first seed of each method")
+
+
+def reproduce() -> GridOptions:
+    """Returns what the flags that `define_reproduce` defined stand for.
+
+    Raises:
+      UsageError: neither a table nor values of eta are given, or a flag that the grid itself sets is.
+    """
+    names = [field.name for field in dataclasses.fields(GridOptions)]
+    values = {name: flags.FLAGS[name].value for name in names}
+    if values["table"] is None and values["etas"] is None:
+        raise UsageError("--table must be one of 1, 2, 3, 4; received none")
+    for name in sorted(named() & _SET_BY_GRID):
+        raise UsageError(f"--{name} must be left out, the grid sets it; received {given()[name]}")
+    table = None if values["table"] is None else int(values["table"])
+    return GridOptions(**values | {"table": table})
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """The options of `launch.compare`."""
+
+    runs: tuple[str, ...]
+    output_dir: str
+    data_dir: str | None
+    figure_1: bool
+    invariance: bool
+
+
+def define_compare() -> None:
+    """Puts the flags of `launch.compare` in the place of those that describe a training."""
+    _drop_training_flags(kept=("data_dir", "output_dir"))
+    flag_kinds.folders("runs", "finished runs of one data set to compare")
+    flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
+    flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
+
+
+def compare() -> CompareOptions:
+    """Returns what the flags that `define_compare` defined stand for.
+
+    Raises:
+      UsageError: no run is named, or no folder for the pictures.
+    """
+    names = [field.name for field in dataclasses.fields(CompareOptions)]
+    chosen = CompareOptions(**{name: flags.FLAGS[name].value for name in names})
+    if chosen.runs is None:
+        raise UsageError("--runs must be folders of finished runs, separated by commas; received none")
+    if chosen.output_dir is None:
+        raise UsageError("--output_dir must be a folder for the pictures; received none")
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultsOptions:
+    """The options of `launch.results`."""
+
+    results: str
+    output: str
+    add: str | None
+    runs: tuple[str, ...] | None
+    title: str | None
+    published: dict[str, float] | None
+    published_by: str | None
+
+
+def define_results() -> None:
+    """Puts the flags of `launch.results` in the place of those that describe a training."""
+    _drop_training_flags(kept=())
+    flag_kinds.text("results", "results", "folder of the JSON summaries")
+    flag_kinds.text("output", "RESULTS.md", "the page to write")
+    flag_kinds.text("add", None, "name of a summary of --runs to write first")
+    flag_kinds.folders("runs", "finished runs; those that differ in the seed alone are one method")
+    flag_kinds.text("title", None, "of that summary (its name)")
+    pairs = Checked(_published, bool, "METHOD:NLL pairs, separated by commas")
+    flag_kinds.define("published", None, pairs, "NLLs to set beside them, such as iwae_5:85.54")
+    flag_kinds.text("published_by", None, "whose they are")
+
+
+def results() -> ResultsOptions:
+    """Returns what the flags that `define_results` defined stand for.
+
+    Raises:
+      UsageError: a summary is named without its runs, or the other way round.
+    """
+    names = [field.name for field in dataclasses.fields(ResultsOptions)]
+    chosen = ResultsOptions(**{name: flags.FLAGS[name].value for name in names})
+    if bool(chosen.add) != bool(chosen.runs):
+        raise UsageError(
+            f"--add must go with --runs; received --add={chosen.add} and --runs={chosen.runs}"
+        )
+    return chosen
+
+
+def _drop_training_flags(kept: Sequence[str]) -> None:
+    for name in (*training_flags(), "method", "allow_config_change"):
+        if name not in kept:
+            delattr(flags.FLAGS, name)
+
+
+def _published(text: str) -> dict[str, float]:
+    pairs = [part.partition(":") for part in text.split(",")]
+    return {label: float(value) for label, _, value in pairs}

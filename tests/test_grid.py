@@ -1,0 +1,154 @@
+"""Many runs as child processes; tests/fake_training.py stands in for the trainings."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from crvae_tf import InputError, files
+from launch import grid
+from launch.options import Options, training_flags
+
+
+@pytest.fixture(autouse=True)
+def _fake_training(monkeypatch):
+    monkeypatch.setattr(grid, "TRAINING", "tests.fake_training")
+
+
+def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):
+    place = tmp_path / f"run_{seed}"
+    options = dict.fromkeys(training_flags()) | {"model": "vae", "lambda": 0.0, "eta": 0.0}
+    options |= {"epochs": epochs, "seed": seed, "output_dir": str(place)}
+    arguments = {"output_dir": place, "epochs": epochs, "seconds": seconds} | more
+    return grid.Job(
+        "digits",
+        "vae",
+        Options.from_config(options),
+        tuple(f"--{name}={value}" for name, value in arguments.items()),
+    )
+
+
+def files_of(folder):
+    """Every file below a folder with its contents and the time of its last change."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_run_is_trained_and_has_its_log_beside_it(tmp_path):
+    jobs = [job(tmp_path, seed) for seed in range(3)]
+    assert grid.run(jobs, parallel=2, title="test") == []
+    assert all(j.run.is_complete() for j in jobs)
+    assert [(tmp_path / f"run_{seed}.log").read_text() for seed in range(3)] == [
+        "begins at epoch 0\n"
+    ] * 3
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    first, second = job(tmp_path, 0), job(tmp_path, 1)
+    grid.run([first], parallel=1, title="test")
+    before = files_of(tmp_path)
+    grid.run([first, second], parallel=1, title="test")
+    assert second.run.is_complete()
+    after = files_of(tmp_path)
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_broken_run_goes_on_where_it_stood(tmp_path):
+    broken = job(tmp_path, epochs=3)
+    broken.run.directory.mkdir()
+    broken.run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    assert grid.run([broken], parallel=1, title="test") == []
+    assert broken.log.read_text() == "begins at epoch 2\n"
+    assert [line["epoch"] for line in broken.run.read_metrics()] == [1, 2, 3]
+
+
+def test_a_training_that_fails_is_named_with_its_last_line_and_the_others_go_on(tmp_path):
+    jobs = [job(tmp_path, 0, outcome="fails"), job(tmp_path, 1)]
+    (failure,) = grid.run(jobs, parallel=1, title="test")
+    assert failure.startswith("digits vae seed 0 failed: error: the data are gone (log: ")
+    assert jobs[1].run.is_complete()
+
+
+def test_a_training_that_is_killed_is_named_with_the_signal(tmp_path):
+    (failure,) = grid.run([job(tmp_path, outcome="killed")], parallel=1, title="test")
+    assert "digits vae seed 0 failed: killed by signal 9" in failure
+
+
+def test_one_line_shows_the_whole_grid(tmp_path, capfd):
+    grid.run([job(tmp_path, 0), job(tmp_path, 1)], parallel=1, title="table 4")
+    shown = capfd.readouterr().err
+    assert "table 4: 2 of 2 runs" in shown
+    assert "100%" in shown
+    assert "\n" not in shown.rstrip("\n")
+
+
+def test_the_work_done_counts_epochs_and_weighs_methods_by_their_passes(tmp_path):
+    plain = job(tmp_path, epochs=10)
+    plain.run.directory.mkdir()
+    plain.run.metrics.write_text('{"epoch": 1}\n' * 5)
+    assert plain.work == 10.0
+    assert plain.done() == 4.5  # Half of the nine tenths that training is.
+    options = plain.options.to_config() | {"model": "iwae", "importance_samples": 5, "lambda": 1.0}
+    assert grid.Job("digits", "cr_iwae", Options.from_config(options), ()).work == 60.0
+
+
+def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):
+    other = job(tmp_path, 1, epochs=2)
+    files.write_json(other.run.config, other.options.to_config() | {"epochs": 7})
+    with pytest.raises(InputError, match="the run in it with epochs=7; received epochs=2"):
+        grid.run([job(tmp_path, 0), other], parallel=1, title="test")
+    assert not (tmp_path / "run_0").exists()
+
+
+def test_a_run_that_another_process_works_on_is_waited_for(tmp_path):
+    waited = job(tmp_path)
+    with open(waited.log, "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        thread = threading.Thread(target=grid.run, args=([waited], 1, "test"))
+        thread.start()
+        time.sleep(1.5)
+        assert not waited.run.directory.exists()
+    thread.join()
+    assert waited.run.is_complete()
+
+
+def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
+    program = f"""
+        from pathlib import Path
+        from launch import grid
+        from tests.test_grid import job
+        grid.TRAINING = "tests.fake_training"
+        grid.run([job(Path({str(tmp_path)!r}), epochs=200, seconds=0.1)], 1, "test")
+    """
+    killed = job(tmp_path, epochs=200, seconds=0.1)
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
+    while not killed.run.read_metrics():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)
+    epochs = len(killed.run.read_metrics())
+    time.sleep(0.5)
+    assert len(killed.run.read_metrics()) == epochs
+    resumed = job(tmp_path, epochs=200, seconds=0.0)
+    assert grid.run([resumed], parallel=1, title="test") == []
+    assert len(resumed.run.read_metrics()) == 200
+    assert f"begins at epoch {epochs}" in resumed.log.read_text()
+
+
+def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("one\ntwo\r  30%\r 100%\n\n  \n")
+    assert grid.last_line(log) == "100%"
+    log.write_text("")
+    assert grid.last_line(log) == "no output"

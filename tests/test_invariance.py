@@ -1,0 +1,83 @@
+"""The curves of consistency and probes against the size of a transformation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from crvae_tf import VAE, RandomAffine, invariance, metrics, networks
+from crvae_tf.datasets import ArraySplit, evaluation_batches
+from crvae_tf.evaluation import Embedder
+
+IMAGES = 30
+
+
+@pytest.fixture(scope="module")
+def model():
+    encoder, decoder = networks.build("mlp", (28, 28, 1), latent_dim=3, width=0.05, seed=1)
+    return VAE(encoder, decoder)
+
+
+@pytest.fixture(scope="module")
+def small(digits):
+    def first(split, number):
+        images, labels = split.fetch(np.arange(number))
+        return ArraySplit(images.numpy(), labels.numpy())
+
+    return dataclasses.replace(digits, train=first(digits.train, 200), test=first(digits.test, IMAGES))
+
+
+@pytest.fixture(scope="module")
+def curves(model, small):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invariance, "SIZES", 3)
+        return invariance.measure(model, small, "none", RandomAffine(4.0, 30.0, 0.25))
+
+
+def test_sizes_go_from_nothing_to_twice_the_test_range_in_nine_steps():
+    assert invariance.sizes_of("scaling", 0.25) == pytest.approx(np.arange(9) / 16.0)
+    assert invariance.sizes_of("scaling", 0.8)[-1] == 0.99
+
+
+def test_the_form_is_what_others_read(curves):
+    assert list(curves) == ["translation", "rotation", "scaling"]
+    assert [[point["size"] for point in points] for points in curves.values()] == [
+        [0.0, 4.0, 8.0],
+        [0.0, 30.0, 60.0],
+        [0.0, 0.25, 0.5],
+    ]
+    for points in curves.values():
+        for point in points:
+            assert list(point) == ["size", "kl", "retrieval_at_1", "linear", "nearest_neighbours"]
+            assert all(type(value) is float for value in point.values())
+
+
+def test_a_view_of_size_nothing_is_the_image(curves):
+    for points in curves.values():
+        assert points[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+        assert points[0]["retrieval_at_1"] == 1.0
+    assert len({points[0]["linear"] for points in curves.values()}) == 1
+
+
+def test_each_transformation_is_applied_alone(curves, model, small):
+    alone = {
+        "translation": RandomAffine(4.0, 0.0, 0.0),
+        "rotation": RandomAffine(0.0, 30.0, 0.0),
+        "scaling": RandomAffine(0.0, 0.0, 0.25),
+    }
+    embed = Embedder(model)
+    clean = embed(evaluation_batches(small.test, IMAGES, "none"))
+    for name, transformation in alone.items():
+        views = embed(evaluation_batches(small.test, IMAGES, "none", transformation))
+        expected = metrics.consistency(*clean, *views)
+        assert curves[name][1]["kl"] == pytest.approx(expected["kl"], rel=1e-5)
+        assert curves[name][1]["retrieval_at_1"] == expected["retrieval_at_1"]
+
+
+def test_where_classes_cannot_be_learned_there_is_no_probe(model, small, monkeypatch):
+    monkeypatch.setattr(invariance, "SIZES", 1)
+    images = small.test.fetch(np.arange(IMAGES))[0].numpy()
+    unlabelled = dataclasses.replace(small, train=ArraySplit(images), test=ArraySplit(images))
+    found = invariance.measure(model, unlabelled, "none", RandomAffine())
+    assert found["rotation"][0]["linear"] is None
+    assert found["rotation"][0]["nearest_neighbours"] is None

@@ -1,0 +1,62 @@
+"""The real command, shrunk, on the embedded digits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crvae_tf.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
+
+
+def reproduce(folder, *more):
+    command = [sys.executable, "-m", "launch.reproduce", "--table=4", "--preset=cpu"]
+    command += [*SMALL.split(), f"--output_dir={folder}", *more]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_a_killed_reproduction_ends_with_the_same_table_and_leaves_finished_runs_alone(tmp_path):
+    first, second = (Run(tmp_path / "runs" / f"digits_{name}_seed0") for name in ("vae_aug", "cr_vae"))
+    killed = reproduce(tmp_path, "--noinvariance")
+    while not second.read_metrics():
+        assert killed.poll() is None
+        time.sleep(0.1)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert first.is_complete()
+    before = contents(first.directory)
+
+    resumed = reproduce(tmp_path, "--invariance")
+    table, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors
+    assert table == (tmp_path / "table_4.md").read_text() + "\n"
+    assert "| CR-VAE | here | 1 |" in table
+    after = contents(first.directory)
+    assert {path: after[path] for path in before} == before
+    assert set(after) - set(before) == {Path("invariance.json")}
+    for picture in ("figure_1.png", "invariance.png"):
+        assert (tmp_path / "figures" / "digits" / picture).stat().st_size > 0
+    assert len(json.loads(second.invariance.read_text())["rotation"]) == 9
+
+    whole = reproduce(tmp_path / "whole", "--noinvariance")
+    assert whole.communicate()[0] == table
+    csv = "table_4.csv"
+    assert (tmp_path / csv).read_bytes() == (tmp_path / "whole" / csv).read_bytes()

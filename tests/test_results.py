@@ -1,0 +1,102 @@
+"""RESULTS.md is made of the JSON files in results/ and of nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crvae_tf import InputError, files, provenance, results
+from crvae_tf.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def a_run(folder, seed=0, seconds=1800.0, commit="abc", hardware="2 cores"):
+    run = Run(folder)
+    files.write_json(run.config, {"seed": seed, "epochs": 3})
+    files.write_json(run.evaluation, {"splits": {"test": {"nll_samples": 5, "num_images": 40}}})
+    made = {"training_seconds": seconds, "evaluation_seconds": seconds}
+    files.write_json(run.provenance, made | {"commit": commit, "hardware": hardware})
+    return run
+
+
+def summary(**more):
+    made = {
+        "commands": ["python -m launch.train --seed=3"],
+        "runs": 1,
+        "seeds": 1,
+        "epochs": [3],
+        "nll_samples": [5],
+        "num_images": [40],
+        "hours": 1.25,
+        "hardware": ["2 cores"],
+        "commits": ["abc"],
+    }
+    row = {"dataset": "digits", "method": "vae", "metric": "nll", "split": "test"}
+    row |= {"values": [140.0], "mean": 140.0, "std": None}
+    about = {"study": "runs", "title": "A run", "datasets": ["digits"]}
+    published = {"published": {}, "published_by": None}
+    return about | published | {"rows": [row], "provenance": made} | more
+
+
+def test_the_committed_page_is_what_the_command_writes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert results.document("results", "RESULTS.md") == Path("RESULTS.md").read_text(encoding="utf-8")
+
+
+def test_what_is_known_of_runs_is_gathered(tmp_path):
+    runs = [a_run(tmp_path / "a", 0), a_run(tmp_path / "b", 1, commit="def")]
+    found = results.provenance(runs, ["python -m launch.reproduce --table=4"])
+    assert (found["runs"], found["seeds"], found["hours"]) == (2, 2, 2.0)
+    assert found["commits"] == ["abc", "def"]
+    assert found["hardware"] == ["2 cores"]
+    assert (found["nll_samples"], found["num_images"], found["epochs"]) == ([5], [40], [3])
+
+
+def test_a_run_without_its_provenance_is_of_unknown_make(tmp_path):
+    run = a_run(tmp_path / "a")
+    run.provenance.unlink()
+    assert results.provenance([run], [])["commits"] == ["unknown"]
+
+
+def test_a_section_has_command_seeds_k_hardware_hours_and_commit(tmp_path):
+    files.write_json(tmp_path / "one.json", summary())
+    text = results.document(tmp_path, tmp_path / "RESULTS.md")
+    assert "* `python -m launch.train --seed=3`\n" in text
+    assert "* 1 runs, 1 seeds, 3 epochs\n" in text
+    assert "* NLL with K = 5 on 40 images\n" in text
+    assert "* 1.25 hours of training and evaluation on 2 cores\n" in text
+    assert "* commit abc\n" in text
+    assert "| VAE | 140.00 |" in text
+
+
+def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_path):
+    files.write_json(tmp_path / "b.json", summary(title="Second"))
+    files.write_json(tmp_path / "a.json", summary(title="First"))
+    (tmp_path / "a.md").write_text("It did not hold.\n")
+    (tmp_path / "a_figure_1.png").touch()
+    text = results.document(tmp_path, tmp_path.parent / "RESULTS.md")
+    places = [text.index(part) for part in ("## First", "](", "It did not hold.", "## Second")]
+    assert places == sorted(places)
+    assert f"![a_figure_1]({tmp_path.name}/a_figure_1.png)" in text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"study": "table"}', '{"study": "other"}'])
+def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content):
+    (tmp_path / "one.json").write_text(content)
+    with pytest.raises(InputError, match=r"one\.json: expected a summary that launch.reproduce"):
+        results.document(tmp_path, "RESULTS.md")
+
+
+def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv(provenance.COMMIT_VARIABLE, "0123abc")
+    assert provenance.commit() == "0123abc"
+    monkeypatch.delenv(provenance.COMMIT_VARIABLE)
+    shutil.copy(provenance.__file__, tmp_path)
+    monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
+    assert provenance.commit() is None
+
+
+def test_the_hardware_names_the_cores_this_process_may_use(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    assert provenance.hardware().split(", ")[1] == "3 cores"

@@ -1,0 +1,58 @@
+"""Burda et al.'s learning rate, and that a run under it resumes exactly."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from crvae_tf import VAE, networks, schedules, training
+from crvae_tf.datasets import ArraySplit
+from crvae_tf.runs import Run
+
+
+def test_burdas_schedule_is_ten_to_the_minus_i_sevenths_for_three_to_the_i_epochs():
+    epoch = 0
+    for stage in range(8):
+        for _ in range(3**stage):
+            expected = 1e-3 * 10.0 ** (-stage / 7.0)
+            assert schedules.burda_rate(epoch, 1e-3) == pytest.approx(expected)
+            epoch += 1
+    assert epoch == schedules.burda_epochs() == 3280
+
+
+def test_a_shortened_schedule_also_ends_at_a_tenth():
+    rates = [schedules.burda_rate(epoch, 1e-3, stages=6) for epoch in range(schedules.burda_epochs(6))]
+    assert rates[0] == 1e-3
+    assert rates[-1] == pytest.approx(1e-4)
+    assert rates.count(rates[-1]) == 3**5
+    assert schedules.burda_rate(0, 1e-3, stages=1) == 1e-3
+
+
+def trained(tmp_path, data, name, epochs):
+    encoder, decoder = networks.build("mlp", (28, 28, 1), latent_dim=2, width=0.05, seed=1)
+    model = VAE(encoder, decoder, seed=1)
+    lines = training.train(
+        model,
+        data,
+        Run(tmp_path / name),
+        binarization="dynamic",
+        transformation=None,
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=lambda epoch: schedules.burda_rate(epoch, 1e-2, stages=2),
+        seed=1,
+        verbose=0,
+    )
+    return model, lines
+
+
+def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_path, digits):
+    images = digits.train.fetch(np.arange(64))[0].numpy()
+    data = dataclasses.replace(digits, train=ArraySplit(images))
+    whole, lines = trained(tmp_path, data, "whole", epochs=4)
+    trained(tmp_path, data, "broken", epochs=2)
+    resumed, resumed_lines = trained(tmp_path, data, "broken", epochs=4)
+    assert [line["learning_rate"] for line in lines] == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
+    assert [line["loss"] for line in lines] == [line["loss"] for line in resumed_lines]
+    for one, other in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(one, other)

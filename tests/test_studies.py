@@ -1,0 +1,175 @@
+"""What launch.reproduce trains, and the flags of the commands that gather runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from crvae_tf import datasets
+from launch import assembly, flag_kinds, options, studies, study_options
+from launch.options import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def command_line():
+    """Defines the flags of launch.reproduce and parses a command line."""
+    saved = flagsaver.save_flag_values()
+    study_options.define_reproduce()
+    yield lambda *arguments: options.parse(["launch.reproduce", *arguments])
+    flagsaver.restore_flag_values(saved)
+
+
+def jobs_of(command_line, *arguments):
+    command_line(*arguments)
+    return studies.jobs(study_options.reproduce())
+
+
+def test_table_1_is_eight_methods_for_each_seed_all_methods_of_the_first_seed_first(command_line):
+    jobs = jobs_of(command_line, "--table=1", "--preset=cpu", "--seeds=2", "--dataset=digits")
+    labels = ["vae", "cr_vae", "iwae", "cr_iwae"]
+    labels += ["beta_vae_0.5", "cr_beta_vae_0.5", "beta_vae_10", "cr_beta_vae_10"]
+    assert [job.label for job in jobs] == labels * 2
+    assert [job.options.seed for job in jobs] == [0] * 8 + [1] * 8
+    assert len({job.options.output_dir for job in jobs}) == 16
+
+
+def test_each_run_has_its_method_its_beta_and_the_papers_eta(command_line):
+    jobs = jobs_of(command_line, "--table=1", "--preset=cpu", "--seeds=1", "--dataset=digits")
+    found = {job.label: job.options for job in jobs}
+    weights = {name: (o.model, o.beta, o.lambda_, o.eta) for name, o in found.items()}
+    assert weights["vae"] == ("vae", 1.0, 0.0, 0.0)
+    assert weights["cr_iwae"] == ("iwae", 1.0, 1.0, 0.1)
+    assert weights["cr_beta_vae_0.5"] == ("beta_vae", 0.5, 1.0, pytest.approx(0.05))
+    assert weights["cr_beta_vae_10"] == ("beta_vae", 10.0, 1.0, pytest.approx(1.0))
+
+
+def test_table_4_is_the_ablation_on_mnist_and_omniglot(command_line, shared_data_dir):
+    jobs = jobs_of(command_line, "--table=4", "--seeds=1", f"--data_dir={shared_data_dir}")
+    assert [(job.dataset, job.label) for job in jobs] == [
+        ("mnist", "vae_aug"),
+        ("mnist", "cr_vae"),
+        ("omniglot", "vae_aug"),
+        ("omniglot", "cr_vae"),
+    ]
+    assert f"--data_dir={shared_data_dir}" in jobs[0].arguments
+
+
+def test_the_preset_holds_and_flags_given_override_it(command_line):
+    arguments = ("--epochs=3", "--table=4", "--preset=cpu", "--dataset=digits")
+    (job, *_) = jobs_of(command_line, *arguments)
+    chosen = job.options
+    assert (chosen.network, chosen.batch_size, chosen.learning_rate) == ("mlp", 128, 1e-3)
+    assert chosen.epochs == 3
+    assert {"--epochs=3", "--network=mlp", "--method=vae_aug", "--seed=0"} <= set(job.arguments)
+
+
+def test_a_preset_may_be_a_file_of_the_users(command_line, tmp_path):
+    preset = tmp_path / "mine.flags"
+    preset.write_text("# mine\n--network=mlp\n--width=0.5\n")
+    (job, *_) = jobs_of(command_line, "--table=4", f"--preset={preset}", "--dataset=digits")
+    assert (job.options.network, job.options.width) == ("mlp", 0.5)
+
+
+def test_the_study_of_eta_evaluates_on_images_held_out_of_the_training_set(command_line):
+    arguments = ("--preset=eta", "--dataset=digits", "--validation_images=300", "--seeds=1")
+    jobs = jobs_of(command_line, *arguments)
+    assert [job.options.eta for job in jobs] == [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]
+    assert {job.options.lambda_ for job in jobs} == {1.0}
+    assert {job.options.eval_split for job in jobs} == {"validation"}
+
+
+def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
+    given = "--gradient=doubly_reparameterized"
+    jobs = jobs_of(command_line, "--table=1", "--preset=cpu", "--dataset=digits", given)
+    found = {job.label: job.options.gradient for job in jobs}
+    assert found["cr_iwae"] == found["iwae"] == "doubly_reparameterized"
+    assert found["vae"] == found["cr_beta_vae_10"] == "standard"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset=cpu"], "--table must be one of 1, 2, 3, 4; received none"),
+        (["--table=5"], "--table must be one of 1, 2, 3, 4; received 5"),
+        (["--table=4", "--preset=gpu"], "--preset must be paper, cpu, eta or the path of a flagfile; "),
+        (["--table=4", "--beta=3"], "--beta must be left out, the grid sets it; received 3"),
+        (["--table=4", "--seed=3"], "--seed must be left out, the grid sets it; received 3"),
+        (["--table=4", "--seeds=0"], "--seeds must be an integer >= 1; received 0"),
+        (["--etas=0.1,x"], "--etas must be numbers >= 0, separated by commas; received 0.1,x"),
+    ],
+)
+def test_a_mistake_is_answered_with_the_flag_what_was_expected_and_what_came(
+    command_line, arguments, message
+):
+    with pytest.raises(UsageError) as raised:
+        jobs_of(command_line, *arguments)
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"schedule": "burda", "schedule_stages": 6, "epochs": 100},
+            "--epochs must be 364 with --schedule=burda --schedule_stages=6; received 100",
+        ),
+        (
+            {"gradient": "doubly_reparameterized", "method": "vae"},
+            "--gradient must be standard unless --model=iwae",
+        ),
+        (
+            {"eval_split": "validation"},
+            "--eval_split=validation must go with --validation_images >= 2; received 0",
+        ),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(command_line, arguments, message):
+    command_line("--table=4")
+    with pytest.raises(UsageError) as raised:
+        options.resolve(arguments)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_schedule_decides_the_epochs(command_line):
+    command_line("--table=4")
+    assert options.resolve({"schedule": "burda", "schedule_stages": 6}).epochs == 364
+    assert options.resolve({"schedule": "burda"}).epochs == 3280
+
+
+@pytest.mark.parametrize("name", ["vae", "iwae_5"])
+def test_burdas_flagfiles_are_his_experiment_and_the_short_ones_differ_in_batch_and_stages(
+    command_line, name, shared_data_dir
+):
+    found = []
+    for suffix in ("", "_short"):
+        command_line("--table=4", f"--flagfile={ROOT / f'burda_{name}{suffix}.flags'}")
+        found.append(options.resolve({"data_dir": shared_data_dir, "output_dir": "x"}).to_config())
+    whole, short = found
+    assert (whole["epochs"], whole["batch_size"], whole["learning_rate"]) == (3280, 20, 1e-3)
+    assert (whole["lambda"], whole["eta"], whole["network"]) == (0.0, 0.0, "mlp")
+    assert (whole["model"], whole["nll_samples"]) == (name.partition("_")[0], 5000)
+    assert whole["importance_samples"] == 5
+    differing = {key for key in whole if whole[key] != short[key]}
+    assert differing == {"epochs", "schedule_stages", "batch_size"}
+    assert short["epochs"] == 364
+
+
+def test_the_presets_lie_in_the_package():
+    for name in ("paper", "cpu", "eta"):
+        assert flag_kinds.preset_file(name) == ROOT / "launch" / "presets" / f"{name}.flags"
+
+
+def test_evaluation_on_the_validation_split_never_sees_the_test_set(command_line, digits):
+    command_line("--table=4")
+    held_out = {"validation_images": 100, "eval_split": "validation", "output_dir": "x"}
+    data = assembly.load_data(options.resolve({"dataset": "digits"} | held_out))
+    whole = datasets.load("digits", validation_images=0)
+    number = whole.train.num_images
+    last = whole.train.fetch(np.arange(number - 100, number))[0]
+    np.testing.assert_array_equal(data.test.fetch(np.arange(100))[0], last)
+    assert data.test.num_images == 100
+    assert data.train.num_images == number - 100
+    assert digits.test.num_images == 360
