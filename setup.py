@@ -16,15 +16,22 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=["crvae_tf", "crvae_tf.datasets", "launch"],
-    package_data={"crvae_tf": ["paper_tables.csv"], "launch": ["presets/*.flags"]},
+    packages=["crvae_tf", "crvae_tf.datasets", "crvae_tf.report", "launch"],
+    package_data={
+        "crvae_tf": ["paper_tables.csv"],
+        "crvae_tf.report": ["templates/*"],
+        "launch": ["presets/*.flags"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "importlib_resources>=6",  # tensorflow-datasets 4.9.10 needs it and does not say so.
+        "jinja2>=3.1,<4",
         "keras>=3.10,<4",
         "keras-cv>=0.9,<0.10",
+        "markupsafe>=2.1",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "pillow>=10",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.18,<3",  # tf.summary needs it; tensorflow 2.21 does not say so.
@@ -42,6 +49,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "ruff==0.17.6",
+            "selenium>=4.20,<5",
         ],
         "gpu": ["tensorflow[and-cuda]"],
         "benchmark": ["torch>=2.4"],

@@ -107,6 +107,37 @@ def load_encoder(path: str | PathLike) -> "Encoder":
         ) from error
 
 
+def load_decoder(path: str | PathLike) -> "Decoder":
+    """Loads a decoder that `export_decoder` wrote.
+
+    Raises:
+      InputError: there is none at `path`.
+    """
+    try:
+        return Decoder(tf.saved_model.load(str(path)))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: expected an exported decoder; received a folder without one"
+        ) from error
+
+
+class Decoder:
+    """An exported decoder.
+
+    Attributes:
+      latent_dim: of the latents it takes.
+    """
+
+    def __init__(self, saved_model):
+        self._saved_model = saved_model  # The signatures do not keep it alive.
+        self._decode = saved_model.signatures["serving_default"]
+        self.latent_dim = self._decode.structured_input_signature[1]["latents"].shape[-1]
+
+    def __call__(self, latents: np.ndarray) -> np.ndarray:
+        """Returns images, float32 `[N, H, W, C]` in [0, 1], for latents, float32 `[N, latent_dim]`."""
+        return self._decode(latents=tf.constant(latents, tf.float32))["images"].numpy()
+
+
 class Encoder:
     """An exported encoder, with its inputs checked.
 

@@ -1,5 +1,6 @@
 """Pictures from arrays."""
 
+import io
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.decomposition import PCA
 
 from crvae_tf import files
@@ -28,6 +30,7 @@ _ETA_SPLITS = {
     "train_transform": "training transformation",
     "test_transform": "test transformation",
 }
+_FRAME_COLOUR = (0.95, 0.5, 0.1, 1.0)
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -63,9 +66,7 @@ def latent_planes(path: str | PathLike, planes: dict[str, tuple[np.ndarray, np.n
 
 
 def _draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
-    both = np.concatenate([means, view_means])
-    plane = PCA(2, svd_solver="full").fit_transform(both) if both.shape[1] > 1 else _on_a_line(both)
-    red, blue = np.split(plane, 2)
+    red, blue = principal_plane(means, view_means)
     for image, view in zip(red, blue, strict=True):
         axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
     axes.scatter(*red.T, s=14.0, color=_RED, label="image")
@@ -124,6 +125,18 @@ def eta_curves(path: str | PathLike, rows: Sequence[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
+def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means `[images, latent_dim]`, and their views', in the plane of both's largest variance.
+
+    Returns:
+      The two as points `[images, 2]`: first and second principal component.
+    """
+    both = np.concatenate([means, view_means])
+    plane = PCA(2, svd_solver="full").fit_transform(both) if both.shape[1] > 1 else _on_a_line(both)
+    red, blue = np.split(plane, 2)
+    return red, blue
+
+
 def image_rows(path: str | PathLike, rows: dict[str, np.ndarray]) -> None:
     """Draws rows of images, each under a title.
 
@@ -159,8 +172,7 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
       path: of the PNG file.
       lines: of `metrics.jsonl`.
     """
-    names = [name for name in lines[0] if name not in _NOT_TERMS]
-    terms = [name for name in names if not name.startswith("val_")]
+    names, terms = list(lines[0]), terms_of(lines)
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
@@ -172,9 +184,43 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
     _save(figure, path)
 
 
+def terms_of(lines: Sequence[dict[str, float]]) -> list[str]:
+    """Returns the terms of the objective that lines of `metrics.jsonl` hold, without validation's."""
+    names = lines[0] if lines else []
+    return [name for name in names if name not in _NOT_TERMS and not name.startswith("val_")]
+
+
 def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def framed(images: np.ndarray, marked: np.ndarray, width: int) -> np.ndarray:
+    """Puts a frame around images: orange around those that are marked, transparent around the others.
+
+    Args:
+      images: `[images, H, W, C]` in [0, 1].
+      marked: booleans `[images]`.
+      width: of the frame, pixels.
+
+    Returns:
+      `[images, H + 2 * width, W + 2 * width, 4]`: red, green, blue and opacity.
+    """
+    height, breadth = images.shape[1:3]
+    canvas = np.zeros((len(images), height + 2 * width, breadth + 2 * width, 4), np.float32)
+    canvas[marked] = _FRAME_COLOUR
+    inside = canvas[:, width : width + height, width : width + breadth]
+    inside[...] = 1.0
+    inside[..., :3] = _with_colour(images)
+    return canvas
+
+
+def png(image: np.ndarray) -> bytes:
+    """Returns a PNG file of an image `[H, W, C]` in [0, 1]; C is 1, 3, or 4 with opacity."""
+    pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
+    return written.getvalue()
 
 
 def _on_a_line(means: np.ndarray) -> np.ndarray:

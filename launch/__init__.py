@@ -1,1 +1,1 @@
-"""The commands: `python -m launch.train`, `launch.evaluate`, `launch.export`."""
+"""The commands: `python -m launch.train`, `launch.evaluate`, `launch.export`, `launch.report`."""

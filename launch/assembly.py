@@ -1,6 +1,7 @@
 """From options to objects: data, model and the files of a run. No mathematics."""
 
 import dataclasses
+import functools
 import json
 import platform
 import sys
@@ -23,6 +24,7 @@ from crvae_tf import (
     networks,
     pictures,
     provenance,
+    report,
     training,
 )
 from crvae_tf.datasets import ImageData
@@ -52,10 +54,12 @@ _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _GRID_COLUMNS = 16
 
+_load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
+
 
 def load_data(options: Options) -> ImageData:
     """Returns the data set that the options name, with what to evaluate on in the test set's place."""
-    data = datasets.load(
+    data = _load(
         options.dataset,
         options.data_dir,
         options.image_size,
@@ -256,6 +260,31 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
     model = make_model(options, data)
     training.load_weights(model, Run(options.output_dir).weights)
     return model, data
+
+
+def exhibit(record: report.RunRecord, data_dir: str | None) -> report.Exhibit:
+    """Returns what a run has to show, its data looked for in `data_dir` where that is given."""
+
+    def load_images():
+        place = {} if data_dir is None else {"data_dir": data_dir}
+        options = _recorded_options(record.config | place)
+        if not datasets.is_prepared(options.dataset, options.data_dir):
+            raise crvae_tf.InputError(
+                f"--data_dir: expected {options.dataset} prepared in it; received {options.data_dir}"
+            )
+        data = load_data(options)
+        if data.fingerprint != record.config.get("data_fingerprint"):
+            raise crvae_tf.InputError(f"{data.name}: expected the training's data; received others")
+        return report.test_images(data, options.binarization, test_transformation(options))
+
+    return report.exhibit(record, load_images)
+
+
+def _recorded_options(config: dict[str, Any]) -> Options:
+    try:
+        return Options.from_config(config)
+    except KeyError as error:
+        raise crvae_tf.InputError(f"config.json: expected the option {error}; received none") from error
 
 
 def say(message: str) -> None:

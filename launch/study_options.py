@@ -1,6 +1,7 @@
 """The flags of commands that gather several runs, each defined by a function that its command calls."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 from absl import flags
@@ -130,6 +131,37 @@ def results() -> ResultsOptions:
         raise UsageError(
             f"--add must go with --runs; received --add={chosen.add} and --runs={chosen.runs}"
         )
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """The options of `launch.report`."""
+
+    runs: tuple[str, ...]
+    output: str
+    data_dir: str | None
+
+
+def define_report() -> None:
+    """Puts the flags of `launch.report` in the place of those that describe a training."""
+    _drop_training_flags(kept=("data_dir",))
+    flag_kinds.folders("runs", "runs to compare")
+    flag_kinds.text("output", "report.html", "the page to write")
+
+
+def report() -> ReportOptions:
+    """Returns what the flags that `define_report` defined stand for.
+
+    Raises:
+      UsageError: no run is named, or the page cannot be written where it shall be.
+    """
+    names = [field.name for field in dataclasses.fields(ReportOptions)]
+    chosen = ReportOptions(**{name: flags.FLAGS[name].value for name in names})
+    if chosen.runs is None:
+        raise UsageError("--runs must be folders of runs, separated by commas; received none")
+    if os.path.isdir(chosen.output):
+        raise UsageError(f"--output must be the name of a file; received {chosen.output}, a folder")
     return chosen
 
 

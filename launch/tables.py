@@ -5,33 +5,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-_ROWS = (
-    ("elbo", "ELBO", "nats"),
-    ("rate", "rate", "nats"),
-    ("distortion", "distortion", "nats"),
-    ("mutual_information_lower", "mutual information, lower bound", "nats"),
-    ("mutual_information_upper", "mutual information, upper bound", "nats"),
-    ("mutual_information_cap", "cap of the lower bound, ln N", "nats"),
-    ("mutual_information_disjoint", "against 64 other posteriors (no bound)", "nats"),
-    ("active_units", "active units", ""),
-)
-_CONSISTENCY_ROWS = (
-    ("kl", "KL(q(z|x) || q(z~|x~))", "nats"),
-    ("symmetric_kl", "symmetric KL", "nats"),
-    ("distance_ratio", "distance of pair / of strangers", ""),
-    ("retrieval_at_1", "retrieval at 1", ""),
-)
-_PROBE_ROWS = (("linear", "linear probe", ""), ("nearest_neighbours", "5 nearest neighbours", ""))
+from crvae_tf import quantities
+from crvae_tf.quantities import Quantity
 
 
 def evaluation(result: dict[str, Any]) -> str:
     """Returns `evaluation.json` as a table with units and standard errors."""
-    parts = [_splits(result["splits"]), _columns(_CONSISTENCY_ROWS, result["consistency"])]
+    parts = [_splits(result["splits"]), _columns(quantities.CONSISTENCY, result["consistency"])]
     if "probe" in result:
         probe = dict(result["probe"])
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
-        parts.append(_columns(_PROBE_ROWS, probe))
+        parts.append(_columns(quantities.PROBE, probe))
     return "\n\n".join(parts)
 
 
@@ -39,13 +24,13 @@ def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
     values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
     likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
-    rows = [_row(key, label, unit, splits) for key, label, unit in _ROWS]
+    rows = [_row(quantity, splits) for quantity in quantities.SPLIT]
     counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
     return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
 
 
-def _columns(rows, columns: dict[str, dict[str, float]]) -> str:
-    body = [_row(key, label, unit, columns) for key, label, unit in rows]
+def _columns(rows: tuple[Quantity, ...], columns: dict[str, dict[str, float]]) -> str:
+    body = [_row(quantity, columns) for quantity in rows]
     return _aligned([("", "", *_titles(columns)), *body])
 
 
@@ -53,14 +38,9 @@ def _titles(columns: dict[str, Any]) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in columns)
 
 
-def _row(key: str, label: str, unit: str, columns: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-    return (label, unit, *(_number(column[key]) for column in columns.values()))
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.3f}" if abs(value) < 10.0 else f"{value:.2f}"
+def _row(quantity: Quantity, columns: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    values = [quantities.formatted(column[quantity.key]) for column in columns.values()]
+    return (quantity.label, quantity.unit, *values)
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:

@@ -7,7 +7,15 @@ from crvae_tf.datasets.pipelines import (
     validation_pairs,
 )
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.datasets.sources import DIGITS, FOLDER_PREFIX, Defaults, ImageData, defaults, load
+from crvae_tf.datasets.sources import (
+    DIGITS,
+    FOLDER_PREFIX,
+    Defaults,
+    ImageData,
+    defaults,
+    is_prepared,
+    load,
+)
 from crvae_tf.datasets.splits import NO_LABEL, ArraySplit, FileSplit, Split, StreamSplit
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "StreamSplit",
     "defaults",
     "evaluation_batches",
+    "is_prepared",
     "load",
     "training_batches",
     "validation_pairs",

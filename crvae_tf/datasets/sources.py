@@ -108,6 +108,16 @@ def load(
     return ImageData(name, train, test, validation, preprocessing, fingerprint)
 
 
+def is_prepared(name: str, data_dir: str | None = None) -> bool:
+    """Returns whether `load` would fetch nothing.
+
+    Raises:
+      InputError: there is no such data set.
+    """
+    embedded = name == DIGITS or name.startswith(FOLDER_PREFIX)
+    return embedded or tfds_source.is_prepared(name, data_dir)
+
+
 def _tfds_preprocessing(name: str, image_size: int, channels: int) -> Preprocessing:
     """Returns the preprocessing that is usual for a data set of TFDS."""
     crops = {"celeb_a": 140}  # Tolstikhin et al. 2017.

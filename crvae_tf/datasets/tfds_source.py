@@ -59,6 +59,15 @@ def splits(
     return train, validation, _split(builder, test, preprocessing), _fingerprint(builder)
 
 
+def is_prepared(name: str, data_dir: str | None) -> bool:
+    """Returns whether the data set need not be fetched.
+
+    Raises:
+      InputError: TFDS has no such data set.
+    """
+    return bool(_builder(name, data_dir).info.splits)
+
+
 def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=data_dir)

@@ -1,0 +1,72 @@
+"""The flags of `launch.report` and its answers to mistakes."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_a_folder_that_is_no_run_is_answered_in_one_line(tmp_path):
+    output = tmp_path / "report.html"
+    finished = python("-m", "launch.report", "--runs=no/such/run", f"--output={output}")
+    assert finished.returncode == 1
+    assert re.fullmatch(
+        r"error: --runs: expected the folders of runs; received no/such/run, which .*\n",
+        finished.stderr,
+    )
+    assert not output.exists()
+
+
+READ_FLAGS = """
+import sys
+from launch import options
+options.define_report()
+try:
+    options.parse(sys.argv)
+    print(options.report())
+except options.UsageError as error:
+    print(error)
+print("tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [
+        ([], "--runs must be folders of runs, separated by commas; received none"),
+        (["--runs="], "--runs must be a text that is not empty; received "),
+        (
+            ["--runs=a", "--output=tests"],
+            "--output must be the name of a file; received tests, a folder",
+        ),
+        (
+            ["--runs=a", "--epochs=3"],
+            "--epochs must be a flag that --help lists; received none of that name",
+        ),
+        (["--runs=a,b"], "ReportOptions(runs=('a', 'b'), output='report.html', data_dir=None)"),
+    ],
+)
+def test_flags_are_checked_before_tensorflow_is_loaded(flags, answer):
+    assert python("-c", READ_FLAGS, *flags).stdout.split("\n")[:2] == [answer, "False"]
+
+
+def test_the_help_lists_the_flags_of_the_report_alone():
+    finished = python("-m", "launch.report", "--help")
+    assert finished.returncode == 0
+    assert set(re.findall(r"^  --(\w+)", finished.stdout, re.M)) == {"runs", "output", "data_dir"}

@@ -1,0 +1,349 @@
+"""The report as `launch.report` writes it, looked at in a browser."""
+
+import itertools
+import json
+import re
+import shutil
+
+import pytest
+
+from crvae_tf.quantities import formatted
+from crvae_tf.runs import Run
+from launch import assembly
+from launch.options import Options
+from tests.test_report_command import python
+
+AWKWARD = '<b>run & "two"'
+LONG = "begun_" + "with_a_name_that_is_long" * 4
+PHONE, DESKTOP = 380, 1280
+
+OPTIONS = {
+    "dataset": "digits",
+    "data_dir": None,
+    "image_size": 28,
+    "channels": 1,
+    "binarization": "dynamic",
+    "likelihood": "bernoulli",
+    "validation_images": 0,
+    "model": "vae",
+    "beta": 1.0,
+    "importance_samples": 5,
+    "lambda": 1.0,
+    "eta": 0.1,
+    "kl_direction": "forward",
+    "network": "mlp",
+    "width": 0.05,
+    "latent_dim": 12,
+    "epochs": 3,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "translation": 2.0,
+    "rotation": 15.0,
+    "scaling": 0.1,
+    "test_translation": 4.0,
+    "test_rotation": 30.0,
+    "test_scaling": 0.25,
+    "nll_samples": 2,
+    "eval_images": 30,
+    "strategy": "none",
+    "precision": "float32",
+    "seed": 0,
+}
+
+
+TERMS = {"loss": 300.0, "bound": -300.0, "val_bound": -310.0}
+
+
+def begin(folder, epochs, terms=TERMS, **changes):
+    """Writes the files of a run that has come so far; its weights are those it began with."""
+    options = Options.from_config(OPTIONS | {"output_dir": str(folder)} | changes)
+    data, run = assembly.load_data(options), Run(folder)
+    run.begin(assembly.config(options, data))
+    lines = [
+        {"epoch": epoch, "seconds": 1.0} | {name: first / epoch for name, first in terms.items()}
+        for epoch in range(1, epochs + 1)
+    ]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return options, data, run
+
+
+def finish(options, data, run):
+    """Exports and evaluates the weights that the run began with."""
+    model = assembly.make_model(options, data)
+    assembly.export(options, model, data, run)
+    assembly.evaluate(options, model, data, run)
+
+
+def copy(run, folder, rate):
+    """Makes a second finished run, of another configuration and with another rate."""
+    shutil.copytree(run.directory, folder)
+    config, result = run.read_config() | {"eta": 0.0}, run.read_evaluation()
+    (folder / "config.json").write_text(json.dumps(config))
+    result["config"]["eta"] = 0.0
+    result["splits"]["test"]["rate"] = rate
+    (folder / "evaluation.json").write_text(json.dumps(result))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two finished runs, the second with a name that must be escaped, and one that has just begun."""
+    folder = tmp_path_factory.mktemp("runs")
+    options, data, run = begin(folder / "cr_vae", 3)
+    finish(options, data, run)
+    copy(run, folder / AWKWARD, rate=1000.0)
+    begin(folder / LONG, 1, {"loss": 200.0})
+    point = {"kl": 1.0, "retrieval_at_1": 0.5, "linear": 0.9, "nearest_neighbours": 0.8}
+    sizes = {name: [point | {"size": size} for size in (0, 1)] for name in ("translation", "rotation")}
+    run.invariance.write_text(json.dumps(sizes | {"scaling": []}))
+    return [folder / name for name in ("cr_vae", AWKWARD, LONG)]
+
+
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory):
+    """The page on these runs, and what was said while it was written."""
+    page = tmp_path_factory.mktemp("page") / "report.html"
+    finished = python("-m", "launch.report", f"--runs={','.join(map(str, runs))}", f"--output={page}")
+    assert finished.returncode == 0, finished.stderr
+    return page, finished.stderr
+
+
+def test_the_command_says_what_runs_lack(written):
+    line = next(line for line in written[1].splitlines() if line.startswith("begun_"))
+    assert line.endswith(": unfinished, 1 of 3 epochs; no evaluation.json; no encoder; no decoder")
+
+
+def test_the_page_refers_to_nothing_outside_itself(written):
+    text = written[0].read_text(encoding="utf-8")
+    references = re.findall(r"""\b(?:src|href|action|data|srcset|poster)\s*=\s*["']([^"']*)""", text)
+    assert len(references) > 20
+    assert all(reference.startswith(("data:", "#")) for reference in references)
+    assert not re.findall(r"url\(|@import|https?://", text)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no browser: install Debian's chromium and chromium-driver")
+    selenium = pytest.importorskip("selenium.webdriver", reason="no selenium: install the extra test")
+    options = selenium.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = selenium.ChromeService(shutil.which("chromedriver"))
+    driver = selenium.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def open_page(browser, written):
+    def open_page(width=DESKTOP, scheme="light"):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width == PHONE}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get(written[0].as_uri())
+        return browser
+
+    return open_page
+
+
+def test_the_page_loads_in_silence_and_fetches_nothing(open_page):
+    page = open_page()
+    page.get_log("performance")
+    page = open_page()
+    assert page.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = [
+        m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"
+    ]
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert sum(url.startswith("file:") for url in requests) == 1
+
+
+def evaluate(page, expression, *arguments):
+    """Returns what an expression of JavaScript gives; `all(selector)` is a list of elements."""
+    prelude = "const all = (selector) => [...document.querySelectorAll(selector)];"
+    return page.execute_script(f"{prelude} return {expression}", *arguments)
+
+
+def test_every_section_is_there(open_page):
+    page = open_page()
+    headings = evaluate(page, "all('h2').map((h) => h.textContent)")
+    assert headings == [
+        "Runs",
+        "Evaluation",
+        "Configuration",
+        "Training curves",
+        "Figure 1",
+        "Reconstructions",
+        "Samples",
+        "Latent traversals",
+        "Invariance",
+        "Nearest neighbours",
+    ]
+    targets = evaluate(page, "all('nav a').map((a) => document.querySelector(a.hash).textContent)")
+    assert targets == headings
+
+
+def test_headings_skip_no_level_and_ids_are_unique(open_page):
+    page = open_page()
+    levels = evaluate(page, "all('h1, h2, h3, h4').map((h) => Number(h.tagName[1]))")
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise([0, *levels]))
+    ids = evaluate(page, "all('[id]').map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+    labels = evaluate(page, "all('[aria-labelledby]').map((e) => e.getAttribute('aria-labelledby'))")
+    assert set(labels) <= set(ids)
+
+
+def test_all_pictures_decode_and_say_what_they_show(open_page):
+    page = open_page()
+    pictures = evaluate(page, "[...document.images].map((i) => [i.complete && i.naturalWidth, i.alt])")
+    # Of two runs: reconstructions 4, samples 1, traversals 8, neighbours 2.
+    assert len(pictures) == 2 * (4 + 1 + 8 + 2)
+    assert all(width > 0 and alt for width, alt in pictures)
+    drawings = evaluate(page, "all('svg[role=img]').map((s) => s.getAttribute('aria-label'))")
+    # Two terms, two planes, four figures of merit under two transformations.
+    assert len(drawings) == 2 + 2 + 4 * 2
+    assert all(drawings)
+
+
+def test_names_are_shown_as_they_are(open_page, runs):
+    page = open_page()
+    names = evaluate(page, "all('.legend .run').map((r) => r.lastChild.textContent.trim())")
+    assert names == [run.name for run in runs]
+    assert AWKWARD in page.title
+    assert evaluate(page, "all('b:not(.best)').length") == 0
+
+
+def header(page, table, label):
+    buttons = page.find_elements("css selector", f"table[aria-labelledby='{table}'] th button")
+    return next(b for b in buttons if b.text.split("\n")[0].split(" \N{UP DOWN ARROW}")[0] == label)
+
+
+def shown(page, table, label):
+    """The texts of a column, and how its table says that it is sorted."""
+    column = evaluate(page, "arguments[0].closest('th').cellIndex", header(page, table, label))
+    rows = f"all(`table[aria-labelledby='{table}'] tbody tr`)"
+    texts = evaluate(page, f"{rows}.map((r) => r.cells[{column}].textContent.trim())")
+    headers = f"all(`table[aria-labelledby='{table}'] [aria-sort]`)"
+    return texts, evaluate(page, f"{headers}.map((h) => h.getAttribute('aria-sort'))")[column]
+
+
+def test_a_click_on_a_header_sorts_by_its_column(open_page, runs):
+    page = open_page()
+    evaluations = filter(None, (Run(run).read_evaluation() for run in runs))
+    rates = sorted(e["splits"]["test"]["rate"] for e in evaluations)
+    expected = [formatted(rate) for rate in rates]
+    assert shown(page, "splits-test", "rate")[1] == "none"
+    header(page, "splits-test", "rate").click()
+    assert shown(page, "splits-test", "rate") == (expected, "ascending")
+    header(page, "splits-test", "rate").click()
+    assert shown(page, "splits-test", "rate") == (expected[::-1], "descending")
+    header(page, "splits-test", "ELBO").click()
+    assert shown(page, "splits-test", "rate")[1] == "none"
+
+
+def test_what_is_missing_comes_last_in_either_direction(open_page):
+    page = open_page()
+    texts = ["-100.00", "-100.00", "\N{EN DASH}"]
+    for direction in ("ascending", "descending"):
+        header(page, "last-epoch", "bound").click()
+        assert shown(page, "last-epoch", "bound") == (texts, direction)
+    for direction, expected in (("ascending", "1 3 3"), ("descending", "3 3 1")):
+        header(page, "last-epoch", "epoch").click()
+        assert shown(page, "last-epoch", "epoch") == (expected.split(), direction)
+
+
+def test_tables_sort_from_the_keyboard(open_page):
+    page = open_page()
+    header(page, "last-epoch", "loss").send_keys("\ue007")  # Enter.
+    assert shown(page, "last-epoch", "loss") == (["100.00", "100.00", "200.00"], "ascending")
+    header(page, "last-epoch", "loss").send_keys(" ")
+    assert shown(page, "last-epoch", "loss") == (["200.00", "100.00", "100.00"], "descending")
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_the_page_does_not_scroll_sideways(open_page, width):
+    page = open_page(width)
+    evaluate(page, "all('details').forEach((d) => { d.open = true; })")
+    root = "document.documentElement"
+    assert evaluate(page, f"{root}.clientWidth") == width
+    assert evaluate(page, f"{root}.scrollWidth") == width
+    outside = evaluate(
+        page,
+        "all('body *').filter((e) => !e.closest('.scroll table, svg') && "
+        f"e.getBoundingClientRect().right > {width} + 0.5).map((e) => e.outerHTML.slice(0, 80))",
+    )
+    assert outside == []
+
+
+def test_wide_tables_scroll_inside_and_keep_the_names_in_sight_on_a_phone(open_page):
+    page = open_page(PHONE)
+    box = page.find_element("css selector", ".scroll[aria-labelledby='splits-test']")
+    assert evaluate(page, "arguments[0].scrollWidth > arguments[0].clientWidth", box)
+    assert evaluate(page, "arguments[0].tabIndex", box) == 0
+    place = "arguments[0].querySelector('tbody th').getBoundingClientRect().left"
+    before = evaluate(page, place, box)
+    assert evaluate(page, "(arguments[0].scrollLeft = 300)", box) == 300
+    assert evaluate(page, place, box) == pytest.approx(before, abs=1.0)
+
+
+COLOURS = """
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+function rgba(colour) {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = colour;
+  canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+}
+function ground(element) {
+  for (let e = element; e; e = e.parentElement) {
+    const colour = rgba(getComputedStyle(e).backgroundColor);
+    if (colour[3] === 255) return colour;
+  }
+}
+document.querySelectorAll("details").forEach((d) => { d.open = true; });
+const holders = [...document.querySelectorAll("body *:not(script, title)")].filter((e) =>
+  [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim()));
+return holders.map((e) => [
+  e.tagName + "." + e.getAttribute("class") + " " + e.textContent.trim().slice(0, 30),
+  rgba(getComputedStyle(e)[e.closest("svg") ? "fill" : "color"]),
+  ground(e),
+]);
+"""
+
+
+def luminance(colour):
+    """The relative luminance of the Web Content Accessibility Guidelines, of red, green and blue."""
+    linear = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (value / 255.0 for value in colour[:3])
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first, second):
+    """Their contrast ratio, 1 to 21.
+
+    >>> round(contrast([255, 255, 255], [0, 0, 0]))
+    21
+    """
+    bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_text_is_readable_in_light_and_in_dark(open_page):
+    grounds = {}
+    for scheme in ("light", "dark"):
+        texts = open_page(scheme=scheme).execute_script(COLOURS)
+        assert len(texts) > 200
+        faint = [text for text, colour, ground in texts if contrast(colour, ground) < 4.5]
+        assert faint == []
+        body = evaluate(open_page(scheme=scheme), "getComputedStyle(document.body).backgroundColor")
+        grounds[scheme] = luminance([int(part) for part in re.findall(r"\d+", body)])
+    assert grounds["light"] > 0.8
+    assert grounds["dark"] < 0.05
