@@ -32,6 +32,7 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pillow>=10",
+        "pyarrow>=15",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.18,<3",  # tf.summary needs it; tensorflow 2.21 does not say so.

@@ -3,6 +3,8 @@
 What is exported needs TensorFlow alone. A SavedModel is code: load only those that you trust.
 """
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from os import PathLike
@@ -65,6 +67,7 @@ def export_encoder(
         "image_shape": list(preprocessing.image_shape),
         "latent_dim": int(model.prior.event_shape[-1]),
         "pixels": "float32 in [0, 1]",
+        "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
     with files.whole_folder(path) as folder:
@@ -100,8 +103,8 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     path = Path(path)
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        return Encoder(tf.saved_model.load(str(path)), about)
-    except (OSError, ValueError, KeyError) as error:
+        return Encoder(tf.saved_model.load(str(path)), about, _fingerprint(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: expected an exported encoder; received a folder without one"
         ) from error
@@ -144,16 +147,23 @@ class Encoder:
     Attributes:
       image_shape: (H, W, C) of the images it takes.
       latent_dim: of the embeddings.
+      preprocessing: what `encode_bytes` does to a decoded file.
       note: what to know of its input; may be empty.
+      fingerprint: changes when the encoder does.
     """
 
-    def __init__(self, saved_model, about: dict):
+    def __init__(self, saved_model, about: dict, fingerprint: str):
         self.image_shape = tuple(about["image_shape"])
         self.latent_dim = about["latent_dim"]
+        self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
+        self.fingerprint = fingerprint
         self._saved_model = saved_model  # The signatures do not keep it alive.
         self._encode = saved_model.signatures["serving_default"]
         self._encode_bytes = saved_model.signatures["encode_bytes"]
+        self._encode_pixels = tf.function(
+            lambda images: self._encode(images=to_unit_interval(images)), reduce_retracing=True
+        )
 
     def __call__(self, images: np.ndarray) -> Embeddings:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1].
@@ -173,6 +183,10 @@ class Encoder:
             )
         return _embeddings(self._encode(images=tf.constant(images)))
 
+    def encode_pixels(self, images: np.ndarray) -> Embeddings:
+        """Embeds images, uint8 `[N, H, W, C]`, as `preprocessing` returns them."""
+        return _embeddings(self._encode_pixels(images))
+
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
         """Embeds image files, given as their contents.
 
@@ -191,6 +205,14 @@ class Encoder:
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
     return Embeddings(outputs["mean"].numpy(), outputs["stddev"].numpy())
+
+
+def _fingerprint(path: Path) -> str:
+    """Returns a hash of the weights and of what else `export_encoder` wrote down."""
+    digest = hashlib.sha256()
+    for file in sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _write(model: keras.Model, folder: Path, endpoints: dict) -> None:

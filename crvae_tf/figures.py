@@ -31,6 +31,7 @@ _ETA_SPLITS = {
     "test_transform": "test transformation",
 }
 _FRAME_COLOUR = (0.95, 0.5, 0.1, 1.0)
+_SHEET_SIDE = 256
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -190,6 +191,32 @@ def terms_of(lines: Sequence[dict[str, float]]) -> list[str]:
     return [name for name in names if name not in _NOT_TERMS and not name.startswith("val_")]
 
 
+def contact_sheet(
+    path: str | PathLike,
+    pictures: Sequence[np.ndarray | None],
+    captions: Sequence[str],
+    columns: int = 6,
+) -> None:
+    """Draws pictures of any size, each under a caption of a few lines.
+
+    Args:
+      path: of the PNG file.
+      pictures: uint8 `[h, w, 1 or 3]`; None leaves a blank.
+      captions: as many.
+      columns: pictures in a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in grid:
+        axes.axis("off")
+    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
+        axes.set_title(caption, fontsize=6, parse_math=False)
+        if picture is not None:
+            axes.imshow(_with_colour(_small(picture) / 255.0), interpolation="nearest")
+    _save(figure, path)
+
+
 def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
@@ -226,6 +253,13 @@ def png(image: np.ndarray) -> bytes:
 def _on_a_line(means: np.ndarray) -> np.ndarray:
     """Returns points of a one-dimensional latent space on a horizontal line."""
     return np.stack([means[:, 0], np.zeros(len(means))], axis=1)
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture, uint8, with its sides brought to at most 256 pixels."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    image.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _with_colour(image: np.ndarray) -> np.ndarray:

@@ -209,6 +209,13 @@ def training_flags() -> list[str]:
     return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
 
 
+def drop_training_flags(kept: Sequence[str] = ()) -> None:
+    """Undefines the flags that describe a training, for a command that takes none but those `kept`."""
+    for name in (*training_flags(), "method", "allow_config_change"):
+        if name not in kept:
+            delattr(flags.FLAGS, name)
+
+
 def training_arguments(changes: dict[str, Any]) -> list[str]:
     """Returns the command line of a training with the flags given here, but for `changes`."""
     present = named()

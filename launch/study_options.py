@@ -2,13 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 from absl import flags
 
 from launch import flag_kinds
 from launch.flag_kinds import Checked
-from launch.options import given, named, training_flags
+from launch.options import drop_training_flags, given, named
 from launch.resolution import UsageError
 
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
@@ -72,7 +71,7 @@ class CompareOptions:
 
 def define_compare() -> None:
     """Puts the flags of `launch.compare` in the place of those that describe a training."""
-    _drop_training_flags(kept=("data_dir", "output_dir"))
+    drop_training_flags(kept=("data_dir", "output_dir"))
     flag_kinds.folders("runs", "finished runs of one data set to compare")
     flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
     flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
@@ -108,7 +107,7 @@ class ResultsOptions:
 
 def define_results() -> None:
     """Puts the flags of `launch.results` in the place of those that describe a training."""
-    _drop_training_flags(kept=())
+    drop_training_flags()
     flag_kinds.text("results", "results", "folder of the JSON summaries")
     flag_kinds.text("output", "RESULTS.md", "the page to write")
     flag_kinds.text("add", None, "name of a summary of --runs to write first")
@@ -145,7 +144,7 @@ class ReportOptions:
 
 def define_report() -> None:
     """Puts the flags of `launch.report` in the place of those that describe a training."""
-    _drop_training_flags(kept=("data_dir",))
+    drop_training_flags(kept=("data_dir",))
     flag_kinds.folders("runs", "runs to compare")
     flag_kinds.text("output", "report.html", "the page to write")
 
@@ -163,12 +162,6 @@ def report() -> ReportOptions:
     if os.path.isdir(chosen.output):
         raise UsageError(f"--output must be the name of a file; received {chosen.output}, a folder")
     return chosen
-
-
-def _drop_training_flags(kept: Sequence[str]) -> None:
-    for name in (*training_flags(), "method", "allow_config_change"):
-        if name not in kept:
-            delattr(flags.FLAGS, name)
 
 
 def _published(text: str) -> dict[str, float]:

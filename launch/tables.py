@@ -20,6 +20,32 @@ def evaluation(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def embedding(report, seconds: float) -> str:
+    """Returns what a call of `embedding.embed` brought about, in lines."""
+    index = report.embedding
+    rate = report.new_rows / seconds
+    lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]
+    if report.broken:
+        lines.append(f"{len(report.broken)} files are left out, they cannot be decoded")
+    missing = len(index.missing())
+    if missing:
+        lines.append(f"{missing} of {index.num_files} files are left to other jobs")
+    return "\n".join([*lines, f"embeddings: {index.path}"])
+
+
+def neighbours(found) -> str:
+    """Returns images that were found, the nearest first, as a table."""
+    rows = [("image", "class", "distance")]
+    rows += [(str(n.key), "" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
+    return _aligned(rows)
+
+
+def captions(image: str, found) -> list[str]:
+    """Returns the captions of a contact sheet: of the image itself and of those that were found."""
+    lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
+    return [f"{image[-28:]}\n", *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]
+
+
 def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
     values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]

@@ -3,13 +3,18 @@
 import hashlib
 import logging
 import os
-from pathlib import Path
+import re
+import stat
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from crvae_tf.datasets import decoding
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.datasets.splits import FileSplit, Split, check_hold_out
+from crvae_tf.datasets.splits import MEMORY_LIMIT, ArraySplit, FileSplit, Split, check_hold_out
 from crvae_tf.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
@@ -17,101 +22,229 @@ _LOGGER = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 BROKEN_SHARE_LIMIT = 0.01
 _TEST_SHARE = 0.1
+_SCANNING_BATCH = 256
+_SECONDS_BETWEEN_LOGS = 10.0
 
 
 def splits(
-    path: str, preprocessing: Preprocessing, validation_images: int
+    path: str,
+    preprocessing: Preprocessing,
+    validation_images: int,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> tuple[Split, Split | None, Split, str]:
     """Returns (training, validation, test, fingerprint) of the image files below `path`.
 
     A tenth of the images, chosen by a hash of their names, are test images; whether an image is
     one does not depend on the others. The folders directly below `path`, if there are any, are classes.
-    Files that cannot be decoded are left out, each with a warning.
+    Every file is decoded once to see whether it can be; those that cannot are left out, each with a
+    warning. Images that all fit into `memory_limit` bytes, preprocessed, are kept from then on; others
+    are read and decoded as they are needed.
 
     Raises:
       InputError: there is no such folder, it holds too few images, or more than 1 % are broken.
     """
-    root = Path(path)
-    names = _readable(root, _image_names(root), preprocessing)
-    is_test = np.array([_hash_fraction(name) < _TEST_SHARE for name in names])
-    if is_test.all() or not is_test.any():
+    names = image_names(path)
+    image_bytes = int(np.prod(preprocessing.image_shape))
+    scan = _scan(path, names, preprocessing if len(names) * image_bytes <= memory_limit else None)
+    _check_broken(path, names, scan.broken)
+    test = np.array([_hash_fraction(name) < _TEST_SHARE for name in scan.names])
+    if test.all() or not test.any():
         raise InputError(
             f"--dataset=folder:{path}: expected enough images to hold out a tenth for testing; "
-            f"received {len(names)}"
+            f"received {len(test)}"
         )
-    test = [name for name in names if _hash_fraction(name) < _TEST_SHARE]
-    train = sorted(set(names) - set(test))
+    train = np.flatnonzero(~test)
     check_hold_out(len(train), validation_images)
     cut = len(train) - validation_images
-    classes = sorted({Path(name).parts[0] for name in names if len(Path(name).parts) > 1})
+    labels = _labels(scan.names)
 
-    def split(part: list[str]) -> Split:
-        paths = [str(root / name) for name in part]
-        return FileSplit(paths, _labels(part, classes), preprocessing)
+    def split(rows: np.ndarray) -> Split:
+        part = None if labels is None else labels[rows]
+        if scan.images is not None:
+            return ArraySplit(scan.images[rows], part)
+        return FileSplit(file_paths(path, [scan.names[row] for row in rows]), part, preprocessing)
 
     validation = split(train[cut:]) if validation_images else None
-    return split(train[:cut]), validation, split(test), _fingerprint(root, names)
+    return split(train[:cut]), validation, split(np.flatnonzero(test)), scan.fingerprint
 
 
-def _image_names(root: Path) -> list[str]:
-    """Returns the sorted names, relative to `root`, of the files that look like images."""
-    if not root.is_dir():
-        raise InputError(f"--dataset=folder:{root}: expected a folder; received no such folder")
-    names = []
-    for folder, _, files in os.walk(root):
-        below = Path(folder).relative_to(root)
-        names += [str(below / file) for file in files if file.lower().endswith(SUFFIXES)]
+def image_names(path: str, flag: str = "dataset") -> list[str]:
+    """Returns the sorted names, relative to `path`, of the files that look like images.
+
+    Links are followed, each folder is entered once; what begins with a dot is left out. A name that
+    is not UTF-8 holds surrogates, as everywhere in Python.
+
+    Raises:
+      InputError: there is no such folder, or no such file in it.
+    """
+    if not os.path.isdir(path):
+        raise InputError(f"--{flag}=folder:{path}: expected a folder; received no such folder")
+    names = sorted(os.path.relpath(file, path) for file in _image_files(path))
     if not names:
-        raise InputError(
-            f"--dataset=folder:{root}: expected {', '.join(SUFFIXES)} files; received none"
-        )
-    return sorted(names)
+        raise InputError(f"--{flag}=folder:{path}: expected {', '.join(SUFFIXES)} files; received none")
+    return names
 
 
-def _readable(root: Path, names: list[str], preprocessing: Preprocessing) -> list[str]:
-    """Returns the names of the files that can be decoded, and warns of the others."""
-    decodes = tf.data.Dataset.from_tensor_slices([str(root / name) for name in names]).map(
-        lambda path: _byte_sum(path, preprocessing), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    broken = _failures(decodes, names)
-    for name in broken:
-        _LOGGER.warning("left out, cannot be decoded: %s", root / name)
-    if len(broken) > BROKEN_SHARE_LIMIT * len(names):
-        raise InputError(
-            f"--dataset=folder:{root}: expected at most {BROKEN_SHARE_LIMIT:.0%} broken files; "
-            f"received {len(broken)} of {len(names)}, the first {next(iter(broken))}"
-        )
-    return [name for name in names if name not in broken]
+def file_paths(path: str, names: list[str]) -> list[bytes]:
+    """Returns where the files called `names` lie, as TensorFlow takes it."""
+    return [os.fsencode(os.path.join(path, name)) for name in names]
 
 
-def _byte_sum(path: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(preprocessing.decode(tf.io.read_file(path)), tf.int64))
+def class_names(names: list[str]) -> list[str] | None:
+    """Returns the first folder of each name, or None unless all have one and two differ."""
+    first = [name.split(os.sep, 1)[0] for name in names]
+    in_folders = all(os.sep in name for name in names)
+    return first if in_folders and len(set(first)) > 1 else None
 
 
-def _failures(decodes: tf.data.Dataset, names: list[str]) -> dict[str, str]:
-    """Returns what each element of `decodes` that fails raises, by its name."""
-    failures, iterator = {}, iter(decodes)
-    for name in names:
-        try:
-            next(iterator)
-        except tf.errors.OpError as error:
-            failures[name] = error.message
-    return failures
+def printable(name: str) -> str:
+    r"""Returns a file's name as one line of UTF-8: `\xNN` for each byte that is none or that controls.
+
+    >>> print(printable("two\nlines"), printable("caf\udce9.png"), printable("caf\u00e9.png"))
+    two\x0alines caf\xe9.png café.png
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda control: f"\\x{ord(control[0]):02x}", text)
 
 
-def _labels(names: list[str], classes: list[str]) -> np.ndarray | None:
-    if len(classes) < 2 or any(len(Path(name).parts) == 1 for name in names):
+def picture(path: str | bytes) -> np.ndarray | None:
+    """Returns the pixels, uint8 `[h, w, c]`, of an image file; None if it is gone or broken."""
+    try:
+        return decoding.decode(tf.io.read_file(path)).numpy()
+    except tf.errors.OpError:
         return None
-    return np.array([classes.index(Path(name).parts[0]) for name in names])
+
+
+def listed_picture(path: str, name: str) -> np.ndarray | None:
+    """Returns the same for the file below `path` that is listed by the printable name `name`."""
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
+    image = picture(os.path.join(os.fsencode(path), os.fsencode(name)))
+    return picture(os.path.join(os.fsencode(path), raw)) if image is None else image
+
+
+def failures(paths: list[bytes]) -> Iterator[str]:
+    """Yields why each of these files cannot be decoded."""
+    for path in paths:
+        try:
+            decoding.decode(tf.io.read_file(path))
+            yield "no fault at the second attempt"
+        except tf.errors.OpError as error:
+            yield _reason(error)
+
+
+def check_broken_share(what: str, broken: list[str], whole: int) -> None:
+    """Raises InputError if more than 1 % of `whole` files are broken."""
+    if len(broken) > BROKEN_SHARE_LIMIT * whole:
+        raise InputError(
+            f"{what}: expected at most {BROKEN_SHARE_LIMIT:.0%} broken files; "
+            f"received {len(broken)} of {whole}, the first {printable(broken[0])}"
+        )
+
+
+class _Scan(NamedTuple):
+    """What was found out by decoding every file once."""
+
+    names: list[str]
+    broken: list[str]
+    images: np.ndarray | None
+    fingerprint: str
+
+
+def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _Scan:
+    """Decodes the files; keeps the images if `preprocessing` is given."""
+
+    def examine(index, file):
+        data = tf.io.read_file(file)
+        digest = tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+        if preprocessing:
+            return index, digest, preprocessing.decode(data)
+        return index, digest, tf.size(decoding.decode(data))
+
+    dataset = tf.data.Dataset.from_tensor_slices(file_paths(path, names)).enumerate()
+    examined = dataset.map(examine, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    digests = np.zeros(len(names), np.int64)
+    readable = np.zeros(len(names), bool)
+    images = np.empty([len(names), *preprocessing.image_shape], np.uint8) if preprocessing else None
+    progress = _ProgressLog(len(names))
+    for indices, some_digests, values in examined.batch(_SCANNING_BATCH).as_numpy_iterator():
+        digests[indices], readable[indices] = some_digests, True
+        if images is not None:
+            images[indices] = values
+        progress.tell(int(indices[-1]) + 1)
+    kept = [name for name, is_readable in zip(names, readable, strict=True) if is_readable]
+    broken = [name for name, is_readable in zip(names, readable, strict=True) if not is_readable]
+    described = [os.fsencode(name) for name in kept], digests[readable].tolist()
+    fingerprint = hashlib.sha256(repr(described).encode()).hexdigest()
+    if images is not None and broken:
+        images = images[readable]
+    return _Scan(kept, broken, images, fingerprint)
+
+
+def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
+    for name, reason in zip(broken, failures(file_paths(path, broken)), strict=True):
+        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), reason)
+    if broken:
+        _LOGGER.warning("%d of %d files are left out", len(broken), len(names))
+    check_broken_share(f"--dataset=folder:{path}", broken, len(names))
+
+
+def _image_files(root: str) -> Iterator[str]:
+    """Yields the image files below `root`; the folders that links lead to come last."""
+    folders, links, entered = [root], [], set()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in sorted(shown, key=lambda entry: entry.name):
+            mode = _mode(entry)
+            if stat.S_ISDIR(mode):
+                (links if entry.is_symlink() else folders).append(entry.path)
+            elif stat.S_ISREG(mode) and entry.name.lower().endswith(SUFFIXES):
+                yield entry.path
+
+
+def _mode(entry: os.DirEntry) -> int:
+    """Returns what the entry, or what it links to, is; a link to nothing counts as a broken file."""
+    try:
+        return entry.stat().st_mode
+    except OSError:
+        return stat.S_IFREG
+
+
+def _labels(names: list[str]) -> np.ndarray | None:
+    classes = class_names(names)
+    return None if classes is None else np.unique(classes, return_inverse=True)[1]
 
 
 def _hash_fraction(name: str) -> float:
     """Returns a number in [0, 1) that depends on the name alone."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+    return int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 2**32
 
 
-def _fingerprint(root: Path, names: list[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\0".encode() + hashlib.sha256((root / name).read_bytes()).digest())
-    return digest.hexdigest()
+def _reason(error: tf.errors.OpError) -> str:
+    """Returns TensorFlow's message without the names of its operations.
+
+    >>> _reason(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
+    'Input is empty.'
+    """
+    text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", error.message)
+    return " ".join(text.split())[:160]
+
+
+class _ProgressLog:
+    """Logs now and then how many of `whole` files have been decoded."""
+
+    def __init__(self, whole: int):
+        self._whole = whole
+        self._began = self._logged = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._logged >= _SECONDS_BETWEEN_LOGS:
+            rate = done / (now - self._began)
+            _LOGGER.info("decoded %d of %d image files, %.0f/s", done, self._whole, rate)
+            self._logged = now

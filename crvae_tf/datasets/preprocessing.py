@@ -4,6 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from crvae_tf.datasets import decoding
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
@@ -40,7 +42,7 @@ class Preprocessing:
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Returns the same for the bytes of one PNG, JPEG, BMP or GIF file (its first frame)."""
-        return self(tf.io.decode_image(data, expand_animations=False))
+        return self(decoding.decode(data))
 
 
 def to_unit_interval(images: tf.Tensor) -> tf.Tensor:
@@ -59,10 +61,15 @@ def _central_square(image: tf.Tensor, side: int | None) -> tf.Tensor:
 
 
 def _resized(image: tf.Tensor, side: int) -> tf.Tensor:
+    def resized():
+        pixels = tf.image.resize(image, [side, side], antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(pixels), 0.0, 255.0), tf.uint8)
+
     if image.shape[-3:-1] == [side, side]:
         return image
-    resized = tf.image.resize(image, [side, side], antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    if image.shape[-3:-1].is_fully_defined():
+        return resized()
+    return tf.cond(tf.reduce_all(tf.shape(image)[-3:-1] == side), lambda: image, resized)
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
@@ -70,7 +77,12 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     if image.shape[-1] == channels:
         return image
     is_gray = tf.shape(image)[-1] <= 2
-    colour = tf.gather(image, tf.where(is_gray, [0, 0, 0], [0, 1, 2]), axis=-1)
+    first = image[..., :1]
     if channels == 1:
-        return tf.where(is_gray, image[..., :1], tf.image.rgb_to_grayscale(colour))
-    return colour
+        return tf.cond(is_gray, lambda: first, lambda: tf.image.rgb_to_grayscale(_colours(image)))
+    return tf.cond(is_gray, lambda: tf.repeat(first, 3, axis=-1), lambda: _colours(image))
+
+
+def _colours(image: tf.Tensor) -> tf.Tensor:
+    colours = image[..., :3]
+    return tf.reshape(colours, tf.concat([tf.shape(colours)[:-1], [3]], axis=0))

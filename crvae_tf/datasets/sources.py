@@ -102,7 +102,7 @@ def load(
         preprocessing = Preprocessing(image_size, channels)
         splits = folders.splits(path, preprocessing, validation_images)
     else:
-        preprocessing = _tfds_preprocessing(name, image_size, channels)
+        preprocessing = tfds_preprocessing(name, image_size, channels)
         splits = tfds_source.splits(name, data_dir, preprocessing, validation_images)
     train, validation, test, fingerprint = splits
     return ImageData(name, train, test, validation, preprocessing, fingerprint)
@@ -118,7 +118,7 @@ def is_prepared(name: str, data_dir: str | None = None) -> bool:
     return embedded or tfds_source.is_prepared(name, data_dir)
 
 
-def _tfds_preprocessing(name: str, image_size: int, channels: int) -> Preprocessing:
+def tfds_preprocessing(name: str, image_size: int, channels: int) -> Preprocessing:
     """Returns the preprocessing that is usual for a data set of TFDS."""
     crops = {"celeb_a": 140}  # Tolstikhin et al. 2017.
     return Preprocessing(

@@ -17,6 +17,9 @@ from crvae_tf.errors import InputError
 from crvae_tf.randomness import Purpose
 
 NO_LABEL = -1
+MEMORY_LIMIT = 2**30
+"""A split of more bytes than this is streamed."""
+
 _SHUFFLED_TOGETHER = 10_000
 
 
@@ -122,12 +125,12 @@ class FileSplit(RandomAccessSplit):
     """A split of image files, read and decoded as they are needed.
 
     Args:
-      paths: of the files.
+      paths: of the files, as bytes.
       labels: int64 `[num_images]`, or None.
       preprocessing: applied to each image.
     """
 
-    def __init__(self, paths: list[str], labels: np.ndarray | None, preprocessing: Preprocessing):
+    def __init__(self, paths: list[bytes], labels: np.ndarray | None, preprocessing: Preprocessing):
         super().__init__(len(paths), preprocessing.image_shape, labels is not None)
         self._paths = tf.constant(paths)
         labels = np.full(len(paths), NO_LABEL) if labels is None else labels

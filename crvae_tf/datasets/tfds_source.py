@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.datasets.splits import (
+    MEMORY_LIMIT,
     NO_LABEL,
     ArraySplit,
     Split,
@@ -21,9 +22,6 @@ from crvae_tf.datasets.splits import (
 from crvae_tf.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
-
-MEMORY_LIMIT = 2**30
-"""A split of more bytes than this is streamed."""
 
 _LOADING_BATCH = 256
 
@@ -66,6 +64,65 @@ def is_prepared(name: str, data_dir: str | None) -> bool:
       InputError: TFDS has no such data set.
     """
     return bool(_builder(name, data_dir).info.splits)
+
+
+class StoredSplit:
+    """A split whose examples can be read from anywhere, in the order in which TFDS stores them.
+
+    Args:
+      name: of the data set.
+      data_dir: where TFDS keeps its data; TFDS's own place where this is None.
+      split: of the data set, as TFDS writes it: `test`, `train[:10%]`, `train+test`.
+
+    Attributes:
+      num_images: how many there are.
+      has_labels: whether the images have a class.
+      fingerprint: changes when the data do.
+
+    Raises:
+      InputError: the data set is unknown or cannot be fetched, or it has no such split.
+    """
+
+    def __init__(self, name: str, data_dir: str | None, split: str):
+        self._builder = _prepared(name, data_dir)
+        self._pieces = _pieces(self._builder, split)
+        self.num_images = sum(len(rows) for _, rows in self._pieces)
+        self.has_labels = _label_key(self._builder) is not None
+        described = repr([_fingerprint(self._builder), self._pieces])
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+
+    def examples(self, first: int, end: int) -> tf.data.Dataset:
+        """Returns (image uint8 `[h, w, c]`, label int64) of the images `first` to `end - 1`."""
+        instructions, start = [], 0
+        for name, rows in self._pieces:
+            part = rows[max(first - start, 0) : max(end - start, 0)]
+            start += len(rows)
+            if part:
+                instructions.append(_instruction(name, part))
+        # Read through one file after the other: TFDS interleaves them otherwise, and caches small ones.
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        return _raw_examples(self._builder, sum(instructions[1:], instructions[0]), config)
+
+
+def _pieces(builder: tfds.core.DatasetBuilder, split: str) -> list[tuple[str, range]]:
+    """Returns the named splits, and which of their examples, that `split` is made of."""
+    infos = builder.info.splits
+    try:
+        parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(dict(infos))
+    except (ValueError, AssertionError) as error:
+        known = ", ".join(infos)
+        raise InputError(f"--split: expected one or several of {known}; received {split}") from error
+    pieces = [
+        (part.splitname, range(infos[part.splitname].num_examples)[part.from_ : part.to])
+        for part in parts
+    ]
+    if not any(rows for _, rows in pieces):
+        raise InputError(f"--split: expected one with images; received {split}")
+    return [(name, rows) for name, rows in pieces if rows]
+
+
+def _instruction(name: str, rows: range) -> tfds.core.ReadInstruction:
+    return tfds.core.ReadInstruction(name, from_=rows.start, to=rows.stop, unit="abs")
 
 
 def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -153,9 +210,13 @@ def _batches(
     )
 
 
-def _raw_examples(builder: tfds.core.DatasetBuilder, name: str) -> tf.data.Dataset:
+def _raw_examples(
+    builder: tfds.core.DatasetBuilder,
+    split: str | tfds.core.ReadInstruction,
+    config: tfds.ReadConfig | None = None,
+) -> tf.data.Dataset:
     image_key, label_key = _image_key(builder), _label_key(builder)
-    dataset = builder.as_dataset(split=name, shuffle_files=False)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
     no_label = tf.constant(NO_LABEL, tf.int64)
     return dataset.map(
         lambda example: (example[image_key], example[label_key] if label_key else no_label)

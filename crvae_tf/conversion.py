@@ -1,0 +1,73 @@
+"""An exported encoder as TFLite or ONNX, for programs without TensorFlow.
+
+Either has what `serving_default` has: images in, mean and stddev out.
+"""
+
+import logging
+from os import PathLike
+from pathlib import Path
+
+import tensorflow as tf
+
+from crvae_tf import files
+from crvae_tf.errors import InputError
+from crvae_tf.export import load_encoder
+
+_ONNX_OPSET = 17
+
+
+def to_tflite(encoder: str | PathLike, path: str | PathLike) -> None:
+    """Writes the exported encoder in the folder `encoder` as a TFLite file.
+
+    Raises:
+      InputError: there is no exported encoder.
+    """
+    load_encoder(encoder)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(encoder), signature_keys=["serving_default"]
+    )
+    with files.whole_file(path) as unfinished:
+        unfinished.write_bytes(converter.convert())
+
+
+def to_onnx(encoder: str | PathLike, path: str | PathLike) -> None:
+    """Writes the exported encoder in the folder `encoder` as an ONNX file.
+
+    Raises:
+      InputError: there is no exported encoder, or tf2onnx is not installed.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise InputError(
+            'ONNX: expected tf2onnx, pip install "crvae-tf[onnx]"; received an environment without it'
+        ) from error
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    image_shape = load_encoder(encoder).image_shape
+    encode = tf.saved_model.load(str(encoder)).signatures["serving_default"]
+    images = tf.TensorSpec([None, *image_shape], tf.float32, name="images")
+    with files.whole_file(path) as unfinished:
+        tf2onnx.convert.from_function(
+            tf.function(lambda images: encode(images=images)),
+            input_signature=[images],
+            opset=_ONNX_OPSET,
+            output_path=str(unfinished),
+        )
+
+
+CONVERSIONS = {"tflite": to_tflite, "onnx": to_onnx}
+
+
+def convert(encoder: Path, file_format: str) -> Path:
+    """Writes the exported encoder in the folder `encoder` beside it, and returns where.
+
+    Args:
+      encoder: the folder.
+      file_format: a name in `CONVERSIONS`; also the file's suffix.
+
+    Raises:
+      InputError: there is no exported encoder, or what converts it is not installed.
+    """
+    path = encoder.with_suffix(f".{file_format}")
+    CONVERSIONS[file_format](encoder, path)
+    return path

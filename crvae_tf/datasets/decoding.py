@@ -1,0 +1,172 @@
+"""From the bytes of an image file to pixels, as a TensorFlow graph.
+
+An exported encoder carries this graph, so that it reads a file as the training did:
+
+* an Exif orientation in the first 128 KiB (of a JPEG or a PNG) is applied;
+* of 16-bit PNGs the upper eight bits are taken;
+* palettes (of a PNG, a GIF or an 8-bit BMP) become colours;
+* what an alpha channel or a palette of a PNG makes transparent is put on white; a GIF's is black;
+* the fourth channel of a BMP is left out, as it is in most programs;
+* of an animation the first frame is taken;
+* compressed and 1-, 4- and 16-bit BMPs are refused.
+"""
+
+import tensorflow as tf
+
+_WHITE = 255.0
+_ORIENTATION_TAG = 0x112
+_HEADER_BYTES = 2**17
+"""Of a file; its Exif lies in these if it has any."""
+_LARGEST_DIRECTORY = 256
+_BMP_HEADER = 14
+_BMP_UNCOMPRESSED = (0, 3)
+_BMP_COLOURS = 256
+
+
+def decode(data: tf.Tensor) -> tf.Tensor:
+    """Returns the pixels, uint8 `[h, w, c]` with c 1 or 3, of the bytes of one image file.
+
+    The graph raises tf.errors.InvalidArgumentError where they cannot be decoded.
+    """
+    image = tf.io.decode_image(data, expand_animations=False)
+    has_exif = tf.strings.regex_full_match(
+        tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf)\C*"
+    )
+    is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
+    has_alpha = tf.shape(image)[-1] % 2 == 0
+    # Most files are none of these; asked one by one, the questions would cost more than the decoding.
+    return tf.cond(has_exif | is_bmp | has_alpha, lambda: _as_shown(data, image, is_bmp), lambda: image)
+
+
+def _as_shown(data: tf.Tensor, image: tf.Tensor, is_bmp: tf.Tensor) -> tf.Tensor:
+    """Returns the image as other programs show it."""
+    image = tf.cond(is_bmp, lambda: _bmp(data, image), lambda: _on_white(image))
+    return _upright(image, _orientation(_exif(data)))
+
+
+def _on_white(image: tf.Tensor) -> tf.Tensor:
+    """Puts an image with alpha, of 2 or 4 channels, on a white ground."""
+
+    def composed():
+        alpha = tf.cast(image[..., -1:], tf.float32) / 255.0
+        colour = tf.cast(image[..., :-1], tf.float32)
+        return tf.cast(tf.round(alpha * colour + (1.0 - alpha) * _WHITE), tf.uint8)
+
+    return tf.cond(tf.shape(image)[-1] % 2 == 0, composed, lambda: image)
+
+
+def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Returns the colours of a BMP, of which TensorFlow returns the numbers of the colours."""
+    header_bytes = _integer(data, _BMP_HEADER, 4)
+    compression = _integer(data, _BMP_HEADER + 16, 4)
+    is_plain = tf.reduce_any(tf.equal(compression, _BMP_UNCOMPRESSED)) & (header_bytes >= 40)
+    with tf.control_dependencies([tf.debugging.Assert(is_plain, ["compressed or OS/2 BMP"])]):
+        image = tf.identity(image)
+
+    def coloured():
+        number = _integer(data, _BMP_HEADER + 32, 4)
+        number = tf.where((number == 0) | (number > _BMP_COLOURS), _BMP_COLOURS, number)
+        blue_green_red = _bytes_at(data, _BMP_HEADER + header_bytes, 4 * number)
+        palette = tf.reshape(tf.io.decode_raw(blue_green_red, tf.uint8), [-1, 4])[:, 2::-1]
+        palette = tf.pad(palette, [[0, _BMP_COLOURS - tf.shape(palette)[0]], [0, 0]])
+        return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
+
+    return tf.cond(tf.shape(image)[-1] == 1, coloured, lambda: image[..., :3])
+
+
+def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns and mirrors an image as its Exif orientation, 1 to 8, asks for."""
+
+    def when(orientations, change, image):
+        asked = tf.reduce_any(tf.equal(orientation, orientations))
+        return tf.cond(asked, lambda: change(image), lambda: image)
+
+    image = when((5, 6, 7, 8), _transposed, image)
+    image = when((2, 3, 6, 7), lambda image: tf.reverse(image, [1]), image)
+    return when((3, 4, 7, 8), lambda image: tf.reverse(image, [0]), image)
+
+
+def _transposed(image: tf.Tensor) -> tf.Tensor:
+    # tf.transpose writes an error of oneDNN's for uint8 where the CPU lacks AVX-512, and goes on.
+    height, width, channels = tf.unstack(tf.shape(image))
+    places = tf.range(width)[:, tf.newaxis] + width * tf.range(height)
+    return tf.gather(tf.reshape(image, [height * width, channels]), places)
+
+
+def _exif(data: tf.Tensor) -> tf.Tensor:
+    """Returns the Exif block of a JPEG or a PNG, or an empty string."""
+    is_jpeg = _bytes_at(data, 0, 2) == b"\xff\xd8"
+    return tf.cond(is_jpeg, lambda: _jpeg_exif(data), lambda: _png_exif(data))
+
+
+def _jpeg_exif(data: tf.Tensor) -> tf.Tensor:
+    """Returns the first Exif block among the segments before the picture itself."""
+
+    def is_segment(position, _):
+        marker = _bytes_at(data, position, 2)
+        return (tf.strings.substr(marker, 0, 1) == b"\xff") & (marker != b"\xff\xda")
+
+    def step(position, found):
+        length = _integer(data, position + 2, 2, little_endian=False)
+        is_exif = _bytes_at(data, position + 4, 6) == b"Exif\0\0"
+        is_exif &= _bytes_at(data, position, 2) == b"\xff\xe1"
+        found = tf.where(is_exif, _bytes_at(data, position + 10, length - 8), found)
+        return position + 2 + tf.maximum(length, 2), found
+
+    return _search(is_segment, step, first=2)
+
+
+def _png_exif(data: tf.Tensor) -> tf.Tensor:
+    """Returns the block of the chunk eXIf."""
+
+    def is_chunk(position, _):
+        return position + 12 <= tf.strings.length(data)
+
+    def step(position, found):
+        length = _integer(data, position, 4, little_endian=False)
+        is_exif = _bytes_at(data, position + 4, 4) == b"eXIf"
+        found = tf.where(is_exif, _bytes_at(data, position + 8, length), found)
+        return position + 12 + tf.clip_by_value(length, 0, tf.strings.length(data)), found
+
+    return _search(is_chunk, step, first=8)
+
+
+def _search(is_part, step, first: int) -> tf.Tensor:
+    """Walks over the parts of a file from the position `first` until a string is found."""
+    _, found = tf.while_loop(
+        lambda position, found: (found == b"") & is_part(position, found),
+        step,
+        (tf.constant(first), tf.constant(b"")),
+        parallel_iterations=1,
+    )
+    return found
+
+
+def _orientation(exif: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation, 1 to 8, that an Exif block names; 1 where it names none."""
+    little_endian = _bytes_at(exif, 0, 2) == b"II"
+
+    directory = _integer(exif, 4, 4, little_endian)
+    number = tf.minimum(_integer(exif, directory, 2, little_endian), _LARGEST_DIRECTORY)
+    entries = tf.io.decode_raw(_bytes_at(exif, directory + 2, 12 * number), tf.uint8)
+    entries = tf.cast(tf.reshape(entries[: tf.size(entries) // 12 * 12], [-1, 12]), tf.int32)
+    factors = tf.where(little_endian, [1, 256], [256, 1])
+    tags = tf.reduce_sum(entries[:, :2] * factors, axis=-1)
+    values = tf.reduce_sum(entries[:, 8:10] * factors, axis=-1)
+    found = tf.where((tags == _ORIENTATION_TAG) & (values <= 8), values, 1)
+    return tf.reduce_max(tf.concat([found, [1]], axis=0))
+
+
+def _integer(data: tf.Tensor, position, size: int, little_endian=True) -> tf.Tensor:
+    """Returns the unsigned integer of `size` bytes at `position`; absent bytes are 0."""
+    number = tf.io.decode_raw(_bytes_at(data, position, size), tf.uint8)
+    number = tf.cast(tf.pad(number, [[0, size - tf.shape(number)[0]]]), tf.int32)
+    number = tf.where(little_endian, number, number[::-1])
+    return tf.reduce_sum(tf.bitwise.left_shift(number, 8 * tf.range(size)))
+
+
+def _bytes_at(data: tf.Tensor, position, size) -> tf.Tensor:
+    """Returns at most `size` bytes from `position` on; what lies outside is left out."""
+    end = tf.strings.length(data)
+    start = tf.clip_by_value(position, 0, end)
+    return tf.strings.substr(data, start, tf.clip_by_value(size, 0, end - start))

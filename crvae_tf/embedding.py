@@ -1,0 +1,340 @@
+"""Embeddings of any number of images, in files, at a memory that does not grow.
+
+The rows of a listing are cut into parts of a fixed size, each a file that is written whole or not at
+all. So a run that was broken off goes on with the parts that are missing, and several jobs, each with
+parts of its own, fill one folder: no row comes twice and none is lost.
+"""
+
+import collections
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from crvae_tf import embedding_files, files
+from crvae_tf.datasets import folders
+from crvae_tf.datasets.listings import Batch, Listing
+from crvae_tf.embedding_files import Part
+from crvae_tf.errors import InputError
+from crvae_tf.export import Encoder
+
+_LOGGER = logging.getLogger(__name__)
+
+Places = dict[str, str | None]
+
+ROWS_PER_FILE = 10_000
+BATCH_SIZE = 256
+_PARTS_WAITING = 4
+
+# Programs that read a folder of Parquet files leave out what begins with an underscore.
+_ABOUT = "_embedding.json"
+
+
+class Embedding:
+    """A folder of embeddings: which files belong to it, and what they were made from.
+
+    Args:
+      path: of the folder.
+      about: what `_embedding.json` holds.
+    """
+
+    def __init__(self, path: Path, about: dict):
+        self.path = path
+        self.about = about
+        self.num_rows = about["num_rows"]
+        self.rows_per_file = about["rows_per_file"]
+        self.num_files = math.ceil(self.num_rows / self.rows_per_file)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "Embedding":
+        """Opens the embeddings in a folder.
+
+        Raises:
+          InputError: there are none.
+        """
+        try:
+            return cls(Path(path), json.loads((Path(path) / _ABOUT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
+            ) from error
+
+    def file(self, number: int) -> Path:
+        """Returns where the part `number` lies."""
+        name = f"part-{number:05d}-of-{self.num_files:05d}.{self.about['format']}"
+        return self.path / name
+
+    def rows(self, number: int) -> range:
+        """Returns the rows of the listing that the part `number` is for."""
+        start = number * self.rows_per_file
+        return range(start, min(start + self.rows_per_file, self.num_rows))
+
+    def missing(self) -> list[int]:
+        """Returns the numbers of the parts that are not there."""
+        return [number for number in range(self.num_files) if not self.file(number).exists()]
+
+    def parts(self) -> Iterator[Part]:
+        """Yields every part, one at a time.
+
+        Raises:
+          InputError: some are missing.
+        """
+        missing = self.missing()
+        if missing:
+            raise InputError(
+                f"{self.path}: expected {self.num_files} files; received all but {len(missing)}, the "
+                f"first {self.file(missing[0]).name}: give the command launch.embed again"
+            )
+        for number in range(self.num_files):
+            yield embedding_files.read(self.file(number))
+
+
+class Report(NamedTuple):
+    """What a call of `embed` brought about."""
+
+    embedding: Embedding
+    new_rows: int
+    """Images embedded by this call."""
+    broken: list[str]
+    """Files of this job that cannot be read."""
+
+
+def embed(
+    encoder: Encoder,
+    listing: Listing,
+    path: str | os.PathLike,
+    *,
+    file_format: str = "parquet",
+    rows_per_file: int | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    batch_size: int = BATCH_SIZE,
+    places: Places | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Writes the embeddings of a listing, or of one of `shard_count` jobs' share of it.
+
+    Parts that are there already stay as they are.
+
+    Args:
+      encoder: that embeds.
+      listing: the images.
+      path: of the folder to write to; all jobs have the same.
+      file_format: one of `embedding_files.FORMATS`.
+      rows_per_file: 1 or more; by default 10,000, or fewer if some job had nothing to do otherwise.
+      shard_index: which job this is, from 0 on.
+      shard_count: how many there are.
+      batch_size: images that are embedded at a time.
+      places: where encoder and images lie, to be found again by a search.
+      progress: called with the rows of this job that are done and the whole of them.
+
+    Raises:
+      InputError: the folder holds something else, or more than 1 % of the files are broken.
+    """
+    embedding = _begin(encoder, listing, Path(path), file_format, rows_per_file, shard_count, places)
+    bounds = [embedding.num_files * job // shard_count for job in (shard_index, shard_index + 1)]
+    job = _Job(embedding, listing, range(*bounds), progress)
+    job.remove_unfinished()
+    with ThreadPoolExecutor(1) as writer:
+        writing = collections.deque()
+        for run in _consecutive(job.missing()):
+            for number, part in _parts(encoder, listing, embedding, run, batch_size, job.advance):
+                job.note_broken(part)
+                writing.append(writer.submit(embedding_files.write, embedding.file(number), part))
+                if len(writing) > _PARTS_WAITING:
+                    writing.popleft().result()
+        for written in writing:
+            written.result()
+    return Report(embedding, job.new_rows, job.broken)
+
+
+class _Job:
+    """The parts that one job is for, and how far it has come."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        listing: Listing,
+        numbers: range,
+        progress: Callable[[int, int], None] | None,
+    ):
+        self._embedding = embedding
+        self._what = f"--input={listing.name}"
+        self._numbers = numbers
+        self._progress = progress
+        self._whole = sum(len(embedding.rows(number)) for number in numbers)
+        present = [number for number in numbers if number not in set(self.missing())]
+        self._done = sum(len(embedding.rows(number)) for number in present)
+        self.broken = []
+        self.new_rows = 0
+        for number in present:
+            self.broken += embedding_files.read_broken(embedding.file(number))
+
+    def missing(self) -> list[int]:
+        return [number for number in self._numbers if not self._embedding.file(number).exists()]
+
+    def remove_unfinished(self) -> None:
+        """Removes what an earlier process of this job was writing when it was killed."""
+        names = {self._embedding.file(number).name for number in self.missing()}
+        for file in self._embedding.path.iterdir():
+            if _is_unfinished(file) and file.name.split(".", 2)[-1] in names:
+                file.unlink(missing_ok=True)
+
+    def advance(self, rows: int) -> None:
+        self.new_rows += rows
+        if self._progress:
+            self._progress(self._done + self.new_rows, self._whole)
+
+    def note_broken(self, part: Part) -> None:
+        self.broken += part.broken
+        folders.check_broken_share(self._what, self.broken, self._whole)
+
+
+def _begin(
+    encoder: Encoder,
+    listing: Listing,
+    path: Path,
+    file_format: str,
+    rows_per_file: int | None,
+    shard_count: int,
+    places: Places | None,
+) -> Embedding:
+    """Writes `_embedding.json`, or finds that the folder holds a part of the same embeddings."""
+    if file_format not in embedding_files.FORMATS:
+        expected = ", ".join(embedding_files.FORMATS)
+        raise InputError(f"--format: expected one of {expected}; received {file_format}")
+    share = math.ceil(listing.num_rows / shard_count)
+    same = {
+        "format": file_format,
+        "num_rows": listing.num_rows,
+        "latent_dim": encoder.latent_dim,
+        "input_fingerprint": listing.fingerprint,
+        "encoder_fingerprint": encoder.fingerprint,
+    }
+    if (path / _ABOUT).exists():
+        embedding = Embedding.open(path)
+        wanted = same if rows_per_file is None else same | {"rows_per_file": rows_per_file}
+        different = [name for name in wanted if embedding.about.get(name) != wanted[name]]
+        if different:
+            raise InputError(
+                f"--output={path}: expected a new folder, or one with embeddings of the same encoder "
+                f"and input; received one that differs in {', '.join(different)}"
+            )
+        return embedding
+    if _holds_others(path) and not (path / _ABOUT).exists():
+        raise InputError(
+            f"--output={path}: expected a new or empty folder, or embeddings to go on with; received "
+            "something else"
+        )
+    about = {"input": listing.name, "key": listing.key} | (places or {}) | same
+    about["rows_per_file"] = rows_per_file or min(ROWS_PER_FILE, share)
+    files.write_json(path / _ABOUT, about)
+    return Embedding(path, about)
+
+
+def _holds_others(path: Path) -> bool:
+    if path.is_dir():
+        return not all(_is_unfinished(file) for file in path.iterdir())
+    return path.exists()
+
+
+def _is_unfinished(file: Path) -> bool:
+    """Returns whether a process that was killed left this behind."""
+    return file.name.startswith(".")
+
+
+def _consecutive(numbers: list[int]) -> Iterator[range]:
+    """Yields the runs of consecutive numbers.
+
+    >>> list(_consecutive([0, 1, 2, 5, 7, 8]))
+    [range(0, 3), range(5, 6), range(7, 9)]
+    """
+    start = 0
+    for place in range(1, len(numbers) + 1):
+        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
+            yield range(numbers[start], numbers[place - 1] + 1)
+            start = place
+
+
+def _parts(
+    encoder: Encoder,
+    listing: Listing,
+    embedding: Embedding,
+    numbers: range,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> Iterator[tuple[int, Part]]:
+    """Yields the parts `numbers`, each with its number, as soon as its last row is embedded."""
+    rows = range(embedding.rows(numbers[0]).start, embedding.rows(numbers[-1]).stop)
+    embedded = _embedded(encoder, listing.batches(rows, batch_size), advance)
+    ends = [embedding.rows(number).stop for number in numbers]
+    for number, batches in zip(numbers, _cut(embedded, ends), strict=True):
+        yield number, _part(listing, embedding, embedding.rows(number), batches)
+
+
+def _embedded(
+    encoder: Encoder, batches: Iterable[Batch], advance: Callable[[int], None]
+) -> Iterator["_Embedded"]:
+    for rows, labels, images in batches:
+        encode = encoder.encode_pixels if images.dtype == np.uint8 else encoder
+        mean, stddev = encode(images)
+        advance(len(rows))
+        yield _Embedded(rows, None if labels is None else np.asarray(labels), mean, stddev)
+
+
+class _Embedded(NamedTuple):
+    """The embeddings of some rows; the labels may be absent."""
+
+    rows: np.ndarray
+    labels: np.ndarray | None
+    mean: np.ndarray
+    stddev: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> "_Embedded":
+        return _Embedded(*(None if array is None else array[chosen] for array in self))
+
+
+def _cut(batches: Iterator[_Embedded], ends: list[int]) -> Iterator[list[_Embedded]]:
+    """Yields the batches of the rows before each end, a batch that lies on both sides cut in two."""
+    rest = None
+    for end in ends:
+        held = []
+        while rest is None or not len(rest.rows) or rest.rows[-1] < end:
+            held += [] if rest is None else [rest]
+            rest = next(batches, None)
+            if rest is None:
+                break
+        if rest is not None:
+            held.append(rest.where(rest.rows < end))
+            rest = rest.where(rest.rows >= end)
+        yield held
+
+
+def _part(listing: Listing, embedding: Embedding, rows: range, batches: list[_Embedded]) -> Part:
+    """Returns a part of its batches, and warns of the rows that are in none."""
+    batches = [batch for batch in batches if len(batch.rows)]
+    empty = np.zeros((0, embedding.about["latent_dim"]), np.float32)
+    read = np.concatenate([batch.rows for batch in batches] or [np.zeros(0, np.int64)])
+    broken = np.setdiff1d(rows, read, assume_unique=True)
+    names = list(listing.keys(broken)) if len(broken) else []
+    for name, reason in zip(names, listing.why_broken(broken), strict=True):
+        _LOGGER.warning("left out, cannot be decoded: %s: %s", name, reason)
+    labels = (
+        np.concatenate([batch.labels for batch in batches] or [np.zeros(0, object)])
+        if listing.has_labels
+        else None
+    )
+    return Part(
+        listing.key,
+        listing.keys(read),
+        labels,
+        np.concatenate([batch.mean for batch in batches] or [empty]),
+        np.concatenate([batch.stddev for batch in batches] or [empty]),
+        names,
+    )

@@ -1,0 +1,85 @@
+"""The files that embeddings are written to: Parquet or `.npz`, each whole or absent."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crvae_tf import files
+from crvae_tf.datasets.listings import FILE
+
+FORMATS = ("parquet", "npz")
+_BROKEN = "broken"
+_COMPRESSION = "zstd"
+
+
+class Part(NamedTuple):
+    """The rows of one file."""
+
+    key: str
+    """`file` or `index`: the name of the column that a row is known by."""
+    keys: Sequence[str] | np.ndarray
+    """Names, or int64 `[rows]`."""
+    labels: Sequence[str] | np.ndarray | None
+    """Of the rows' classes, if they have any: names with `file`, int64 `[rows]` with `index`."""
+    mean: np.ndarray
+    """float32 `[rows, latent_dim]`."""
+    stddev: np.ndarray
+    """float32 `[rows, latent_dim]`."""
+    broken: list[str]
+    """The files among the part's that could not be read."""
+
+
+def write(path: Path, part: Part) -> None:
+    """Writes a part to `path`, in the format that its suffix names."""
+    columns = {part.key: part.keys} | ({} if part.labels is None else {"label": part.labels})
+    with files.whole_file(path) as unfinished:
+        if path.suffix == ".npz":
+            dtype = np.str_ if part.key == FILE else np.int64
+            arrays = {name: np.array(column, dtype) for name, column in columns.items()}
+            broken = np.array(part.broken, np.str_)
+            np.savez(unfinished, **arrays, mean=part.mean, stddev=part.stddev, broken=broken)
+        else:
+            arrow_type = pa.string() if part.key == FILE else pa.int64()
+            columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
+            columns |= {"mean": _vectors(part.mean), "stddev": _vectors(part.stddev)}
+            table = pa.table(columns).replace_schema_metadata({_BROKEN: json.dumps(part.broken)})
+            # A dictionary of floats would be built in vain.
+            pq.write_table(table, unfinished, compression=_COMPRESSION, use_dictionary=["label"])
+
+
+def read(path: Path) -> Part:
+    """Reads a part that `write` wrote."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = dict(arrays)
+        broken = columns.pop(_BROKEN).tolist()
+    else:
+        table = pq.read_table(path)
+        broken = json.loads(table.schema.metadata[_BROKEN.encode()])
+        columns = {name: _array(table[name]) for name in table.column_names}
+    key, *_ = columns
+    return Part(key, columns[key], columns.get("label"), columns["mean"], columns["stddev"], broken)
+
+
+def read_broken(path: Path) -> list[str]:
+    """Returns the `broken` of a part alone."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[_BROKEN].tolist()
+    return json.loads(pq.read_schema(path).metadata[_BROKEN.encode()])
+
+
+def _vectors(rows: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    column = column.combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)

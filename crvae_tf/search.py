@@ -1,0 +1,101 @@
+"""The nearest images by the distance of their embeddings."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from crvae_tf.datasets import folders, listings, sources
+from crvae_tf.embedding import Embedding
+from crvae_tf.embedding_files import Part
+from crvae_tf.errors import InputError
+from crvae_tf.export import Encoder
+
+
+class Neighbour(NamedTuple):
+    """An image that was found."""
+
+    distance: float
+    """Euclidean distance of its mean from the query's."""
+    row: int
+    """Its place among the rows of the embedding."""
+    key: str | int
+    """Its file or its index."""
+    label: str | int | None
+    """Its class, if there is one."""
+
+
+def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighbour]:
+    """Returns the `number` images whose means are nearest to `query`, the nearest first.
+
+    Every mean is looked at, one file at a time, so that the memory does not grow with their number;
+    of two at one distance the one that comes first is taken.
+
+    Args:
+      embedding: complete.
+      query: a mean, `[latent_dim]`.
+      number: how many to find, 1 or more.
+
+    Raises:
+      InputError: the embedding is not complete.
+    """
+    best, first_row = [], 0
+    for part in embedding.parts():
+        best = sorted(best + _nearest_of(part, query, number, first_row))[:number]
+        first_row += len(part.keys)
+    return best
+
+
+def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
+    """Returns the mean, `[latent_dim]`, of an image file, to be searched for in an embedding.
+
+    Raises:
+      InputError: the embedding was made with another encoder, or the file is no image.
+    """
+    if encoder.fingerprint != embedding.about["encoder_fingerprint"]:
+        raise InputError(
+            f"--encoder: expected the encoder that {embedding.path} was made with; received another"
+        )
+    try:
+        return encoder.encode_bytes([Path(path).read_bytes()]).mean[0]
+    except (OSError, InputError) as error:
+        received = "another file" if os.path.isfile(path) else "no such file"
+        raise InputError(
+            f"--image={path}: expected a PNG, JPEG, BMP or GIF file; received {received}"
+        ) from error
+
+
+def pictures(
+    embedding: Embedding, encoder: Encoder, keys: list[str | int], data_dir: str | None = None
+) -> list[np.ndarray | None]:
+    """Returns the images of an embedding that are known by `keys`, uint8 `[h, w, c]` each.
+
+    Args:
+      embedding: that they are in.
+      encoder: that it was made with.
+      keys: file names or indices.
+      data_dir: where TFDS keeps its data, if not where it did then.
+
+    Returns:
+      The images as they were before preprocessing; None for a file that is gone.
+    """
+    about = embedding.about
+    if about["key"] == listings.FILE:
+        folder = about["input"].removeprefix(sources.FOLDER_PREFIX)
+        return [folders.listed_picture(folder, key) for key in keys]
+    listing = listings.listing(
+        about["input"], encoder.preprocessing, data_dir or about.get("data_dir"), about.get("split")
+    )
+    return [listing.picture(key) for key in keys]
+
+
+def _nearest_of(part: Part, query: np.ndarray, number: int, first_row: int) -> list[Neighbour]:
+    distances = np.linalg.norm(part.mean - query, axis=1)
+    places = np.argsort(distances, kind="stable")[:number]
+    labels = [None] * len(distances) if part.labels is None else part.labels.tolist()
+    keys = part.keys.tolist()
+    return [
+        Neighbour(float(distances[place]), first_row + int(place), keys[place], labels[place])
+        for place in places
+    ]

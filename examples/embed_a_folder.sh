@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# From a folder of images to vectors, the nearest images of one of them, and a page to look at:
+#
+#   examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
+#
+# TRAINING_FLAGS holds further flags of launch.train, as "--image_size=64 --channels=3 --network=wae".
+set -euo pipefail
+folder=$1 image=$2 output=$3
+read -r -a training_flags <<< "${TRAINING_FLAGS:-}"
+
+python -m launch.train --dataset="folder:$folder" --image_size=28 --channels=1 --network=mlp \
+    --likelihood=continuous_bernoulli --epochs=20 --learning_rate=1e-3 --output_dir="$output/run" \
+    "${training_flags[@]}"
+python -m launch.embed --encoder="$output/run/encoder" --input="folder:$folder" \
+    --output="$output/embeddings" --projector
+python -m launch.search --index="$output/embeddings" --image="$image" --output="$output/nearest.png"
+python -m launch.report --runs="$output/run" --output="$output/report.html"

@@ -1,0 +1,111 @@
+"""The flags of commands that use an encoder, each defined by a function that its command calls."""
+
+import dataclasses
+import os
+
+from absl import flags
+
+from launch import flag_kinds
+from launch.options import drop_training_flags
+from launch.resolution import UsageError
+
+SAVED_MODEL = "saved_model"
+_EXPORT_FORMATS = (SAVED_MODEL, "tflite", "onnx")
+_EMBEDDING_FORMATS = ("parquet", "npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedOptions:
+    """The options of `launch.embed`."""
+
+    encoder: str
+    input: str
+    output: str
+    data_dir: str | None
+    split: str | None
+    format: str
+    rows_per_file: int | None
+    shard_index: int
+    shard_count: int
+    projector: bool
+
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Where encoder and images lie, as a later search needs it."""
+        encoder = os.path.abspath(self.encoder)
+        return {"encoder": encoder, "data_dir": self.data_dir, "split": self.split}
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """The options of `launch.search`."""
+
+    index: str
+    image: str
+    neighbours: int
+    output: str
+    encoder: str | None
+    data_dir: str | None
+
+
+def define_embed() -> None:
+    """Puts the flags of `launch.embed` in the place of those that describe a training."""
+    drop_training_flags(kept=("data_dir",))
+    _required("encoder", "the folder of an exported encoder, RUN/encoder", "embeds the images")
+    _required("input", "folder:PATH, a TFDS image data set, digits or FILE.npy", "the images")
+    _required("output", "a folder to write to", "where the embeddings lie")
+    flag_kinds.text("split", None, "of a TFDS data set, as TFDS writes it (train)")
+    flag_kinds.choice("format", "parquet", _EMBEDDING_FORMATS, "of the files")
+    flag_kinds.integer("rows_per_file", None, 1, "rows of a file (10000, fewer with many jobs)")
+    flag_kinds.integer("shard_index", 0, 0, "which job this is, from 0 on")
+    flag_kinds.integer("shard_count", 1, 1, "how many jobs share the work")
+    flag_kinds.boolean("projector", False, "write the files of TensorBoard's Embedding Projector too")
+
+
+def embed() -> EmbedOptions:
+    """Returns what the flags that `define_embed` defined stand for.
+
+    Raises:
+      UsageError: there is no such job.
+    """
+    options = EmbedOptions(**_values(EmbedOptions))
+    if options.shard_index >= options.shard_count:
+        raise UsageError(
+            f"--shard_index must be below --shard_count={options.shard_count}; "
+            f"received {options.shard_index}"
+        )
+    return options
+
+
+def define_search() -> None:
+    """Puts the flags of `launch.search` in the place of those that describe a training."""
+    drop_training_flags(kept=("data_dir",))
+    _required("index", "a folder that launch.embed wrote", "the embeddings to search")
+    _required("image", "an image file", "whose nearest images to find")
+    flag_kinds.integer("neighbours", 10, 1, "how many to find")
+    flag_kinds.text("output", "nearest.png", "contact sheet to write")
+    flag_kinds.text("encoder", None, "folder of the encoder that the index was made with, if it moved")
+
+
+def search() -> SearchOptions:
+    """Returns what the flags that `define_search` defined stand for."""
+    return SearchOptions(**_values(SearchOptions))
+
+
+def define_export() -> None:
+    """Adds the flag that `launch.export` has beside those of a training."""
+    flag_kinds.choice("format", SAVED_MODEL, _EXPORT_FORMATS, "of what is exported")
+
+
+def export_format() -> str:
+    """Returns the value of `--format`."""
+    return flags.FLAGS.format
+
+
+def _values(options: type) -> dict[str, object]:
+    return {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(options)}
+
+
+def _required(name: str, expected: str, meaning: str) -> None:
+    flag_kinds.text(name, None, meaning)
+    flags.register_validator(name, bool, f"must be {expected}")

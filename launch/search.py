@@ -1,0 +1,31 @@
+"""Finds the nearest images: python -m launch.search --index=EMBEDDINGS --image=FILE
+
+EMBEDDINGS is a folder that launch.embed wrote. Prints the images whose embeddings are nearest to that
+of FILE, and draws them.
+"""
+
+from launch import command, encoder_options
+
+
+def main() -> None:
+    """Prints the nearest images and writes the contact sheet."""
+    import crvae_tf
+    from crvae_tf import embedding, figures, search
+    from crvae_tf.datasets import folders
+    from launch import tables
+
+    chosen = encoder_options.search()
+    index = embedding.Embedding.open(chosen.index)
+    encoder = crvae_tf.load_encoder(chosen.encoder or index.about["encoder"])
+    query = search.embed_file(index, encoder, chosen.image)
+    found = search.nearest(index, query, chosen.neighbours)
+    print(tables.neighbours(found))
+    pictures = search.pictures(index, encoder, [image.key for image in found], chosen.data_dir)
+    pictures.insert(0, folders.picture(chosen.image))
+    figures.contact_sheet(chosen.output, pictures, tables.captions(chosen.image, found))
+    print(f"contact sheet: {chosen.output}")
+
+
+if __name__ == "__main__":
+    encoder_options.define_search()
+    command.run(main)

@@ -1,0 +1,107 @@
+"""What is read from an image file, against Pillow and against arithmetic."""
+
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from crvae_tf.datasets import Preprocessing
+from crvae_tf.datasets.decoding import decode
+from tests.image_files import ORIENTATION, blocks, encoded, exif
+
+WHITE = 255
+
+decoded = tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_exif_orientation_is_applied_as_pillow_does(file_format, orientation, big_endian):
+    data = encoded(blocks(0, 3), file_format, exif=exif(orientation, big_endian))
+    stored = Image.fromarray(tf.io.decode_image(data).numpy())
+    stored.getexif()[ORIENTATION] = orientation
+    np.testing.assert_array_equal(decoded(data), np.asarray(ImageOps.exif_transpose(stored)))
+
+
+def test_a_file_without_exif_is_read_as_it_is_stored():
+    pixels = blocks(1, 3)
+    np.testing.assert_array_equal(decoded(encoded(pixels, "PNG")), pixels)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=60))
+def test_a_damaged_exif_block_neither_fails_nor_hangs(damage):
+    data = encoded(blocks(2, 3), "JPEG", exif=b"Exif\0\0" + damage)
+    stored = tf.io.decode_image(data).numpy()
+    assert sorted(decoded(data).numpy().reshape(-1)) == sorted(stored.reshape(-1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 2**32 - 1))
+def test_what_follows_the_end_of_a_png_neither_fails_nor_hangs(rest, length):
+    pixels = blocks(3, 3)
+    data = encoded(pixels, "PNG") + struct.pack(">I", length) + b"fAKE" + rest + b"eXIf"
+    np.testing.assert_array_equal(decoded(data), pixels)
+
+
+def test_of_sixteen_bits_the_upper_eight_are_taken():
+    pixels = (np.arange(48, dtype=np.uint16) * 1365).reshape(8, 6)
+    np.testing.assert_array_equal(decoded(encoded(pixels, "PNG"))[..., 0], pixels // 256)
+
+
+@pytest.mark.parametrize("colour", [1, 3])
+def test_an_alpha_channel_is_put_on_white(colour):
+    pixels, alpha = blocks(4, colour), blocks(5, 1)
+    data = encoded(np.concatenate([pixels, alpha], axis=-1), "PNG")
+    opacity = alpha / 255.0
+    expected = np.round(opacity * pixels + (1.0 - opacity) * WHITE)
+    np.testing.assert_allclose(decoded(data), expected, atol=1)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("colours", [5, 200])
+def test_the_colours_of_a_palette_are_read(file_format, colours):
+    image = Image.fromarray(blocks(6, 3, height=16, width=16, side=2)).quantize(colours)
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decoded(encoded(image, file_format)), expected)
+
+
+def test_a_transparent_colour_of_a_palette_is_white():
+    image = Image.fromarray(blocks(7, 3)).quantize(16)
+    clear = int(np.asarray(image)[0, 0])
+    expected = np.array(image.convert("RGB"))
+    expected[np.asarray(image) == clear] = WHITE
+    np.testing.assert_array_equal(decoded(encoded(image, "PNG", transparency=clear)), expected)
+
+
+def test_a_gray_bmp_and_a_colour_bmp_are_read():
+    gray, colour = blocks(8), blocks(9, 3)
+    np.testing.assert_array_equal(decoded(encoded(gray, "BMP")), np.stack([gray] * 3, axis=-1))
+    np.testing.assert_array_equal(decoded(encoded(colour, "BMP")), colour)
+
+
+def test_the_fourth_channel_of_a_bmp_is_left_out():
+    pixels = blocks(10, 4)
+    np.testing.assert_array_equal(decoded(encoded(pixels, "BMP")), pixels[..., :3])
+
+
+def test_a_bmp_of_one_bit_and_a_compressed_one_are_refused():
+    one_bit = encoded(Image.fromarray(blocks(11)).convert("1"), "BMP")
+    compressed = bytearray(encoded(blocks(12), "BMP"))
+    compressed[30:34] = struct.pack("<I", 1)
+    for data in (one_bit, bytes(compressed)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decoded(data)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_decoded_file_is_preprocessed_as_its_pixels_are(channels):
+    preprocessing = Preprocessing(12, channels)
+    for pixels in (blocks(13, 3), blocks(14, 1), blocks(15, 3, height=2, width=2, side=6)):
+        stored = encoded(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, "PNG")
+        np.testing.assert_array_equal(preprocessing.decode(stored), preprocessing(pixels))

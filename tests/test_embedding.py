@@ -1,0 +1,435 @@
+"""Embeddings in files: every row once, whatever the files, the jobs and the kills; and what is near."""
+
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import time
+from multiprocessing import get_context
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+from werkzeug.test import Client
+
+import crvae_tf
+from crvae_tf import InputError, embedding, networks, projector, search
+from crvae_tf.datasets import Preprocessing, folders, listings
+from crvae_tf.embedding import Embedding
+from tests.image_files import blocks, encoded, exif
+
+LATENT_DIM = 6
+
+
+def export_encoder(path, seed):
+    pair = networks.build("mlp", (28, 28, 1), LATENT_DIM, width=0.05, seed=seed)
+    crvae_tf.export_encoder(crvae_tf.VAE(*pair), path, Preprocessing(28, 1), "dynamic")
+    return crvae_tf.load_encoder(path)
+
+
+@pytest.fixture(scope="module")
+def encoder_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "encoder"
+    export_encoder(path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(encoder_path):
+    return crvae_tf.load_encoder(encoder_path)
+
+
+@pytest.fixture(scope="module")
+def digits_listing(encoder):
+    return listings.listing("digits", encoder.preprocessing, split="test")
+
+
+@pytest.fixture(scope="module")
+def expected(encoder, digits):
+    """The means of all test digits, embedded at once."""
+    (_, images, _) = next(digits.test.batches(360).as_numpy_iterator())
+    return encoder(images.astype(np.float32) / np.float32(255.0))
+
+
+def columns(path):
+    parts = list(Embedding.open(path).parts())
+    names = ("keys", "labels", "mean", "stddev")
+    return [np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in names]
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "npz"])
+def test_every_row_is_there_once_with_its_own_values(
+    tmp_path, encoder, digits, digits_listing, expected, file_format
+):
+    embedding.embed(
+        encoder, digits_listing, tmp_path, file_format=file_format, rows_per_file=100, batch_size=32
+    )
+    keys, labels, mean, stddev = columns(tmp_path)
+    np.testing.assert_array_equal(keys, np.arange(360))
+    (_, _, true_labels) = next(digits.test.batches(360).as_numpy_iterator())
+    np.testing.assert_array_equal(labels, true_labels)
+    np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stddev, expected.stddev, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_of_parquet_files_is_read_as_one_table(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
+    projector.write(report.embedding, digits_listing)
+    table = pq.read_table(tmp_path)
+    assert table.column_names == ["index", "label", "mean", "stddev"]
+    assert table["index"].to_pylist() == list(range(360))
+    np.testing.assert_allclose(table["mean"].to_pylist(), expected.mean, rtol=1e-5, atol=1e-6)
+
+
+def test_jobs_fill_one_folder_with_files_of_their_own(tmp_path, encoder, digits_listing):
+    written = []
+    for job in (2, 0, 1):
+        before = set(tmp_path.glob("part-*"))
+        report = embedding.embed(
+            encoder, digits_listing, tmp_path, rows_per_file=50, shard_index=job, shard_count=3
+        )
+        written.append(set(tmp_path.glob("part-*")) - before)
+        assert report.new_rows == sum(pq.read_metadata(file).num_rows for file in written[-1])
+        assert bool(report.embedding.missing()) == (job != 1)
+    assert sorted(len(files) for files in written) == [2, 3, 3]
+    assert columns(tmp_path)[0].tolist() == list(range(360))
+
+
+def test_more_jobs_than_rows_of_one_file_leave_none_idle(tmp_path, encoder, digits_listing):
+    for job in range(5):
+        report = embedding.embed(encoder, digits_listing, tmp_path, shard_index=job, shard_count=5)
+        assert report.new_rows == 72
+    assert columns(tmp_path)[0].tolist() == list(range(360))
+
+
+def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
+    embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
+    files = sorted(tmp_path.glob("part-*"))
+    whole = [file.read_bytes() for file in files]
+    kept = {file: file.stat().st_mtime_ns for file in (files[0], files[2])}
+    files[1].unlink()
+    files[3].unlink()
+    (tmp_path / f".77.{files[3].name}").write_bytes(b"killed while it was written")
+    seen = []
+    report = embedding.embed(
+        encoder, digits_listing, tmp_path, progress=lambda *state: seen.append(state)
+    )
+    assert report.new_rows == 160
+    assert [file.read_bytes() for file in files] == whole
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert seen[-1] == (360, 360)
+    assert not list(tmp_path.glob(".*"))
+
+
+def embed_until_killed(encoder_path, path, images_path):
+    """Embeds an array with many small files, slowly."""
+    encoder = crvae_tf.load_encoder(encoder_path)
+    listing = listings.listing(images_path, encoder.preprocessing)
+    embedding.embed(
+        encoder,
+        listing,
+        path,
+        rows_per_file=40,
+        batch_size=32,
+        progress=lambda done, whole: time.sleep(0.02),
+    )
+
+
+def test_killed_five_times_at_random_and_resumed_every_row_is_there_once(
+    tmp_path, encoder_path, encoder
+):
+    images = np.random.default_rng(0).integers(0, 256, (3000, 28, 28), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    arguments = (encoder_path, tmp_path / "embeddings", str(tmp_path / "images.npy"))
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["crvae_tf.embedding"])
+    random = np.random.default_rng()
+    for kill in range(5):
+        process = processes.Process(target=embed_until_killed, args=arguments)
+        process.start()
+        made = len(list(tmp_path.glob("embeddings/part-*")))
+        while kill and process.is_alive() and len(list(tmp_path.glob("embeddings/*"))) <= made + 1:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.3))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert Embedding.open(arguments[1]).missing()
+    report = embedding.embed(
+        encoder, listings.listing(arguments[2], encoder.preprocessing), arguments[1]
+    )
+    assert 0 < report.new_rows < 3000
+    parts = list(report.embedding.parts())
+    assert np.concatenate([part.keys for part in parts]).tolist() == list(range(3000))
+    expected = encoder(images[..., np.newaxis].astype(np.float32) / np.float32(255.0)).mean
+    mean = np.concatenate([part.mean for part in parts])
+    np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_with_embeddings_of_another_encoder_is_refused(tmp_path, encoder, digits_listing):
+    embedding.embed(encoder, digits_listing, tmp_path / "embeddings")
+    other = export_encoder(tmp_path / "encoder", seed=1)
+    with pytest.raises(InputError, match="differs in encoder_fingerprint"):
+        embedding.embed(other, digits_listing, tmp_path / "embeddings")
+
+
+def test_a_folder_with_embeddings_of_other_images_is_refused(tmp_path, encoder, digits_listing):
+    embedding.embed(encoder, digits_listing, tmp_path)
+    train = listings.listing("digits", encoder.preprocessing, split="train")
+    with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
+        embedding.embed(encoder, train, tmp_path)
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_listing):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        embedding.embed(encoder, digits_listing, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Image files of many kinds, two classes, 120 of them."""
+    root = tmp_path_factory.mktemp("files")
+    kinds = {
+        "turned.jpg": encoded(blocks(1, 3), "JPEG", exif=exif(6)),
+        "clear.png": encoded(blocks(2, 4), "PNG"),
+        "deep.png": encoded(blocks(3).astype(np.uint16) * 200, "PNG"),
+        "gray.bmp": encoded(blocks(4), "BMP"),
+        "caf\udce9\n.gif": encoded(blocks(5), "GIF"),
+    }
+    for folder in ("a", "b"):
+        (root / folder).mkdir()
+        for index in range(55):
+            kinds[f"{index:02d}.png"] = encoded(blocks(index, 3), "PNG")
+        for name, data in kinds.items():
+            (root / folder / name).write_bytes(data)
+    return root
+
+
+def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, encoder, files):
+    listing = listings.listing(f"folder:{files}", encoder.preprocessing)
+    embedding.embed(encoder, listing, tmp_path, rows_per_file=50, batch_size=16)
+    names, labels, mean, stddev = columns(tmp_path)
+    stored = folders.image_names(str(files))
+    assert names.tolist() == [folders.printable(name) for name in stored]
+    assert labels.tolist() == [name[0] for name in stored]
+    alone = encoder.encode_bytes([(files / name).read_bytes() for name in stored])
+    np.testing.assert_allclose(mean, alone.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stddev, alone.stddev, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files):
+    data = crvae_tf.datasets.load(f"folder:{files}", image_size=28, channels=1)
+    names = [n for n in folders.image_names(str(files)) if folders._hash_fraction(n) >= 0.1]
+    _, images, _ = next(data.train.batches(data.train.num_images).as_numpy_iterator())
+    trained_on = encoder(images.astype(np.float32) / np.float32(255.0))
+    served = encoder.encode_bytes([(files / name).read_bytes() for name in names])
+    np.testing.assert_allclose(trained_on.mean, served.mean, rtol=1e-5, atol=1e-6)
+
+
+def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, files, caplog):
+    shutil.copytree(files, tmp_path / "files")
+    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
+    listing = listings.listing(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+    with caplog.at_level(logging.WARNING):
+        report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
+    assert report.new_rows == 120
+    assert report.broken == ["a/torn.png"]
+    assert "a/torn.png: Unknown image file format" in caplog.text
+    assert "a/torn.png" not in columns(tmp_path / "embeddings")[0]
+    again = embedding.embed(encoder, listing, tmp_path / "embeddings")
+    assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
+
+
+def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder, files):
+    for name in ("aa", "ab"):
+        (tmp_path / f"{name}.png").write_bytes(b"no image")
+    for index in range(250):
+        (tmp_path / f"b{index:03d}.png").write_bytes(encoded(blocks(index), "PNG"))
+    listing = listings.listing(f"folder:{tmp_path}", encoder.preprocessing)
+    report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
+    assert pq.read_metadata(report.embedding.file(0)).num_rows == 0
+    assert pq.read_table(tmp_path / "embeddings").num_rows == 250
+
+
+def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, encoder, files):
+    shutil.copytree(files, tmp_path / "files")
+    for name in ("torn.png", "torn.jpg"):
+        (tmp_path / "files" / "a" / name).write_bytes(b"no image")
+    listing = listings.listing(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+    with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
+        embedding.embed(encoder, listing, tmp_path / "embeddings")
+
+
+def test_arrays_of_bytes_are_preprocessed_and_of_floats_are_not(tmp_path, encoder):
+    images = np.random.default_rng(1).integers(0, 256, (50, 40, 36, 3), np.uint8)
+    prepared = encoder.preprocessing(images).numpy()
+    expected = encoder(prepared.astype(np.float32) / np.float32(255.0)).mean
+    arrays = {
+        "bytes": images,
+        "fortran": np.asfortranarray(images),
+        "prepared": prepared,
+        "flat": prepared[..., 0],
+        "float32": prepared.astype(np.float32) / np.float32(255.0),
+        "float64": prepared / 255.0,
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        listing = listings.listing(str(tmp_path / f"{name}.npy"), encoder.preprocessing)
+        embedding.embed(encoder, listing, tmp_path / name, batch_size=16, rows_per_file=20)
+        parts = list(Embedding.open(tmp_path / name).parts())
+        mean = np.concatenate([part.mean for part in parts])
+        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert parts[0].labels is None
+
+
+@pytest.mark.parametrize(
+    ("array", "received"),
+    [
+        (np.zeros((5, 20, 20, 1), np.float32), r"received float32 \[5, 20, 20, 1\]"),
+        (np.zeros((5, 28, 28, 2), np.uint8), r"received uint8 \[5, 28, 28, 2\]"),
+        (np.zeros((5, 28, 28), np.int64), r"received int64 \[5, 28, 28\]"),
+        (np.zeros((0, 28, 28), np.uint8), r"received uint8 \[0, 28, 28\]"),
+        (np.zeros(3), r"received float64 \[3\]"),
+    ],
+)
+def test_an_array_of_another_kind_is_refused(tmp_path, encoder, array, received):
+    np.save(tmp_path / "images.npy", array)
+    with pytest.raises(InputError, match=received):
+        listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
+
+
+def test_floats_outside_the_unit_interval_are_refused(tmp_path, encoder):
+    np.save(tmp_path / "images.npy", np.full((5, 28, 28, 1), 255.0, np.float32))
+    listing = listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
+    with pytest.raises(InputError, match=r"expected values in \[0, 1\]; received 255"):
+        embedding.embed(encoder, listing, tmp_path / "embeddings")
+
+
+@pytest.mark.parametrize("split", ["test[20:90]", "test[9990:]+train[:30]"])
+def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shared_data_dir, split):
+    import tensorflow_datasets as tfds
+
+    stored = tfds.load("mnist", data_dir=shared_data_dir, split=split.split("+"), batch_size=-1)
+    images, labels = (np.concatenate([part[key] for part in stored]) for key in ("image", "label"))
+    listing = listings.listing("mnist", encoder.preprocessing, shared_data_dir, split)
+    embedding.embed(encoder, listing, tmp_path, rows_per_file=25, batch_size=10)
+    keys, embedded_labels, mean, _ = columns(tmp_path)
+    np.testing.assert_array_equal(keys, np.arange(len(images)))
+    np.testing.assert_array_equal(embedded_labels, labels)
+    expected = encoder(images.astype(np.float32) / np.float32(255.0)).mean
+    np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(listing.picture(17), images[17])
+
+
+def test_a_split_that_is_not_there_is_refused(encoder, shared_data_dir):
+    with pytest.raises(InputError, match="--split: expected one or several of train, test"):
+        listings.listing("mnist", encoder.preprocessing, shared_data_dir, "holdout")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=40),
+    st.integers(1, 9),
+    st.integers(1, 9),
+)
+def test_batches_are_cut_at_the_ends_of_files_and_nothing_is_lost(present, batch_size, rows_per_file):
+    rows = np.flatnonzero(present)
+    ends = [*range(rows_per_file, len(present), rows_per_file), len(present)]
+    batches = [
+        embedding._Embedded(rows[i : i + batch_size], None, rows[i : i + batch_size], None)
+        for i in range(0, len(rows), batch_size)
+    ]
+    parts = list(embedding._cut(iter(batches), ends))
+    assert len(parts) == len(ends)
+    for part, end in zip(parts, ends, strict=True):
+        held = [row for batch in part for row in batch.rows]
+        wanted = [row for row in rows if (end - 1) // rows_per_file == row // rows_per_file]
+        assert held == wanted
+
+
+def test_the_nearest_are_those_of_a_search_through_all(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=37)
+    query = expected.mean[123]
+    distances = np.linalg.norm(expected.mean - query, axis=1)
+    found = search.nearest(report.embedding, query, 12)
+    assert [image.key for image in found] == np.argsort(distances, kind="stable")[:12].tolist()
+    np.testing.assert_allclose([i.distance for i in found], np.sort(distances)[:12], atol=1e-5)
+    assert found[0].key == 123
+
+
+def test_more_neighbours_than_images_are_all_of_them(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path)
+    assert len(search.nearest(report.embedding, expected.mean[0], 1000)) == 360
+
+
+def test_an_incomplete_embedding_is_not_searched(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path, shard_index=0, shard_count=2)
+    with pytest.raises(InputError, match="expected 2 files; received all but 1"):
+        search.nearest(report.embedding, expected.mean[0], 3)
+
+
+def test_a_query_is_embedded_by_the_encoder_of_the_index_alone(
+    tmp_path, encoder, digits_listing, files
+):
+    report = embedding.embed(encoder, digits_listing, tmp_path / "embeddings")
+    image = files / "a" / "turned.jpg"
+    found = search.embed_file(report.embedding, encoder, image)
+    np.testing.assert_allclose(found, encoder.encode_bytes([image.read_bytes()]).mean[0], rtol=1e-6)
+    with pytest.raises(InputError, match="--encoder"):
+        search.embed_file(report.embedding, export_encoder(tmp_path / "encoder", seed=1), image)
+    for absent in (files / "absent.png", files, tmp_path / "embeddings" / "_embedding.json"):
+        with pytest.raises(InputError, match="expected a PNG, JPEG, BMP or GIF file"):
+            search.embed_file(report.embedding, encoder, absent)
+
+
+def test_the_pictures_of_what_was_found_are_those_files_upright(tmp_path, encoder, files):
+    listing = listings.listing(f"folder:{files}", encoder.preprocessing)
+    report = embedding.embed(encoder, listing, tmp_path)
+    turned, odd, gone = search.pictures(
+        report.embedding, encoder, ["a/turned.jpg", r"b/caf\xe9\x0a.gif", "a/gone.png"]
+    )
+    assert turned.shape == (32, 24, 3)
+    np.testing.assert_array_equal(odd[..., 0], blocks(5))
+    assert gone is None
+
+
+def test_tensorboard_serves_the_files_of_the_projector(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
+    folder = projector.write(report.embedding, digits_listing, points=90)
+    routes = ProjectorPlugin(TBContext(logdir=str(folder))).get_plugin_apps()
+
+    def fetch(route):
+        return Client(routes[route]).get(query_string={"run": ".", "name": "mean"}).data
+
+    (described,) = json.loads(fetch("/info"))["embeddings"]
+    assert described["tensorShape"] == [90, LATENT_DIM]
+    vectors = np.frombuffer(fetch("/tensor"), np.float32).reshape(90, LATENT_DIM)
+    np.testing.assert_allclose(vectors, expected.mean[::4], rtol=1e-5, atol=1e-6)
+    header, *lines = fetch("/metadata").decode().splitlines()
+    assert header == "index\tlabel"
+    assert [line.split("\t")[0] for line in lines] == [str(row) for row in range(0, 360, 4)]
+    assert described["sprite"]["singleImageDim"] == [28, 28]
+    sprite = np.asarray(Image.open(io.BytesIO(fetch("/sprite_image"))))
+    assert sprite.shape == (9 * 28, 10 * 28)
+    np.testing.assert_array_equal(sprite[28:56, 28:56], digits_listing.picture(44)[..., 0])
+
+
+def test_the_projector_leaves_broken_files_out(tmp_path, encoder, files):
+    shutil.copytree(files, tmp_path / "files")
+    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
+    listing = listings.listing(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+    report = embedding.embed(encoder, listing, tmp_path / "embeddings")
+    folder = projector.write(report.embedding, listing)
+    lines = (folder / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "file\tlabel"
+    assert len(lines) == 1 + 120
+    assert len((folder / "vectors.tsv").read_text().splitlines()) == 120
