@@ -93,7 +93,7 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     with _progress(jobs, title) as show, _ended(working):
         while waiting or working:
             for job in waiting[:]:
-                if len(working) < parallel and _start(job, working, parallel > 1):
+                if len(working) < parallel and _start(job, working, parallel):
                     waiting.remove(job)
             show(working, failures)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -102,7 +102,7 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     return list(failures.values())
 
 
-def _start(job: Job, working: dict[Job, subprocess.Popen], shares_device: bool) -> bool:
+def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> bool:
     """Starts a training, and returns whether it need not be started later.
 
     The log stays locked for as long as the training writes to it, also where this process is killed:
@@ -113,29 +113,38 @@ def _start(job: Job, working: dict[Job, subprocess.Popen], shares_device: bool) 
         if not _locked(log):
             return False
         if not job.run.is_complete():
-            working[job] = start_command([TRAINING, *job.arguments], log, shares_device)
+            working[job] = start_command([TRAINING, *job.arguments], log, parallel)
     return True
 
 
-def start_command(
-    arguments: Sequence[str], log: BinaryIO, shares_device: bool = False
-) -> subprocess.Popen:
+def start_command(arguments: Sequence[str], log: BinaryIO, parallel: int = 1) -> subprocess.Popen:
     """Starts `python -m` with `arguments`; it ends with this process.
 
     Args:
       arguments: the module and its flags.
       log: takes its output.
-      shares_device: whether others run beside it, so that it may not take a GPU's memory as a whole.
+      parallel: how many share the machine, each with its part of the cores and of a GPU's memory.
     """
-    shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if shares_device else {}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | shared,
+        env=_shares(parallel) | os.environ,
         preexec_fn=_end_with_parent,
     )
+
+
+def _shares(parallel: int) -> dict[str, str]:
+    """Returns the environment in which TensorFlow leaves the others their share of the machine."""
+    if parallel == 1:
+        return {}
+    threads = str(max(1, len(os.sched_getaffinity(0)) // parallel))
+    return {
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": threads,
+    }
 
 
 def run_command(arguments: Sequence[str], log: Path) -> list[str]:
