@@ -24,7 +24,6 @@ from crvae_tf import (
     networks,
     pictures,
     provenance,
-    report,
     training,
 )
 from crvae_tf.datasets import ImageData
@@ -260,31 +259,6 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
     model = make_model(options, data)
     training.load_weights(model, Run(options.output_dir).weights)
     return model, data
-
-
-def exhibit(record: report.RunRecord, data_dir: str | None) -> report.Exhibit:
-    """Returns what a run has to show, its data looked for in `data_dir` where that is given."""
-
-    def load_images():
-        place = {} if data_dir is None else {"data_dir": data_dir}
-        options = _recorded_options(record.config | place)
-        if not datasets.is_prepared(options.dataset, options.data_dir):
-            raise crvae_tf.InputError(
-                f"--data_dir: expected {options.dataset} prepared in it; received {options.data_dir}"
-            )
-        data = load_data(options)
-        if data.fingerprint != record.config.get("data_fingerprint"):
-            raise crvae_tf.InputError(f"{data.name}: expected the training's data; received others")
-        return report.test_images(data, options.binarization, test_transformation(options))
-
-    return report.exhibit(record, load_images)
-
-
-def _recorded_options(config: dict[str, Any]) -> Options:
-    try:
-        return Options.from_config(config)
-    except KeyError as error:
-        raise crvae_tf.InputError(f"config.json: expected the option {error}; received none") from error
 
 
 def say(message: str) -> None:

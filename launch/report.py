@@ -9,20 +9,20 @@ from launch import command, options, study_options
 def main() -> None:
     """Writes the page that --output names."""
     from crvae_tf import files, report
-    from launch import assembly, tables
+    from launch import assembly, exhibits, tables
 
     chosen = study_options.report()
     records = report.read(chosen.runs)
     bar = tables.ProgressBar("drawing", "runs")
-    exhibits = []
+    shown = []
     for record in records:
-        bar(len(exhibits), len(records))
-        exhibits.append(assembly.exhibit(record, chosen.data_dir))
+        bar(len(shown), len(records))
+        shown.append(exhibits.exhibit(record, chosen.data_dir))
     bar.close()
-    for record, exhibit in zip(records, exhibits, strict=True):
+    for record, exhibit in zip(records, shown, strict=True):
         if lacking := report.remarks(record, exhibit):
             assembly.say(f"{record.name}: {lacking}")
-    files.write_text(chosen.output, report.render(records, exhibits, leave_out=options.PLACES))
+    files.write_text(chosen.output, report.render(records, shown, leave_out=options.PLACES))
     assembly.say(f"report: {chosen.output}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crvae_tf import reproduction, result_tables, results
+from crvae_tf.errors import InputError
 from crvae_tf.runs import Run
 from launch.options import Options, UsageError
 from launch.study_options import ResultsOptions
@@ -14,7 +15,7 @@ def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
     runs = [finished(directory) for directory in chosen.runs]
     found = {}
     for run in runs:
-        cell = (run.read_config()["dataset"], label(Options.from_config(run.read_config())))
+        cell = (run.read_config()["dataset"], label(options_of(run, None)))
         found.setdefault(cell, []).append(run.read_evaluation())
     labels = {label for _, label in found}
     published = chosen.published or {}
@@ -41,9 +42,16 @@ def finished(directory: str) -> Run:
 
 
 def options_of(run: Run, data_dir: str | None) -> Options:
-    """Returns the options of a run that may have been moved, as may its data."""
+    """Returns the options of a run that may have been moved, as may its data.
+
+    Raises:
+      InputError: its configuration lacks one.
+    """
     places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
-    return Options.from_config(run.read_config() | places)
+    try:
+        return Options.from_config(run.read_config() | places)
+    except KeyError as error:
+        raise InputError(f"{run.config}: expected the option {error}; received none") from error
 
 
 def titled(directories: Sequence[str]) -> dict[str, Run]:
