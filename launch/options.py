@@ -323,7 +323,7 @@ def _one_line(error: flags.Error) -> str:
     text = " ".join(str(error).split())
     wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
     if wrong:
-        return f"--{wrong[1]} {wrong[3]}; received {wrong[2]}"
+        return f"--{wrong[1]} {wrong[3]}; received {wrong[2] or 'nothing'}"
     unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
     if unreadable:
         return f"--flagfile must be a file that can be read; received {unreadable[1]}"

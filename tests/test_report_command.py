@@ -35,11 +35,11 @@ def test_a_folder_that_is_no_run_is_answered_in_one_line(tmp_path):
 
 READ_FLAGS = """
 import sys
-from launch import options
-options.define_report()
+from launch import options, study_options
+study_options.define_report()
 try:
     options.parse(sys.argv)
-    print(options.report())
+    print(study_options.report())
 except options.UsageError as error:
     print(error)
 print("tensorflow" in sys.modules)
@@ -50,7 +50,7 @@ print("tensorflow" in sys.modules)
     ("flags", "answer"),
     [
         ([], "--runs must be folders of runs, separated by commas; received none"),
-        (["--runs="], "--runs must be a text that is not empty; received "),
+        (["--runs="], "--runs must be folders, separated by commas; received nothing"),
         (
             ["--runs=a", "--output=tests"],
             "--output must be the name of a file; received tests, a folder",
