@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -225,7 +226,8 @@ def training_arguments(changes: dict[str, Any]) -> list[str]:
 
 def command_line() -> str:
     """Returns the command that this process was started with, without the flags that name places."""
-    module = sys.modules["__main__"].__spec__.name
+    spec = sys.modules["__main__"].__spec__
+    module = spec.name if spec else Path(sys.argv[0]).stem
     kept, skips = [], False
     for argument in sys.argv[1:]:
         name = argument.lstrip("-").split("=")[0]
@@ -300,9 +302,10 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
         raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
     changed = held.to_config()
     for name in named() - {"method"} - set(EVALUATION):
-        own = changed[name]
-        value = values[name] if own is None else type(own)(values[name])
-        if value != own:
+        own, value = changed[name], values[name]
+        if value is None:  # As --eta=auto is.
+            continue
+        if own is None or type(own)(value) != own:
             raise UsageError(f"--{name} must be the run's own, {own}; received {values[name]}")
     changed |= {name: values[name] for name in named() & set(EVALUATION)}
     resolution.check_pairs(changed)

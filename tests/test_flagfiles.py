@@ -47,6 +47,27 @@ EXPECTED = {
     | MOVES_OF_28
     | {"dataset": "digits", "network": "mlp", "learning_rate": 1e-3, "validation_images": 137},
 }
+BURDA = INK | {
+    "dataset": "mnist",
+    "model": "vae",
+    "lambda": 0.0,
+    "eta": 0.0,
+    "network": "mlp",
+    "width": 1.0,
+    "latent_dim": 50,
+    "learning_rate": 1e-3,
+    "schedule": "burda",
+    "nll_samples": 5000,
+}
+LONG = {"batch_size": 20, "schedule_stages": 8, "epochs": 3280}
+SHORT = {"batch_size": 100, "schedule_stages": 6, "epochs": 364}
+IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
+EXPECTED |= {
+    "burda_vae.flags": BURDA | LONG,
+    "burda_vae_short.flags": BURDA | SHORT,
+    "burda_iwae_5.flags": BURDA | LONG | IWAE_5,
+    "burda_iwae_5_short.flags": BURDA | SHORT | IWAE_5,
+}
 MNIST_PARAMETERS = 24_478_693
 MLP_PARAMETERS = 425_284
 
@@ -105,6 +126,7 @@ def test_a_later_flag_overrides_every_flagfile(name, tmp_path):
     assert (chosen.width, chosen.latent_dim, chosen.eta) == (0.02, 3, 0.0)
     model = built(chosen)
     images = (chosen.image_size, chosen.image_size, chosen.channels)
-    assert model.base.encoder.input_shape[1:] == images
-    assert model.base.decoder.output_shape[1:] == images
-    assert model.base.decoder.input_shape == (None, 3)
+    base = model.base if isinstance(model, CRVAE) else model
+    assert base.encoder.input_shape[1:] == images
+    assert base.decoder.output_shape[1:] == images
+    assert base.decoder.input_shape == (None, 3)

@@ -34,6 +34,11 @@ def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):
     )
 
 
+def beginnings(of):
+    """The lines of a job's log that a training began with, among what TensorFlow says when imported."""
+    return [line for line in of.log.read_text().splitlines() if line.startswith("begins")]
+
+
 def files_of(folder):
     """Every file below a folder with its contents and the time of its last change."""
     return {
@@ -47,9 +52,7 @@ def test_every_run_is_trained_and_has_its_log_beside_it(tmp_path):
     jobs = [job(tmp_path, seed) for seed in range(3)]
     assert grid.run(jobs, parallel=2, title="test") == []
     assert all(j.run.is_complete() for j in jobs)
-    assert [(tmp_path / f"run_{seed}.log").read_text() for seed in range(3)] == [
-        "begins at epoch 0\n"
-    ] * 3
+    assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
@@ -67,7 +70,7 @@ def test_a_broken_run_goes_on_where_it_stood(tmp_path):
     broken.run.directory.mkdir()
     broken.run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
     assert grid.run([broken], parallel=1, title="test") == []
-    assert broken.log.read_text() == "begins at epoch 2\n"
+    assert beginnings(broken) == ["begins at epoch 2"]
     assert [line["epoch"] for line in broken.run.read_metrics()] == [1, 2, 3]
 
 

@@ -69,7 +69,7 @@ def test_broken_files_are_left_out_by_name_and_counted(classes, caplog):
     with caplog.at_level(logging.WARNING):
         train, _, test, _ = folders.splits(str(classes), PREPROCESSING, 0)
     assert train.num_images + test.num_images == 210
-    assert "cat/torn.png: Invalid PNG data" in caplog.text
+    assert "cat/torn.png: Invalid PNG" in caplog.text
     assert "dog/empty.jpg: Input is empty." in caplog.text
     assert "2 of 212 files are left out" in caplog.text
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from crvae_tf import load_encoder
 from crvae_tf.runs import Run
-from launch import command
+from launch import command, encoder_options
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
 
@@ -47,6 +47,7 @@ def launch(name, *arguments):
 @pytest.fixture
 def launch_here(capfd, monkeypatch):
     """Gives the command in this process: quicker, as TensorFlow is there."""
+    encoder_options.define_export()
     logger = logging.getLogger("crvae_tf")
     kept = list(logger.handlers), logger.propagate, logger.level
 
@@ -59,6 +60,7 @@ def launch_here(capfd, monkeypatch):
         return Outcome(stopped.value.code or 0, *capfd.readouterr())
 
     yield run
+    delattr(flags.FLAGS, "format")
     flags.FLAGS.unparse_flags()
     logger.handlers[:], logger.propagate = kept[:2]
     logger.setLevel(kept[2])
@@ -196,6 +198,7 @@ def test_a_run_leaves_all_that_is_promised(finished):
         "checkpoints",
         "model.weights.h5",
         "evaluation.json",
+        "provenance.json",
         "figures",
         "encoder",
         "decoder",

@@ -38,6 +38,10 @@ DEFAULTS = {
     "eval_images": None,
     "strategy": "none",
     "precision": "float32",
+    "eval_split": "test",
+    "gradient": "standard",
+    "schedule": "constant",
+    "schedule_stages": 8,
     "seed": 0,
     "output_dir": "runs/digits_cr_vae_0",
     "clip_norm": None,
@@ -199,6 +203,7 @@ INTEGERS = {
     "seed": 0,
     "checkpoint_steps": 1,
     "checkpoints_kept": 1,
+    "schedule_stages": 1,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -223,6 +228,9 @@ CHOICES = {
     "method": "vae, vae_aug, cr_vae, iwae, cr_iwae, beta_vae, cr_beta_vae",
     "model": "vae, iwae, beta_vae",
     "kl_direction": "forward, reverse, symmetric",
+    "eval_split": "test, validation",
+    "gradient": "standard, doubly_reparameterized",
+    "schedule": "constant, burda",
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker, tpu",
     "precision": "float32, mixed_bfloat16, mixed_float16",
@@ -466,3 +474,8 @@ def test_help_names_every_flag_and_exits_as_a_success(argument, capsys):
     lines = capsys.readouterr().out.splitlines()
     for name in (*DEFAULTS, "method"):
         assert sum(line.startswith(f"  --{name}: ") for line in lines) == 1
+
+
+@pytest.mark.parametrize(("stages", "epochs"), [(8, 3280), (6, 364)])
+def test_a_schedule_decides_the_epochs(stages, epochs):
+    assert resolved("--schedule=burda", f"--schedule_stages={stages}").epochs == epochs

@@ -11,43 +11,21 @@ from crvae_tf.quantities import formatted
 from crvae_tf.runs import Run
 from launch import assembly
 from launch.options import Options
+from tests.test_options import DEFAULTS
 from tests.test_report_command import python
 
 AWKWARD = '<b>run & "two"'
 LONG = "begun_" + "with_a_name_that_is_long" * 4
 PHONE, DESKTOP = 380, 1280
 
-OPTIONS = {
-    "dataset": "digits",
-    "data_dir": None,
-    "image_size": 28,
-    "channels": 1,
-    "binarization": "dynamic",
-    "likelihood": "bernoulli",
-    "validation_images": 0,
-    "model": "vae",
-    "beta": 1.0,
-    "importance_samples": 5,
-    "lambda": 1.0,
-    "eta": 0.1,
-    "kl_direction": "forward",
+CHANGED = {
     "network": "mlp",
     "width": 0.05,
     "latent_dim": 12,
     "epochs": 3,
-    "batch_size": 64,
     "learning_rate": 1e-3,
-    "translation": 2.0,
-    "rotation": 15.0,
-    "scaling": 0.1,
-    "test_translation": 4.0,
-    "test_rotation": 30.0,
-    "test_scaling": 0.25,
     "nll_samples": 2,
     "eval_images": 30,
-    "strategy": "none",
-    "precision": "float32",
-    "seed": 0,
 }
 
 
@@ -56,7 +34,7 @@ TERMS = {"loss": 300.0, "bound": -300.0, "val_bound": -310.0}
 
 def begin(folder, epochs, terms=TERMS, **changes):
     """Writes the files of a run that has come so far; its weights are those it began with."""
-    options = Options.from_config(OPTIONS | {"output_dir": str(folder)} | changes)
+    options = Options.from_config(DEFAULTS | CHANGED | {"output_dir": str(folder)} | changes)
     data, run = assembly.load_data(options), Run(folder)
     run.begin(assembly.config(options, data))
     lines = [

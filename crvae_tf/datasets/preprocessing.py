@@ -34,7 +34,8 @@ class Preprocessing:
 
         There is at most one leading dimension.
         """
-        image = _with_channels(_central_square(image, self.crop), self.channels)
+        image = _central_square(tf.convert_to_tensor(image), self.crop)
+        image = _with_channels(image, self.channels)
         if self.invert:
             image = 255 - image
         resized = _resized(image, self.image_size)
@@ -76,11 +77,17 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Converts between gray and colour and leaves an alpha channel out."""
     if image.shape[-1] == channels:
         return image
-    is_gray = tf.shape(image)[-1] <= 2
     first = image[..., :1]
-    if channels == 1:
-        return tf.cond(is_gray, lambda: first, lambda: tf.image.rgb_to_grayscale(_colours(image)))
-    return tf.cond(is_gray, lambda: tf.repeat(first, 3, axis=-1), lambda: _colours(image))
+
+    def from_gray():
+        return first if channels == 1 else tf.repeat(first, 3, axis=-1)
+
+    def from_colour():
+        return tf.image.rgb_to_grayscale(_colours(image)) if channels == 1 else _colours(image)
+
+    if image.shape[-1] is not None:
+        return from_gray() if image.shape[-1] <= 2 else from_colour()
+    return tf.cond(tf.shape(image)[-1] <= 2, from_gray, from_colour)
 
 
 def _colours(image: tf.Tensor) -> tf.Tensor:
