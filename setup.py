@@ -7,6 +7,7 @@ from setuptools import setup
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "crvae_tf/__init__.py").read_text())[1]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "tf2onnx>=1.16"]
 
 setup(
     name="crvae-tf",
@@ -44,6 +45,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *ONNX,
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-cov>=5",
@@ -53,6 +55,7 @@ setup(
             "selenium>=4.20,<5",
         ],
         "gpu": ["tensorflow[and-cuda]"],
+        "onnx": ONNX,
         "benchmark": ["torch>=2.4"],
     },
 )

@@ -44,11 +44,11 @@ def to_onnx(encoder: str | PathLike, path: str | PathLike) -> None:
         ) from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     image_shape = load_encoder(encoder).image_shape
-    encode = tf.saved_model.load(str(encoder)).signatures["serving_default"]
+    saved_model = tf.saved_model.load(str(encoder))
     images = tf.TensorSpec([None, *image_shape], tf.float32, name="images")
     with files.whole_file(path) as unfinished:
         tf2onnx.convert.from_function(
-            tf.function(lambda images: encode(images=images)),
+            tf.function(lambda images: saved_model.signatures["serving_default"](images=images)),
             input_signature=[images],
             opset=_ONNX_OPSET,
             output_path=str(unfinished),
