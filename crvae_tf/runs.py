@@ -64,14 +64,25 @@ class Run:
         self.lock()
         if not self.config.exists():
             files.write_json(self.config, config)
-        elif self._differing(config, may_differ):
+        elif _differing(self.read_config(), config, may_differ):
             self.evaluation.unlink(missing_ok=True)
             files.write_json(self.config, config)
 
-    def check_same(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Raises InputError if the run in the directory has another `config`; see `begin`."""
-        held = self.read_config()
-        for name in self._differing(config, may_differ):
+    def check_same(
+        self,
+        config: dict[str, Any],
+        may_differ: Collection[str] = (),
+        absent: dict[str, Any] | None = None,
+    ) -> None:
+        """Raises InputError if the run in the directory has another `config`; see `begin`.
+
+        Args:
+          config: as `begin` takes it.
+          may_differ: the names of options that need not agree.
+          absent: the values of options that the run's own configuration may not know yet.
+        """
+        held = (absent or {}) | self.read_config()
+        for name in _differing(held, config, may_differ):
             raise InputError(
                 f"--output_dir={self.directory}: expected a new folder, or the run in it with "
                 f"{name}={held.get(name)}; received {name}={config[name]}"
@@ -135,12 +146,14 @@ class Run:
             return []
         return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
+    def keep_record(self, folder: Path) -> None:
+        """Copies what tables need of a finished run, and no more, to `folder`."""
+        for path in (self.config, self.evaluation, self.provenance):
+            if path.exists():
+                files.write_text(folder / path.name, path.read_text(encoding="utf-8"))
+
     def _contents(self) -> list[Path]:
         return list(self.directory.iterdir()) if self.directory.exists() else []
-
-    def _differing(self, config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
-        held, wanted = self.read_config(), json.loads(json.dumps(config))
-        return [n for n in wanted if n not in may_differ and held.get(n) != wanted[n]]
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed process was writing, which is named with a dot before it is whole."""
@@ -150,3 +163,9 @@ class Run:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _differing(held: dict[str, Any], config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
+    """Returns the names of the options of `config` that `held` has another value of."""
+    wanted = json.loads(json.dumps(config))
+    return [name for name in wanted if name not in may_differ and held.get(name) != wanted[name]]

@@ -210,6 +210,11 @@ def training_flags() -> list[str]:
     return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
 
 
+def defaults() -> dict[str, Any]:
+    """Returns the default values of the flags that describe a training; None where one is resolved."""
+    return {name: flags.FLAGS[name].default for name in training_flags()}
+
+
 def drop_training_flags(kept: Sequence[str] = ()) -> None:
     """Undefines the flags that describe a training, for a command that takes none but those `kept`."""
     for name in (*training_flags(), "method", "allow_config_change"):

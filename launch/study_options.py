@@ -25,6 +25,7 @@ class GridOptions:
     etas: tuple[float, ...] | None
     invariance: bool
     parallel: int
+    records: str | None
 
 
 def define_reproduce() -> None:
@@ -39,6 +40,8 @@ def define_reproduce() -> None:
     )
     flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
     flag_kinds.integer("parallel", 1, 1, "trainings at a time")
+    meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
+    flag_kinds.text("records", None, meaning)
     flag_kinds.boolean("invariance", True, "draw invariance curves of the first seed of each method")
 
 
