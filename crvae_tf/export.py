@@ -162,7 +162,9 @@ class Encoder:
         self._encode = saved_model.signatures["serving_default"]
         self._encode_bytes = saved_model.signatures["encode_bytes"]
         self._encode_pixels = tf.function(
-            lambda images: self._encode(images=to_unit_interval(images)), reduce_retracing=True
+            lambda images: self._encode(images=to_unit_interval(images)),
+            reduce_retracing=True,
+            autograph=False,
         )
 
     def __call__(self, images: np.ndarray) -> Embeddings:
