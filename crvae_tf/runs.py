@@ -107,8 +107,8 @@ class Run:
         held = os.fstat(self._held)
         if not (self.directory.is_dir() and os.path.samestat(held, self.directory.stat())):
             raise FileNotFoundError(
-                f"--output_dir={self.directory}: expected the run's folder; received none, it was removed "
-                "or moved while the run was at work"
+                f"--output_dir={self.directory}: expected the run's folder; received none: it was "
+                "removed or moved while the run was at work"
             )
 
     def is_complete(self) -> bool:

@@ -8,8 +8,9 @@ An exported encoder carries this graph, so that it reads a file as the training 
 * what an alpha channel or a palette of a PNG makes transparent is put on white; a GIF's is black;
 * the fourth channel of a BMP is left out, as it is in most programs;
 * of an animation the first frame is taken;
-* compressed and 1-, 4- and 16-bit BMPs are refused, and what is larger than 2^26 pixels by its header, before
-  memory is taken for it. (The frames of an animation are not counted.)
+* compressed and 1-, 4- and 16-bit BMPs are refused;
+* what is larger than 2^26 pixels by its header is refused before memory is taken for it (the frames of
+  an animation are not counted).
 """
 
 import numpy as np

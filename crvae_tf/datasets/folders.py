@@ -181,8 +181,8 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
 
 
 def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
-    for name, reason in zip(broken, failures(file_paths(path, broken)), strict=True):
-        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), reason)
+    for name, why in zip(broken, failures(file_paths(path, broken)), strict=True):
+        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), why)
     if broken:
         _LOGGER.warning("%d of %d files are left out", len(broken), len(names))
     check_broken_share(f"--dataset=folder:{path}", broken, len(names))
