@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 
 import keras
@@ -156,8 +157,11 @@ def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
     target = f"{path}.weights.h5" if not str(path).endswith(".weights.h5") else str(path)
     try:
         model.save_weights(target)
-    except RuntimeError as error:  # HDF5's, where the disk is full.
-        raise OSError(f"{path}: cannot be written: {reason(error)}") from error
+    except RuntimeError as error:  # HDF5's own, where the disk is full.
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     if target != str(path):
         os.replace(target, path)
 

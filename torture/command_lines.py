@@ -13,29 +13,33 @@ _TEXTS = (
     "", " ", "auto", "none", "true", "false", "True", "T", "digits", "mnist", "mnits", "folder:",
     "folder:.", "folder:/nowhere", "folder:/dev", "cr_vae", "vae", "iwae", "beta_vae", "mlp", "wae",
     "bernoulli", "gaussian", "dynamic", "fixed", "burda", "symmetric", "validation", "mirrored",
-    "parquet", "npz", "paper", "cpu", "a\nb", "\udcff", "猫", "'", '"', "$(x)", "%s", "{}", "\\", "/", "..",
-    "/dev/null", "/proc/self/mem", "-", "x" * 5000,
+    "parquet", "npz", "paper", "cpu", "a\nb", "\udcff", "猫", "'", '"', "$(x)", "%s", "{}", "\\", "/",
+    "..", "/dev/null", "/proc/self/mem", "-", "x" * 5000,
 )  # fmt: skip
 _NO_FLAGS = (
     "", "-", "--", "---", "--=", "--=1", "-=", "word", "two words", "--no", "--noepochs", "--epo=3",
     "-epochs", "--epochs", "--epochs=", "--EPOCHS=3", "--ep-ochs=3", "--undefok=epocs", "--undefok",
     "--epocs=3", "--\n=1", "--help=3", "--\udcff=1", "--猫=1", "--flagfile", "--flagfile=",
-    "--flagfile=/", "--flagfile=/dev/null", "--flagfile=/nowhere", "--flagfile=\n", "#", "--seed=1 --seed=2",
+    "--flagfile=/", "--flagfile=/dev/null", "--flagfile=/nowhere", "--flagfile=\n", "#",
+    "--seed=1 --seed=2",
 )  # fmt: skip
 
 
-def line(draw: random.Random, names: Sequence[str], folder: Path) -> list[str]:
+def line(
+    draw: random.Random, names: Sequence[str], folder: Path, wanted: Sequence[str] = ()
+) -> list[str]:
     """Returns the arguments of one command.
 
     Args:
       draw: decides all.
       names: of the command's flags.
       folder: takes the flagfiles that the arguments name.
+      wanted: arguments without which the command is refused; half of the lines begin with them.
     """
     arguments = [_argument(draw, names) for _ in range(draw.choice((1, 1, 2, 2, 3, 5, 8)))]
     if draw.random() < 0.2:
         arguments.insert(draw.randrange(len(arguments) + 1), _flagfile(draw, names, folder))
-    return arguments
+    return [*(wanted if draw.random() < 0.5 else ()), *arguments]
 
 
 def _argument(draw: random.Random, names: Sequence[str]) -> str:

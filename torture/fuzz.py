@@ -89,6 +89,14 @@ def _report() -> None:
     study_options.report()
 
 
+_WANTED = {
+    "embed": ("--encoder=encoder", "--input=digits", "--output=embeddings"),
+    "search": ("--index=embeddings", "--image=image.png"),
+    "reproduce": ("--table=4", "--dataset=digits"),
+    "compare": ("--runs=one,two", "--output_dir=pictures"),
+    "report": ("--runs=one,two",),
+}
+
 _MAINS: dict[str, Callable[[], None]] = {
     "train": _train,
     "evaluate": _of_finished_run,
@@ -116,7 +124,7 @@ def fuzz(launcher: str, lines: int, seed: int, trained: int) -> dict[str, object
     with tempfile.TemporaryDirectory() as folder:
         images = _write_images(Path(folder) / "images")
         for number in range(lines):
-            arguments = line(draw, names, Path(folder))
+            arguments = line(draw, names, Path(folder), _WANTED.get(launcher, ()))
             outcome = run(_MAINS[launcher], arguments)
             _count("parsed", outcome, arguments, ends, faults)
             if (

@@ -58,11 +58,11 @@ class Subject:
     def arguments(self, end: Path) -> list[str]:
         """Returns the command that fills the folder `end`."""
         if self.name == "train":
-            return ["launch.train", *_TINY, "--epochs=40", f"--output_dir={end}"]
+            return ["launch.train", *_TINY, "--epochs=20", f"--output_dir={end}"]
         if self.name == "evaluate":
             return ["launch.evaluate", "--nll_samples=400", f"--output_dir={end}"]
         if self.name == "reproduce":
-            grid = ["--table=4", "--preset=cpu", "--seeds=1", "--epochs=10", "--noinvariance"]
+            grid = ["--table=4", "--preset=cpu", "--seeds=1", "--epochs=4", "--noinvariance"]
             return ["launch.reproduce", *_TINY, *grid, f"--output_dir={end}"]
         places = [f"--encoder={self._folder / 'train_whole' / 'encoder'}", f"--output={end}"]
         return [

@@ -2,9 +2,10 @@
 
 python -m torture.soak --runs=200 --epochs=2000 --seed=0 [--folder=runs/torture/soak]
 
-First as many short runs as asked for, one after the other in this process, each trained, drawn, exported
-and evaluated; then one training of many epochs of the digits in a process of its own. The slope is that
-of a line through the second half of the measurements. Either is left out where its number is 0.
+First as many short runs as asked for, one after the other in this process, each trained, drawn,
+exported and evaluated; then one training of many epochs of the digits in a process of its own. The
+slope is that of a line through the second half of the measurements. Either is left out where its
+number is 0.
 """
 
 import argparse
