@@ -32,7 +32,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, first_epoch: int, num_images: int):
         super().__init__()
-        self._path = run.metrics
+        self._run = run
         self._num_images = num_images
         self.lines = run.read_metrics()[:first_epoch]
         self._write()
@@ -48,7 +48,8 @@ class MetricsLog(keras.callbacks.Callback):
         self._write()
 
     def _write(self) -> None:
-        files.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        self._run.check_there()
+        files.write_text(self._run.metrics, "".join(json.dumps(line) + "\n" for line in self.lines))
 
 
 class FiniteGuard(keras.callbacks.Callback):

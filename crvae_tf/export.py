@@ -104,7 +104,7 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         return Encoder(tf.saved_model.load(str(path)), about, _fingerprint(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
         raise InputError(
             f"{path}: expected an exported encoder; received a folder without one"
         ) from error
@@ -118,7 +118,7 @@ def load_decoder(path: str | PathLike) -> "Decoder":
     """
     try:
         return Decoder(tf.saved_model.load(str(path)))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise InputError(
             f"{path}: expected an exported decoder; received a folder without one"
         ) from error

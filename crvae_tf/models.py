@@ -14,12 +14,16 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import likelihoods, objectives, randomness
+from crvae_tf.errors import InputError
 from crvae_tf.randomness import Purpose
 
 tfd = tfp.distributions
 
 GRADIENTS = ("standard", "doubly_reparameterized")
 """Estimators of the gradient of IWAE's encoder."""
+
+_ROUNDING = 1e-3
+"""How far resampling and low precision may take a pixel out of [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +166,13 @@ class VAE(BoundMaximizer):
         return self._likelihood(tf.reshape(logits, tf.concat([leading, logits.shape[1:]], axis=0)))
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
-        """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`."""
+        """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
+
+        Raises:
+          InputError: the images are no floats.
+          tf.errors.InvalidArgumentError: a pixel lies outside [0, 1].
+        """
+        images = _gray_values(images)
         posterior = self.posterior(images, training)
         likelihood = self.likelihood(posterior.sample(seed=seed), training)
         return Bound(
@@ -212,7 +222,8 @@ class IWAE(VAE):
         self.gradient = gradient
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
-        """Returns the K-sample importance-weighted bound of each image."""
+        """Returns the K-sample importance-weighted bound of each image; raises as `VAE.bound` does."""
+        images = _gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
         if self.gradient == "doubly_reparameterized" and training:
@@ -304,6 +315,17 @@ class CRVAE(BoundMaximizer):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
+
+
+def _gray_values(images: tf.Tensor) -> tf.Tensor:
+    """Returns images in [0, 1] as they are; others would train to a bound that means nothing."""
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise InputError(f"images: expected floats in [0, 1]; received {images.dtype.name}")
+    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
+    message = "images: expected values in [0, 1]; received others"
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
+        return tf.identity(images)
 
 
 def _pair(data) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crvae_tf import files
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 
 
 class Run:
@@ -22,6 +22,7 @@ class Run:
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
+        self._held: int | None = None
         self.config = self.directory / "config.json"
         self.metrics = self.directory / "metrics.jsonl"
         self.tensorboard = self.directory / "tensorboard"
@@ -83,9 +84,10 @@ class Run:
         """
         held = (absent or {}) | self.read_config()
         for name in _differing(held, config, may_differ):
+            name, expected, received = _difference(name, held.get(name), config[name])
             raise InputError(
                 f"--output_dir={self.directory}: expected a new folder, or the run in it with "
-                f"{name}={held.get(name)}; received {name}={config[name]}"
+                f"{name}={expected}; received {name}={received}"
             )
 
     def lock(self) -> None:
@@ -95,16 +97,30 @@ class Run:
           InputError: another process holds the run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        held = os.open(self.directory, os.O_RDONLY)
-        weakref.finalize(self, os.close, held)
+        self._held = os.open(self.directory, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._held)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
                 f"--output_dir={self.directory}: expected a run that no other process is at work on; "
                 "received one that another process is"
             ) from error
         self._remove_unfinished()
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError if the folder that was locked was removed, moved or replaced since.
+
+        What is written later would lie in a new folder, which no one could go on from.
+        """
+        if self._held is None:
+            return
+        held = os.fstat(self._held)
+        if not (self.directory.is_dir() and os.path.samestat(held, self.directory.stat())):
+            raise FileNotFoundError(
+                f"--output_dir={self.directory}: expected the run's folder; received none: it was "
+                "removed or moved while the run was at work"
+            )
 
     def is_complete(self) -> bool:
         """Returns whether all that a run leaves behind is there."""
@@ -130,21 +146,17 @@ class Run:
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns what `evaluation.json` holds, or None where there is none yet."""
-        if not self.evaluation.exists():
-            return None
-        return json.loads(self.evaluation.read_text(encoding="utf-8"))
+        return _read_json(self.evaluation) if self.evaluation.exists() else None
 
     def read_provenance(self) -> dict[str, Any]:
         """Returns what `provenance.json` holds, or nothing where there is none."""
-        if not self.provenance.exists():
-            return {}
-        return json.loads(self.provenance.read_text(encoding="utf-8"))
+        return _read_json(self.provenance) if self.provenance.exists() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""
         if not self.metrics.exists():
             return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        return _read_json(self.metrics, as_lines=True)
 
     def keep_record(self, folder: Path) -> None:
         """Copies what tables need of a finished run, and no more, to `folder`."""
@@ -169,3 +181,24 @@ def _differing(held: dict[str, Any], config: dict[str, Any], may_differ: Collect
     """Returns the names of the options of `config` that `held` has another value of."""
     wanted = json.loads(json.dumps(config))
     return [name for name in wanted if name not in may_differ and held.get(name) != wanted[name]]
+
+
+def _difference(name: str, held: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Returns what differs between two values of an option, by its name: `versions.keras`, say.
+
+    >>> _difference("versions", {"keras": "3.14", "numpy": "2.4"}, {"keras": "3.15", "numpy": "2.4"})
+    ('versions.keras', '3.14', '3.15')
+    """
+    if not (isinstance(held, dict) and isinstance(wanted, dict)):
+        return name, held, wanted
+    inner = next(key for key in [*wanted, *held] if held.get(key) != wanted.get(key))
+    return f"{name}.{inner}", held.get(inner), wanted.get(inner)
+
+
+def _read_json(path: Path, as_lines: bool = False) -> Any:
+    """Returns what a file of JSON holds, or a list of what each of its lines holds."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()] if as_lines else json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON; received {reason(error)}") from error

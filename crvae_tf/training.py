@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 
 import keras
@@ -11,7 +12,7 @@ from crvae_tf import datasets, files
 from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, TimeEstimate
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 from crvae_tf.transforms import RandomAffine
@@ -107,6 +108,7 @@ def train(
     validation = _validation(data, batch_size, binarization, transformation)
     with interruption.noted():
         _fit(model, batches, position, steps, epochs, validation, callbacks, verbose)
+    run.check_there()
     with files.whole_file(run.weights) as unfinished:
         save_weights(model, unfinished)
     return log.lines
@@ -146,10 +148,20 @@ def _fit(
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes the model's weights, without the optimizer's, in Keras' format."""
+    """Writes the model's weights, without the optimizer's, in Keras' format.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
     # Keras decides the format by the end of the name.
     target = f"{path}.weights.h5" if not str(path).endswith(".weights.h5") else str(path)
-    model.save_weights(target)
+    try:
+        model.save_weights(target)
+    except RuntimeError as error:  # HDF5's own, where the disk is full.
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     if target != str(path):
         os.replace(target, path)
 
@@ -165,8 +177,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     try:
         model.load_weights(str(path))
     except (ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: expected weights of this model; received {reason}") from error
+        raise InputError(f"{path}: expected weights of this model; received {reason(error)}") from error
 
 
 def _validation(

@@ -256,7 +256,11 @@ def parse(argv: Sequence[str]) -> list[str]:
         if "preset" in flags.FLAGS:
             first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
             rest = flags.FLAGS([argv[0], first, *argv[1:]])
-    except flags.Error as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"--flagfile must be a file of UTF-8 text; received one where {error}"
+        ) from error
+    except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise UsageError(_one_line(error)) from error
     if len(rest) > 1:
         raise UsageError(f"expected flags only; received {' '.join(rest[1:])}")
@@ -327,7 +331,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name.rstrip("_")] for name in names}
 
 
-def _one_line(error: flags.Error) -> str:
+def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
     if wrong:
