@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from crvae_tf import metrics, objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
@@ -224,24 +225,23 @@ def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.
 
 
 class Embedder:
-    """Maps batches of images to the means and standard deviations of their posteriors."""
+    """Maps batches of images to the means and standard deviations of the posteriors of their content.
+
+    The content is all of z, but where the model has a `pose_dim`.
+    """
 
     def __init__(self, model: keras.Model):
-        self._step = tf.function(
-            lambda images: _mean_and_stddev(model.posterior(images)), reduce_retracing=True
-        )
+        def embed(images):
+            content = content_of(model.posterior(images), getattr(model, "pose_dim", 0))
+            return content.mean(), content.stddev()
+
+        self._step = tf.function(embed, reduce_retracing=True)
 
     def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (mean, stddev), each `[images, latent_dim]`, of (indices, images, labels)."""
+        """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels)."""
         pairs = [self._step(images) for _, images, _ in batches]
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         return mean, stddev
-
-
-def _mean_and_stddev(
-    posterior: tfp.distributions.Distribution,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    return posterior.mean(), posterior.stddev()
 
 
 def _probe(

@@ -88,7 +88,14 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
         base = _base(options, *pair)
         if not options.lambda_ and not options.eta:
             return base
-        return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
+        return crvae_tf.CRVAE(
+            base,
+            options.lambda_,
+            options.eta,
+            options.kl_direction,
+            view=options.view,
+            pose_dim=options.pose_dim,
+        )
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:

@@ -83,6 +83,15 @@ _choice(
     ("forward", "reverse", "symmetric"),
     "of the consistency term; forward is the paper's",
 )
+_choice(
+    "view",
+    "free",
+    ("free", "conditional"),
+    "how a view is scored: by itself, as in the paper, or given its transformation",
+)
+_integer(
+    "pose_dim", 0, 0, "last dimensions of z that an image and its view do not share (0: no sharing)"
+)
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(
     "width",
@@ -185,6 +194,8 @@ class Options:
     checkpoints_kept: int
     seed: int
     output_dir: str
+    view: str = "free"
+    pose_dim: int = 0
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""
@@ -192,8 +203,8 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that `to_config` gave."""
-        return cls(**_fields(config))
+        """Returns the options that `to_config` gave; those that came later have their defaults."""
+        return cls(**_fields(_later_options() | config))
 
     @property
     def method(self) -> str:
@@ -320,6 +331,12 @@ def allowed_changes() -> tuple[str, ...]:
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(Options)]
     return {name: values[name.rstrip("_")] for name in names}
+
+
+def _later_options() -> dict[str, Any]:
+    """Returns the defaults of the options that configurations of older runs lack."""
+    absent = dataclasses.MISSING
+    return {f.name: f.default for f in dataclasses.fields(Options) if f.default is not absent}
 
 
 def _one_line(error: flags.Error) -> str:
