@@ -1,8 +1,8 @@
 """What a base model bounds, and the two bounds of an image and its view that Equation 2 adds up.
 
-The paper's are `separate_bounds` of a free view. A conditional view and shared content go beyond the paper:
-its objective wants x~ to be likely, so z~ must hold the transformation, and it wants z and z~ to agree,
-so z~ must not. Either takes the transformation out of what shall agree.
+The paper's are `separate_bounds` of a free view. A conditional view and shared content go beyond
+the paper: its objective wants x~ to be likely, so z~ must hold the transformation, and it wants z
+and z~ to agree, so z~ must not. Either takes the transformation out of what shall agree.
 """
 
 import dataclasses
@@ -52,14 +52,15 @@ def separate_bounds(
 
         L(x~|epsilon) = E_q[log p(x~ | g(mu(z~), epsilon))] - KL(q(z~|x~) || p(z)),  z~ ~ q(z~|x~)
 
-    It bounds log p(x~|epsilon) = log E_p(z)[p(x~ | g(mu(z), epsilon))] by Jensen's inequality, as the ELBO
-    does log p(x~): p(z) does not depend on epsilon, and the likelihood alone is another. The K-sample bound is
-    so in the same way. Then z~ can leave the transformation out and cost no distortion. It
-    gives up p(x~): the model is trained to explain untransformed images alone, and an image in
-    a pose that the data do not have, with its epsilon unknown, becomes unlikely.
+    It bounds log p(x~|epsilon) = log E_p(z)[p(x~ | g(mu(z), epsilon))] by Jensen's inequality, as
+    the ELBO does log p(x~): p(z) does not depend on epsilon, and the likelihood alone is another.
+    The K-sample bound is so in the same way. Then z~ can leave the transformation out and cost no
+    distortion. It gives up p(x~): the model is trained to explain untransformed images alone, and
+    an image in a pose that the data do not have, with its epsilon unknown, becomes unlikely.
 
     Args:
-      base: offers `bound(images, seed, training)`, with a further argument `transform` where one is given.
+      base: offers `bound(images, seed, training)`, with a further argument `transform` where one is
+        given.
       images: x, `[batch, H, W, C]`.
       views: x~.
       transform: g(., epsilon), which maps images `[..., batch, H, W, C]` to such; or None.
@@ -81,37 +82,40 @@ def shared_content_bounds(
     seed: tf.Tensor,
     training: bool,
 ) -> tuple[Bound, Bound]:
-    """Returns L(x) and L(x~) for an image and a view that share their content: z = (c, s), z~ = (c, s~).
+    """Returns L(x) and L(x~) where z = (c, s) and z~ = (c, s~): the two share their content.
 
-    The pair is modelled as one: a content c, and a pose for each of the two images,
+    The pair is modelled as one, with a content c for both and a pose for each:
 
         p(x, x~) = E_p(c)[ E_p(s)[p(x|c, s)] E_p(s~)[p(x~|c, s~)] ]
 
-    whose ELBO with the posterior q(c|x, x~) q(s|x) q(s~|x~) is
+    Its ELBO, with the posterior q(c|x, x~) q(s|x) q(s~|x~), is the sum of two parts:
 
-        log p(x, x~) >= E_q[log p(x|c, s)] - KL(q(c|x, x~) || p(c)) - KL(q(s|x) || p(s))        =  L(x)
-                      + E_q[log p(x~|c, s~)] - KL(q(s~|x~) || p(s~))                            + L(x~)
+        L(x)  = E_q[log p(x|c, s)] - KL(q(c|x, x~) || p(c)) - KL(q(s|x) || p(s))
+        L(x~) = E_q[log p(x~|c, s~)] - KL(q(s~|x~) || p(s~))
+        log p(x, x~) >= L(x) + L(x~)
 
-    by one sample of c for both and one of s and s~ each. q(c|x, x~) is the `latents.average` of q(c|x) and
-    q(c|x~). L(x) alone bounds log p(x), since q(c|x, x~) may be any distribution; so with lambda in [0, 1]
-    Equation 2 without its KL is 1 - lambda times a bound on log p(x) and lambda times one on
-    log p(x, x~). At lambda = 1 it does not matter which of the two is the view. With beta the KLs weigh beta.
+    by one sample of c for both and one of s and of s~. q(c|x, x~) is the `latents.average` of q(c|x)
+    and q(c|x~). L(x) alone bounds log p(x), since q(c|x, x~) may be any distribution; so with lambda
+    in [0, 1] Equation 2 without its KL is (1 - lambda) times a bound on log p(x) and lambda times one
+    on log p(x, x~). At lambda = 1 it does not matter which of the two is the view. With beta the KLs
+    weigh beta.
 
-    It gives up the likelihood of a single image: q(c|x) has never been drawn from alone, and as the
-    average of two is to be the posterior given both images, each is sharper than one image
-    warrants. The KL of Equation 2 is between q(c|x) and q(c|x~), and keeps either close to their average.
+    It gives up some likelihood of a single image: q(c|x) is never drawn from alone, and as the average
+    of two is to be the posterior given both images, each is sharper than one image warrants. The KL
+    of Equation 2, of the contents alone, keeps either near their average.
 
-    The content is fixed to be the first dimensions and the pose to be the last, as many as the
-    transformation has degrees of freedom. Bouchacourt et al. 2018 (ML-VAE) share by a product of posteriors, and Locatello et al.
-    2020 average those dimensions that they find to differ least; neither has the KL between the two.
+    Which dimensions are the pose is fixed, and they are to be as many as the transformation has
+    degrees of freedom. Bouchacourt et al. 2018 (ML-VAE) share by the product of the posteriors, and
+    Locatello et al. 2020 average those dimensions of each pair that they find to differ least;
+    neither compares the contents by a KL.
 
     Args:
-      base: offers `posterior(images, training)`, `likelihood(latents, training)` and `prior`, diagonal Gaussians
-        but for the likelihood; and may have a `beta`.
+      base: offers `posterior(images, training)`, `likelihood(latents, training)` and `prior`,
+        diagonal Gaussians but for the likelihood; and may have a `beta`.
       images: x, `[batch, H, W, C]`.
       views: x~.
-      transform: as in `separate_bounds`: x~ is scored under the transformed mean, and what is bounded is
-        log p(x, x~|epsilon).
+      transform: as in `separate_bounds`: x~ is scored under the transformed mean, and what is
+        bounded is log p(x, x~|epsilon).
       pose_dim: dimensions of s.
       seed: a key, int32 `[2]`, for every draw.
       training: whether batch normalisation uses the batch's statistics.

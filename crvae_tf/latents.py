@@ -60,11 +60,12 @@ def join(content: tfd.Distribution, pose: tfd.Distribution) -> tfd.Distribution:
 def average(content: tfd.Distribution, view_content: tfd.Distribution) -> tfd.Distribution:
     """Returns the posterior of the content that two images share, from their own: a geometric mean.
 
-    It is q(c|x, x~) proportional to sqrt(q(c|x) q(c|x~)), the Gaussian whose precision is the mean of the
-    two precisions and whose mean is that of the two means, weighted by them. Of all distributions it has
-    the least sum of KL divergences to the two; it is symmetric; the surer image counts for more; and of two
-    equal posteriors it is either. That is what a single image needs, whose own posterior stands in
-    for it at test time: a product of the two (Bouchacourt et al. 2018) is sharper than either.
+    It is q(c|x, x~) proportional to sqrt(q(c|x) q(c|x~)), the Gaussian whose precision is the mean
+    of the two precisions and whose mean is that of the two means, weighted by them. Of all
+    distributions it has the least sum of KL divergences to the two; it is symmetric; the surer
+    image counts for more; and of two equal posteriors it is either. That is what a single image
+    needs, whose own posterior stands in for it at test time: a product of the two (Bouchacourt et
+    al. 2018) is sharper than either.
 
     >>> one, other = tfd.Normal([0.0], [1.0]), tfd.Normal([4.0], [3.0 ** -0.5])  # precisions 1 and 3
     >>> both = average(tfd.Independent(one, 1), tfd.Independent(other, 1))

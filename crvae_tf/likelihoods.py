@@ -65,12 +65,13 @@ def transformed(
 ) -> tfd.Distribution:
     """Returns `likelihood` with its mean transformed: p(x~ | g(mu(z), epsilon)).
 
-    Of the continuous Bernoulli it is the parameter in [0, 1] that is transformed, with which the mean rises.
-    A probability stays within [1e-6, 1 - 1e-6], so that what `transform` fills with 0 does not
-    make an image impossible.
+    Of the continuous Bernoulli it is the parameter in [0, 1] that is transformed, with which the
+    mean rises. A probability stays within [1e-6, 1 - 1e-6], so that what `transform` fills with 0
+    does not make an image impossible.
 
     Args:
-      likelihood: p(x|z), independent pixels `[..., batch, H, W, C]`: Bernoulli, continuous Bernoulli or Normal.
+      likelihood: p(x|z), independent pixels `[..., batch, H, W, C]`: Bernoulli, continuous
+        Bernoulli or Normal.
       transform: g(., epsilon), which maps images to images.
 
     Raises:

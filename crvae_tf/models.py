@@ -178,14 +178,15 @@ class IWAE(VAE):
 class CRVAE(BoundMaximizer):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
-    It is trained on pairs (images, views): the images and one transformed view of each; with a conditional
-    view on triples (images, views, transformations), the last the `transforms.Affine` that made the views.
+    It is trained on pairs (images, views): the images and one transformed view of each; with a
+    conditional view on triples (images, views, transformations), the last the `transforms.Affine`
+    that made the views.
 
     Args:
-      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be evaluated,
-        or trained with a `pose_dim`, it also offers `posterior(images, training)`,
-        `likelihood(latents, training)` and `prior`, as `VAE` does; with a conditional view its `bound` takes a
-        `transform`, for `likelihoods.transformed`.
+      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be
+        evaluated, or trained with a `pose_dim`, it also offers `posterior(images, training)`,
+        `likelihood(latents, training)` and `prior`, as `VAE` does; with a conditional view its
+        `bound` takes a `transform`, for `likelihoods.transformed`.
       lambda_: weight of the view's bound; the paper's is 1, and 0 leaves the view's likelihood out.
       eta: weight of the divergence between the posteriors; by default the paper's 0.1 beta, where
         beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both 0 the base model itself.
@@ -193,8 +194,9 @@ class CRVAE(BoundMaximizer):
       seed: of the posterior's noise; by default the base's.
       view: `free`, the paper's, or `conditional`: the view is scored given its transformation; see
         `bounds.separate_bounds`.
-      pose_dim: 0, the paper's, or how many of the last latent dimensions are the pose: an image and its view
-        share the others, the content, which alone is compared; see `bounds.shared_content_bounds`.
+      pose_dim: 0, the paper's, or how many of the last latent dimensions are the pose: an image and
+        its view share the others, the content, which alone is compared; see
+        `bounds.shared_content_bounds`.
 
     Raises:
       InputError: `view` or `pose_dim` is not possible, or not with this base or lambda.

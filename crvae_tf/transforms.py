@@ -108,7 +108,8 @@ def apply(images: tf.Tensor, transformations: Affine) -> tf.Tensor:
     """Returns g(x, epsilon) of Equation 3: the images, transformed and bilinearly resampled.
 
     It is linear in the images, and its gradient is exact. (TensorFlow's own gradient of the operation
-    resamples by the inverse map, which is not the transpose: its sum is off by the square of the scale.)
+    resamples by the inverse map, which is not the transpose: its sum is off by the square of the
+      scale.)
 
     Args:
       images: float32 `[..., batch, H, W, C]`, of any values; what comes in from outside is 0.
@@ -148,7 +149,7 @@ def _transposed_resample(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 
     Each value goes back to the four pixels that its own was interpolated between, by the same weights.
     """
-    number, height, width, channels = tf.unstack(tf.shape(values))
+    number, height, width = tf.unstack(tf.shape(values)[:3])
     columns, rows = tf.meshgrid(tf.range(width, dtype=tf.float32), tf.range(height, dtype=tf.float32))
     a, b, c, d, e, f, _, _ = tf.unstack(maps[:, :, tf.newaxis, tf.newaxis], axis=1)
     x, y = a * columns + b * rows + c, d * columns + e * rows + f

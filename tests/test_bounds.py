@@ -146,7 +146,7 @@ def test_beta_weighs_the_rates():
 
 
 def test_a_conditional_view_has_the_evidence_given_its_transformation():
-    """z ~ N(0, 1) and a view N(z / 2, 1): with the exact posterior every weight is log N(x~; 0, 1.25)."""
+    """z ~ N(0, 1) and a view N(z / 2, 1): the weights of the exact posterior are N(x~; 0, 1.25)."""
 
     class Halved(LinearGaussian):
         def bound(self, images, seed, training=False, transform=None):
@@ -291,7 +291,7 @@ class OwnVAE(keras.Model):
             "lambda_: expected > 0, .*received 0.0",
         ),
         (lambda: crvae_tf.CRVAE(base_model(), 0.0, view="conditional"), "lambda_: expected > 0"),
-        (lambda: crvae_tf.CRVAE(BASES["iwae"](), pose_dim=2), "pose_dim: expected 0, .* with IWAE"),
+        (lambda: crvae_tf.CRVAE(BASES["iwae"](), pose_dim=2), r"pose_dim: expected 0, .* with IWAE"),
         (lambda: crvae_tf.CRVAE(OwnVAE(), pose_dim=2), "pose_dim: expected 0, .* with OwnVAE"),
         (lambda: crvae_tf.CRVAE(OwnVAE(), view="conditional"), "view: expected 'free', .* OwnVAE"),
     ],
@@ -304,7 +304,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(make, message):
 
 def test_a_pose_of_all_dimensions_is_refused():
     model = crvae_tf.CRVAE(base_model(), pose_dim=5)
-    with pytest.raises(InputError, match="pose_dim: expected 0, or fewer than the 5 latent .* 5"):
+    with pytest.raises(InputError, match=r"pose_dim: expected 0, or fewer than the 5 latent .* 5"):
         model.terms((IMAGES, VIEWS), KEY, True)
 
 

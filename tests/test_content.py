@@ -7,8 +7,21 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from crvae_tf import CRVAE, VAE, RandomAffine, embedding, export_encoder, load_encoder, networks
-from crvae_tf import evaluate, export_decoder, invariance, metrics, projector, search
+from crvae_tf import (
+    CRVAE,
+    VAE,
+    RandomAffine,
+    embedding,
+    evaluate,
+    export_decoder,
+    export_encoder,
+    invariance,
+    load_encoder,
+    metrics,
+    networks,
+    projector,
+    search,
+)
 from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches, listings
 from crvae_tf.embedding import Embedding
 from crvae_tf.probes import Probes

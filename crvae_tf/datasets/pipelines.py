@@ -49,8 +49,8 @@ def training_batches(
 
     Returns:
       A data set of pairs (images, views), or of images where there is no transformation; each
-      float32 `[batch, H, W, C]` in [0, 1]. With transformations, of triples: the third is the `Affine` that
-      made the views.
+      float32 `[batch, H, W, C]` in [0, 1]. With transformations, of triples: the third is the
+      `Affine` that made the views.
     """
 
     def binarized(images, epoch, step, indices, view):
