@@ -233,6 +233,7 @@ def _begin(
             "something else"
         )
     about = {"input": listing.name, "key": listing.key} | (places or {}) | same
+    about["content_dim"] = encoder.content_dim
     about["rows_per_file"] = rows_per_file or min(ROWS_PER_FILE, share)
     files.write_json(path / _ABOUT, about)
     return Embedding(path, about)
@@ -283,9 +284,9 @@ def _embedded(
 ) -> Iterator["_Embedded"]:
     for rows, labels, images in batches:
         encode = encoder.encode_pixels if images.dtype == np.uint8 else encoder
-        mean, stddev = encode(images)
+        embeddings = encode(images)
         advance(len(rows))
-        yield _Embedded(rows, None if labels is None else np.asarray(labels), mean, stddev)
+        yield _Embedded(rows, None if labels is None else np.asarray(labels), *embeddings)
 
 
 class _Embedded(NamedTuple):
@@ -295,6 +296,7 @@ class _Embedded(NamedTuple):
     labels: np.ndarray | None
     mean: np.ndarray
     stddev: np.ndarray
+    content: np.ndarray
 
     def where(self, chosen: np.ndarray) -> "_Embedded":
         return _Embedded(*(None if array is None else array[chosen] for array in self))
@@ -319,7 +321,8 @@ def _cut(batches: Iterator[_Embedded], ends: list[int]) -> Iterator[list[_Embedd
 def _part(listing: Listing, embedding: Embedding, rows: range, batches: list[_Embedded]) -> Part:
     """Returns a part of its batches, and warns of the rows that are in none."""
     batches = [batch for batch in batches if len(batch.rows)]
-    empty = np.zeros((0, embedding.about["latent_dim"]), np.float32)
+    latent_dim = embedding.about["latent_dim"]
+    dims = [latent_dim, latent_dim, embedding.about.get("content_dim", latent_dim)]
     read = np.concatenate([batch.rows for batch in batches] or [np.zeros(0, np.int64)])
     broken = np.setdiff1d(rows, read, assume_unique=True)
     names = list(listing.keys(broken)) if len(broken) else []
@@ -330,11 +333,8 @@ def _part(listing: Listing, embedding: Embedding, rows: range, batches: list[_Em
         if listing.has_labels
         else None
     )
-    return Part(
-        listing.key,
-        listing.keys(read),
-        labels,
-        np.concatenate([batch.mean for batch in batches] or [empty]),
-        np.concatenate([batch.stddev for batch in batches] or [empty]),
-        names,
+    vectors = (
+        np.concatenate([getattr(batch, name) for batch in batches] or [np.zeros((0, dim), np.float32)])
+        for name, dim in zip(("mean", "stddev", "content"), dims, strict=True)
     )
+    return Part(listing.key, listing.keys(read), labels, *vectors, names)

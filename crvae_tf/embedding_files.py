@@ -36,6 +36,8 @@ class Part(NamedTuple):
     """float32 `[rows, latent_dim]`."""
     stddev: np.ndarray
     """float32 `[rows, latent_dim]`."""
+    content: np.ndarray
+    """float32 `[rows, content_dim]`, the embedding; a column of its own where it is not the mean."""
     broken: list[str]
     """The files among the part's that could not be read."""
 
@@ -43,16 +45,19 @@ class Part(NamedTuple):
 def write(path: Path, part: Part) -> None:
     """Writes a part to `path`, in the format that its suffix names."""
     columns = {part.key: part.keys} | ({} if part.labels is None else {"label": part.labels})
+    vectors = {"mean": part.mean, "stddev": part.stddev}
+    if part.content.shape != part.mean.shape:
+        vectors["content"] = part.content
     with files.whole_file(path) as unfinished:
         if path.suffix == ".npz":
             dtype = np.str_ if part.key == FILE else np.int64
             arrays = {name: np.array(column, dtype) for name, column in columns.items()}
             broken = np.array(part.broken, np.str_)
-            np.savez(unfinished, **arrays, mean=part.mean, stddev=part.stddev, broken=broken)
+            np.savez(unfinished, **arrays, **vectors, broken=broken)
         else:
             arrow_type = pa.string() if part.key == FILE else pa.int64()
             columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
-            columns |= {"mean": _vectors(part.mean), "stddev": _vectors(part.stddev)}
+            columns |= {name: _vectors(rows) for name, rows in vectors.items()}
             table = pa.table(columns).replace_schema_metadata({_BROKEN: json.dumps(part.broken)})
             # A dictionary of floats would be built in vain.
             pq.write_table(table, unfinished, compression=_COMPRESSION, use_dictionary=["label"])
@@ -74,7 +79,9 @@ def read(path: Path) -> Part:
             broken = json.loads(table.schema.metadata[_BROKEN.encode()])
             columns = {name: _array(table[name]) for name in table.column_names}
         key, *_ = columns
-        return Part(key, columns[key], columns.get("label"), columns["mean"], columns["stddev"], broken)
+        mean, stddev = columns["mean"], columns["stddev"]
+        content = columns.get("content", mean)
+        return Part(key, columns[key], columns.get("label"), mean, stddev, content, broken)
 
 
 def read_broken(path: Path) -> list[str]:

@@ -17,11 +17,14 @@ import tensorflow_probability as tfp
 from crvae_tf import metrics, objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.errors import InputError
+from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
 
 Progress = Callable[[int, int], None]
+Embed = Callable[[tf.data.Dataset], tuple[np.ndarray, np.ndarray]]
+"""From batches to means and standard deviations, as an `Embedder`."""
 
 CONSISTENCY_IMAGES = 1000
 MUTUAL_INFORMATION_IMAGES = 10_000
@@ -73,26 +76,56 @@ def evaluate(
         raise InputError(f"num_images: expected 2 or more test images; received {num_images}")
     tell = _Progress(progress, 2 * num_images)
 
+    def batches(transform: RandomAffine | None) -> tf.data.Dataset:
+        return evaluation_batches(data.test, batch_size, binarization, transform, num_images)
+
+    splits = {
+        name: split_figures(model, batches(transform), nll_samples, tell.advance)
+        for name, transform in (("test", None), ("transformed_test", test_transformation))
+    }
+    return {"splits": splits} | embedding_figures(
+        Embedder(model),
+        data,
+        binarization,
+        transformation,
+        test_transformation,
+        num_images,
+        batch_size,
+    )
+
+
+def embedding_figures(
+    embed: Embed,
+    data: ImageData,
+    binarization: str,
+    transformation: RandomAffine,
+    test_transformation: RandomAffine,
+    num_images: int,
+    batch_size: int = _IMAGES_PER_STEP,
+) -> dict[str, Any]:
+    """Returns what `evaluate` does but for `splits`, of anything that embeds images.
+
+    Args:
+      embed: see `Embed`.
+      data: the images.
+      binarization: see `evaluate`, as for the others.
+      transformation: t(x~|x) of the training.
+      test_transformation: that of the transformed test set.
+      num_images: how many of the first test images to use, 2 or more.
+      batch_size: images at a time.
+    """
+
     def batches(transform: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
         return evaluation_batches(data.test, batch_size, binarization, transform, limit)
 
-    embed = Embedder(model)
+    views = {"train_transform": transformation, "test_transform": test_transformation}
     nearest = min(CONSISTENCY_IMAGES, num_images)
     clean = embed(batches(None, nearest))
-    result = {
-        "splits": {
-            name: split_figures(model, batches(transform), nll_samples, tell.advance)
-            for name, transform in (("test", None), ("transformed_test", test_transformation))
-        },
-        "consistency": {
-            name: metrics.consistency(*clean, *embed(batches(transform, nearest)))
-            for name, transform in (
-                ("train_transform", transformation),
-                ("test_transform", test_transformation),
-            )
-        },
+    consistency = {
+        name: metrics.consistency(*clean, *embed(batches(transform, nearest)))
+        for name, transform in views.items()
     }
-    return result | _probe(embed, data, binarization, batches, transformation, test_transformation)
+    return {"consistency": consistency} | _probe(embed, data, binarization, batches, views)
 
 
 def split_figures(
@@ -230,53 +263,49 @@ def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.
 
 
 class Embedder:
-    """Maps batches of images to the means and standard deviations of their posteriors."""
+    """Maps batches of images to the means and standard deviations of the posteriors of their content.
+
+    The content is all of z, but where the model has a `pose_dim`.
+    """
 
     def __init__(self, model: keras.Model):
-        self._step = tf.function(
-            lambda images: _mean_and_stddev(model.posterior(images)), reduce_retracing=True
-        )
+        def embed(images):
+            content = content_of(model.posterior(images), getattr(model, "pose_dim", 0))
+            return content.mean(), content.stddev()
+
+        self._step = tf.function(embed, reduce_retracing=True)
 
     def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (mean, stddev), each `[images, latent_dim]`, of (indices, images, labels)."""
+        """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels)."""
         pairs = [self._step(images) for _, images, _ in batches]
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         return mean, stddev
 
 
-def _mean_and_stddev(
-    posterior: tfp.distributions.Distribution,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    return posterior.mean(), posterior.stddev()
-
-
 def _probe(
-    embed: Embedder,
+    embed: Embed,
     data: ImageData,
     binarization: str,
     batches: Callable[[RandomAffine | None], tf.data.Dataset],
-    transformation: RandomAffine,
-    test_transformation: RandomAffine,
+    views: dict[str, RandomAffine],
 ) -> dict[str, Any]:
     """Returns the entry `probe`, or nothing where the test images' classes cannot be learned."""
     test_labels = labels_of(batches(None))
     probes = fit_probes(embed, data, binarization, test_labels)
     if probes is None:
         return {}
-    views = {
-        "clean": None,
-        "train_transform": transformation,
-        "test_transform": test_transformation,
-    }
     accuracies = {
         name: probes.accuracies(embed(batches(transform))[0], test_labels)
-        for name, transform in views.items()
+        for name, transform in ({"clean": None} | views).items()
     }
     return {"probe": {"num_train_images": probes.num_images} | accuracies}
 
 
 def fit_probes(
-    embed: Embedder, data: ImageData, binarization: str, test_labels: np.ndarray
+    embed: Embed,
+    data: ImageData,
+    binarization: str,
+    test_labels: np.ndarray,
 ) -> Probes | None:
     """Returns probes fitted on the first clean training images.
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from crvae_tf import files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import InputError
+from crvae_tf.latents import content_of
 
 _ABOUT = "about.json"
 _GRAY_NOTE = (
@@ -30,9 +31,11 @@ class Embeddings(NamedTuple):
     """Posteriors of images: diagonal Gaussians."""
 
     mean: np.ndarray
-    """float32 `[images, latent_dim]`: the embedding."""
+    """float32 `[images, latent_dim]`."""
     stddev: np.ndarray
     """float32 `[images, latent_dim]`."""
+    content: np.ndarray
+    """float32 `[images, content_dim]`: the embedding. It is `mean` but where the model has a pose."""
 
 
 def export_encoder(
@@ -42,19 +45,23 @@ def export_encoder(
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
     string `[N]`, the contents of PNG, JPEG, BMP or GIF files of any size, and preprocesses them as in
-    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. `about.json` beside them says
-    what the encoder takes.
+    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`; those of a model with a
+    `pose_dim` also `content`, the content's mean, float32 `[N, latent_dim - pose_dim]`. `about.json`
+    beside them says what the encoder takes.
 
     Args:
-      model: offers `posterior(images)`.
+      model: offers `posterior(images)` and `prior`, and may have a `pose_dim`.
       path: of the folder.
       preprocessing: the training data's.
       binarization: the training's.
     """
 
+    latent_dim, pose_dim = int(model.prior.event_shape[-1]), getattr(model, "pose_dim", 0)
+
     def encode(images):
         posterior = model.posterior(images)
-        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+        outputs = {"mean": posterior.mean(), "stddev": posterior.stddev()}
+        return outputs | ({"content": content_of(posterior, pose_dim).mean()} if pose_dim else {})
 
     def encode_bytes(image_bytes):
         spec = tf.TensorSpec(preprocessing.image_shape, tf.uint8)
@@ -65,7 +72,8 @@ def export_encoder(
     image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
     about = {
         "image_shape": list(preprocessing.image_shape),
-        "latent_dim": int(model.prior.event_shape[-1]),
+        "latent_dim": latent_dim,
+        "content_dim": latent_dim - pose_dim,
         "pixels": "float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
@@ -146,7 +154,8 @@ class Encoder:
 
     Attributes:
       image_shape: (H, W, C) of the images it takes.
-      latent_dim: of the embeddings.
+      latent_dim: of the means.
+      content_dim: of the embeddings; less than `latent_dim` where the model has a pose.
       preprocessing: what `encode_bytes` does to a decoded file.
       note: what to know of its input; may be empty.
       fingerprint: changes when the encoder does.
@@ -155,6 +164,7 @@ class Encoder:
     def __init__(self, saved_model, about: dict, fingerprint: str):
         self.image_shape = tuple(about["image_shape"])
         self.latent_dim = about["latent_dim"]
+        self.content_dim = about.get("content_dim", self.latent_dim)
         self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
         self.fingerprint = fingerprint
@@ -206,7 +216,9 @@ class Encoder:
 
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
-    return Embeddings(outputs["mean"].numpy(), outputs["stddev"].numpy())
+    mean = outputs["mean"].numpy()
+    content = outputs["content"].numpy() if "content" in outputs else mean
+    return Embeddings(mean, outputs["stddev"].numpy(), content)
 
 
 def _fingerprint(path: Path) -> str:

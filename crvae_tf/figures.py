@@ -126,6 +126,36 @@ def eta_curves(path: str | PathLike, rows: Sequence[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
+def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]]) -> None:
+    """Draws NLL against the linear probe's loss under the test transformation.
+
+    Each setting is a point; those on the frontier are joined; dotted lines mark what has no likelihood.
+
+    Args:
+      path: of the PNG file.
+      points: of `invariance_study.summarize`.
+    """
+    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for point in points:
+        gap = point["test_gap"]
+        if gap is None:
+            continue
+        if point["nll"] is None:
+            axes.axhline(gap, color="0.6", linestyle=":")
+            axes.annotate(
+                point["setting"], (0.01, gap), xycoords=("axes fraction", "data"), va="bottom"
+            )
+        else:
+            axes.scatter(point["nll"], gap, color=_BLUE)
+            axes.annotate(point["setting"], (point["nll"], gap), (4, 3), textcoords="offset points")
+    frontier = sorted((p["nll"], p["test_gap"]) for p in points if p["frontier"])
+    axes.plot(*zip(*frontier, strict=True), color=_RED, linewidth=0.8)
+    axes.set(xlabel="NLL, test, nats", ylabel="linear probe: clean less test transformation")
+    axes.set_ylim(0.0, None)
+    _save(figure, path)
+
+
 def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns means `[images, latent_dim]`, and their views', in the plane of both's largest variance.
 

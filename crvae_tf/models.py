@@ -4,112 +4,31 @@ A base model offers `bound(images, seed, training)`, the bound of each image wit
 `CRVAE` regularises any model that does, so a user's own VAE needs no line of this package changed.
 """
 
-import abc
-import dataclasses
-import math
-from collections.abc import Iterable
+import inspect
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import likelihoods, objectives, randomness
+from crvae_tf import likelihoods, objectives, transforms
+from crvae_tf.bounds import (
+    Bound,
+    Transform,
+    gray_values,
+    separate_bounds,
+    shared_content_bounds,
+)
 from crvae_tf.errors import InputError
-from crvae_tf.randomness import Purpose
+from crvae_tf.latents import content_of
+from crvae_tf.maximization import BoundMaximizer
 
 tfd = tfp.distributions
 
 GRADIENTS = ("standard", "doubly_reparameterized")
 """Estimators of the gradient of IWAE's encoder."""
 
-_ROUNDING = 1e-3
-"""How far resampling and low precision may take a pixel out of [0, 1]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """A bound on log p(x) for each image of a batch, and what it was made of; all in nats."""
-
-    value: tf.Tensor
-    """The bound to be maximised, `[batch]`."""
-    posterior: tfd.Distribution
-    """q(z|x), batch shape `[batch]`."""
-    rate: tf.Tensor
-    """KL(q(z|x) || p(z)), `[batch]`."""
-    distortion: tf.Tensor
-    """E_q[-log p(x|z)], `[batch]`."""
-
-
-class BoundMaximizer(keras.Model, abc.ABC):
-    """A Keras model trained by gradient ascent on a mean of per-example bounds.
-
-    `train_step` and `test_step` stand here, once. A subclass says what the terms of its objective
-    are; each is a metric of its own, averaged over images and not over batches.
-
-    Args:
-      seed: of the posterior's noise, which is a function of it, of the step and of the replica.
-      term_names: the names of the terms that `terms` returns.
-    """
-
-    def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *term_names)}
-
-    @abc.abstractmethod
-    def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        """Returns the terms of the objective by name, each `[batch]`, nats, with the `loss`.
-
-        Args:
-          data: one element of the data set.
-          seed: a key, int32 `[2]`, for every draw.
-          training: whether batch normalisation uses the batch's statistics.
-        """
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self._means.values())
-
-    def train_step(self, data) -> dict[str, tf.Tensor]:
-        """Takes one step of the optimizer and returns the epoch's running means."""
-        seed = self._seed(Purpose.POSTERIOR_TRAINING, self.optimizer.iterations)
-        with tf.GradientTape() as tape:
-            terms = self.terms(data, seed, training=True)
-            loss = _global_mean(terms["loss"]) + _weight_penalty(self.losses)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        if scaled_loss is loss:  # A scaled loss overflows now and then, and is meant to.
-            terms["loss"] = _nan_unless_finite(terms["loss"], gradients)
-        return self._update_metrics(terms)
-
-    def test_step(self, data) -> dict[str, tf.Tensor]:
-        """Returns the running means of the terms, with the noise of this batch's place in the pass."""
-        images_before = tf.cast(self._means["loss"].count, tf.int32)
-        seed = self._seed(Purpose.POSTERIOR_VALIDATION, images_before)
-        return self._update_metrics(self.terms(data, seed, training=False))
-
-    def _seed(self, purpose: Purpose, position: tf.Tensor) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return randomness.key(self.seed, purpose, position, replica)
-
-    def _update_metrics(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, values in terms.items():
-            self._means[name].update_state(values)
-        results = {name: self._means[name].result() for name in terms}
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-            # Keras joins the workers' results along their first axis (keras issue 20585).
-            return {name: tf.reshape(result, [1]) for name, result in results.items()}
-        return results
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Builds the optimizer; Keras' own would also call the model with symbolic tensors.
-
-        Those are nothing to TFP, and an uneven batch of several replicas cannot become one.
-        """
-        if self.optimizer is not None and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
+VIEWS = ("free", "conditional")
+"""How a view is scored: by itself, or given the transformation that made it."""
 
 
 class VAE(BoundMaximizer):
@@ -159,22 +78,36 @@ class VAE(BoundMaximizer):
             stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
-    def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
-        """Returns p(x|z), batch shape `[...]`, for latents `[..., latent_dim]`."""
+    def likelihood(
+        self, latents: tf.Tensor, training: bool = False, transform: Transform | None = None
+    ) -> tfd.Distribution:
+        """Returns p(x|z), batch shape `[...]`, for latents `[..., latent_dim]`.
+
+        With `transform` its mean is transformed; see `likelihoods.transformed`.
+        """
         leading = tf.shape(latents)[:-1]
         logits = self.decoder(tf.reshape(latents, [-1, latents.shape[-1]]), training=training)
-        return self._likelihood(tf.reshape(logits, tf.concat([leading, logits.shape[1:]], axis=0)))
+        shape = tf.concat([leading, logits.shape[1:]], axis=0)
+        likelihood = self._likelihood(tf.reshape(logits, shape))
+        return likelihoods.transformed(likelihood, transform) if transform else likelihood
 
-    def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
+    def bound(
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        training: bool = False,
+        transform: Transform | None = None,
+    ) -> Bound:
         """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
 
+        With `transform` it is that of a conditional view; see `bounds.separate_bounds`.
+
         Raises:
-          InputError: the images are no floats.
-          tf.errors.InvalidArgumentError: a pixel lies outside [0, 1].
+          InputError, tf.errors.InvalidArgumentError: see `bounds.gray_values`.
         """
-        images = _gray_values(images)
+        images = gray_values(images)
         posterior = self.posterior(images, training)
-        likelihood = self.likelihood(posterior.sample(seed=seed), training)
+        likelihood = self.likelihood(posterior.sample(seed=seed), training, transform)
         return Bound(
             value=objectives.elbo(posterior, self.prior, likelihood, images, self.beta),
             posterior=posterior,
@@ -221,17 +154,27 @@ class IWAE(VAE):
         self.importance_samples = importance_samples
         self.gradient = gradient
 
-    def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
-        """Returns the K-sample importance-weighted bound of each image; raises as `VAE.bound` does."""
-        images = _gray_values(images)
+    def bound(
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        training: bool = False,
+        transform: Transform | None = None,
+    ) -> Bound:
+        """Returns the K-sample importance-weighted bound of each image, or conditional view."""
+        images = gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
         if self.gradient == "doubly_reparameterized" and training:
             value, likelihood = objectives.doubly_reparameterized_bound(
-                posterior, self.prior, lambda z: self.likelihood(z, training), latents, images
+                posterior,
+                self.prior,
+                lambda z: self.likelihood(z, training, transform),
+                latents,
+                images,
             )
         else:
-            likelihood = self.likelihood(latents, training)
+            likelihood = self.likelihood(latents, training, transform)
             value = objectives.importance_weighted_bound(
                 posterior, self.prior, likelihood, latents, images
             )
@@ -246,16 +189,28 @@ class IWAE(VAE):
 class CRVAE(BoundMaximizer):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
-    It is trained on pairs (images, views): the images and one transformed view of each.
+    It is trained on pairs (images, views): the images and one transformed view of each; with a
+    conditional view on triples (images, views, transformations), the last the `transforms.Affine`
+    that made the views.
 
     Args:
-      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be evaluated
-        it also offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` does.
+      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be
+        evaluated, or trained with a `pose_dim`, it also offers `posterior(images, training)`,
+        `likelihood(latents, training)` and `prior`, as `VAE` does; with a conditional view its
+        `bound` takes a `transform`, for `likelihoods.transformed`.
       lambda_: weight of the view's bound; the paper's is 1, and 0 leaves the view's likelihood out.
       eta: weight of the divergence between the posteriors; by default the paper's 0.1 beta, where
         beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both 0 the base model itself.
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
       seed: of the posterior's noise; by default the base's.
+      view: `free`, the paper's, or `conditional`: the view is scored given its transformation; see
+        `bounds.separate_bounds`.
+      pose_dim: 0, the paper's, or how many of the last latent dimensions are the pose: an image and
+        its view share the others, the content, which alone is compared; see
+        `bounds.shared_content_bounds`.
+
+    Raises:
+      InputError: `view` or `pose_dim` is not possible, or not with this base or lambda.
     """
 
     def __init__(
@@ -265,6 +220,8 @@ class CRVAE(BoundMaximizer):
         eta: float | None = None,
         kl_direction: str = "forward",
         seed: int | None = None,
+        view: str = "free",
+        pose_dim: int = 0,
         **kwargs,
     ):
         seed = getattr(base, "seed", 0) if seed is None else seed
@@ -274,6 +231,9 @@ class CRVAE(BoundMaximizer):
         self.lambda_ = lambda_
         self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
         self.kl_direction = kl_direction
+        self.view = view
+        self.pose_dim = pose_dim
+        _check_view(base, lambda_, view, pose_dim)
         self.built = True
 
     @property
@@ -282,7 +242,7 @@ class CRVAE(BoundMaximizer):
         return self.base.prior
 
     def posterior(self, images: tf.Tensor, training: bool = False) -> tfd.Distribution:
-        """Returns the base model's q(z|x)."""
+        """Returns the base model's q(z|x), of content and pose."""
         return self.base.posterior(images, training)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -294,12 +254,9 @@ class CRVAE(BoundMaximizer):
         return self.base.bound(images, seed, training)
 
     def terms(self, data, seed, training):
-        images, views = _pair(data)
-        # With both weights 0 the views must leave no trace in the batch normalisation.
-        views_train = training and bool(self.lambda_ or self.eta)
-        x = self.bound(images, seed, training)
-        view = self.bound(views, randomness.fold_in(seed, 1), views_train)
-        consistency = objectives.consistency(x.posterior, view.posterior, self.kl_direction)
+        x, view = self._bounds(data, seed, training)
+        content, view_content = (content_of(b.posterior, self.pose_dim) for b in (x, view))
+        consistency = objectives.consistency(content, view_content, self.kl_direction)
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
@@ -312,44 +269,58 @@ class CRVAE(BoundMaximizer):
             "distortion": x.distortion,
         }
 
+    def _bounds(self, data, seed: tf.Tensor, training: bool) -> tuple[Bound, Bound]:
+        """Returns L(x) and L(x~)."""
+        images, views, transform = self._unpacked(data)
+        if self.pose_dim:
+            return shared_content_bounds(
+                self.base, images, views, transform, self.pose_dim, seed, training
+            )
+        # With both weights 0 the views must leave no trace in the batch normalisation.
+        views_train = training and bool(self.lambda_ or self.eta)
+        return separate_bounds(self.base, images, views, transform, seed, training, views_train)
+
+    def _unpacked(self, data) -> tuple[tf.Tensor, tf.Tensor, Transform | None]:
+        conditional = self.view == "conditional"
+        if not isinstance(data, (tuple, list)) or len(data) != 2 + conditional:
+            what = (
+                "triples (images, views, transformations)" if conditional else "pairs (images, views)"
+            )
+            raise ValueError(f"CRVAE: expected {what}; received {data}")
+        images, views, *transformations = data
+        if not conditional:
+            return images, views, None
+        return images, views, lambda means: transforms.apply(means, *transformations)
+
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
 
 
-def _gray_values(images: tf.Tensor) -> tf.Tensor:
-    """Returns images in [0, 1] as they are; others would train to a bound that means nothing."""
-    images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
-        raise InputError(f"images: expected floats in [0, 1]; received {images.dtype.name}")
-    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
-    message = "images: expected values in [0, 1]; received others"
-    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
-        return tf.identity(images)
+def _check_view(base: keras.Model, lambda_: float, view: str, pose_dim: int) -> None:
+    """Raises InputError where a base model cannot be trained with `view` and `pose_dim`."""
+    if view not in VIEWS:
+        raise InputError(f"view: expected one of {VIEWS}; received {view!r}")
+    if pose_dim < 0:
+        raise InputError(f"pose_dim: expected 0 or more; received {pose_dim}")
+    if not lambda_ and (pose_dim or view == "conditional"):
+        raise InputError(
+            "lambda_: expected > 0, since a conditional view or one with a pose is scored; "
+            f"received {lambda_}"
+        )
+    if pose_dim:
+        _check_is_elbo(base, pose_dim)
+    elif view == "conditional" and "transform" not in inspect.signature(base.bound).parameters:
+        raise InputError(
+            "view: expected 'free', or a base whose bound() takes transform; "
+            f"received {view!r} with {type(base).__name__}"
+        )
 
 
-def _pair(data) -> tuple[tf.Tensor, tf.Tensor]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise ValueError(f"CRVAE: expected pairs (images, views); received {data}")
-    return data[0], data[1]
-
-
-def _global_mean(values: tf.Tensor) -> tf.Tensor:
-    """Returns this replica's share of the mean over all replicas' examples.
-
-    Gradients are summed over replicas, so the shares must add up to the mean, an uneven last batch
-    included.
-    """
-    replicas = tf.distribute.get_replica_context()
-    count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.size(values), tf.float32))
-    return tf.reduce_sum(values) / count
-
-
-def _nan_unless_finite(loss: tf.Tensor, gradients: list[tf.Tensor]) -> tf.Tensor:
-    """Returns the loss as it is, or NaN where the gradient is not finite, so that it is noticed."""
-    return tf.where(tf.math.is_finite(tf.linalg.global_norm(gradients)), loss, math.nan)
-
-
-def _weight_penalty(losses: list[tf.Tensor]) -> tf.Tensor:
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses] or [0.0]) / replicas
+def _check_is_elbo(base: keras.Model, pose_dim: int) -> None:
+    offered = {"posterior", "likelihood", "prior"} <= set(dir(base))
+    if isinstance(base, IWAE) or not offered:
+        raise InputError(
+            "pose_dim: expected 0, or a base whose bound is the ELBO of its posterior, likelihood "
+            f"and prior; received {pose_dim} with {type(base).__name__}"
+        )

@@ -49,15 +49,15 @@ def write(embedding: Embedding, listing: Listing, points: int = POINTS) -> Path:
 
 
 def _chosen(embedding: Embedding, wanted: set) -> tuple[dict, dict | None]:
-    """Returns the means, and the labels if there are any, of the wanted keys."""
-    means, labels = {}, {}
+    """Returns the embeddings, and the labels if there are any, of the wanted keys."""
+    vectors, labels = {}, {}
     for part in embedding.parts():
         for place, key in enumerate(part.keys.tolist()):
             if key in wanted:
-                means[key] = part.mean[place]
+                vectors[key] = part.content[place]
                 if part.labels is not None:
                     labels[key] = part.labels[place]
-    return means, labels or None
+    return vectors, labels or None
 
 
 def _pictures(listing: Listing, rows: range, largest: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def figures(evaluation: Evaluation) -> dict[tuple[str, str], float]:
     Splits of the consistency and of the probes are transformations.
     """
     found = {}
-    for split, values in evaluation["splits"].items():
+    for split, values in evaluation.get("splits", {}).items():
         found |= {(name, split): values[name] for name in ("nll", "rate", "active_units")}
         for kind in ("disjoint", "lower", "upper"):
             name = f"mutual_information_{kind}"
@@ -120,7 +120,8 @@ def figures(evaluation: Evaluation) -> dict[tuple[str, str], float]:
         if GAUSSIAN_NLL in values:
             found[GAUSSIAN_NLL, split] = values[GAUSSIAN_NLL]
     for transform, values in evaluation["consistency"].items():
-        found["consistency_kl", transform] = values["kl"]
+        if "kl" in values:  # What is no posterior has none.
+            found["consistency_kl", transform] = values["kl"]
         found["retrieval_at_1", transform] = values["retrieval_at_1"]
     for condition, values in evaluation.get("probe", {}).items():
         if condition != "num_train_images":
@@ -150,7 +151,7 @@ def summarize_table(
         for method in table.methods:
             cells = evaluations.get((dataset, method.label), [])
             about = {"dataset": dataset, "method": method.label}
-            rows += [about | row for row in _rows(cells)]
+            rows += [about | row for row in rows_of(cells)]
     _add_paper(number, rows)
     verdicts = [
         verdict
@@ -167,7 +168,7 @@ def summarize_table(
     }
 
 
-def _rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+def rows_of(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Returns a row for each figure that all of the evaluations have."""
     found = [figures(evaluation) for evaluation in evaluations]
     names = [name for name in found[0] if all(name in other for other in found)] if found else []
@@ -296,7 +297,7 @@ def summarize_eta(dataset: str, evaluations: dict[float, list[Evaluation]]) -> d
     rows = [
         {"dataset": dataset, "eta": eta} | row
         for eta, cells in evaluations.items()
-        for row in _rows(cells)
+        for row in rows_of(cells)
     ]
     likelihoods = {r["eta"]: r for r in rows if (r["metric"], r["split"]) == ("nll", "test")}
     best = min(likelihoods, key=lambda eta: likelihoods[eta]["mean"], default=None)
@@ -337,7 +338,7 @@ def summarize_runs(
     rows = [
         {"dataset": dataset, "method": label} | row
         for (dataset, label), cells in evaluations.items()
-        for row in _rows(cells)
+        for row in rows_of(cells)
     ]
     return {
         "study": "runs",

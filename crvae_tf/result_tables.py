@@ -3,7 +3,7 @@
 import collections
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from crvae_tf import reproduction
@@ -33,6 +33,7 @@ _METRIC_TITLES = {
     "consistency_kl": "KL(q(z\\|x) \\|\\| q(z~\\|x~))",
     "retrieval_at_1": "retrieval at 1",
     "probe_linear": "linear probe",
+    "probe_nearest_neighbours": "5 nearest neighbours",
 }
 _SPLIT_TITLES = {
     "test": "test",
@@ -41,7 +42,17 @@ _SPLIT_TITLES = {
     "train_transform": "training transformation",
     "test_transform": "test transformation",
 }
-_DECIMALS = {"retrieval_at_1": 3, "probe_linear": 3, "active_units": 1}
+NONE = "-"
+"""What stands in a table where a method has no such figure."""
+
+_DECIMALS = {
+    "train_gap": 3,
+    "test_gap": 3,
+    "retrieval_at_1": 3,
+    "probe_linear": 3,
+    "probe_nearest_neighbours": 3,
+    "active_units": 1,
+}
 _TABLE_METRICS = ("nll", "mutual_information_disjoint", "active_units")
 _BETTER_WORDS = {
     "nll": "a lower NLL",
@@ -151,7 +162,7 @@ def _main_table(table: int, rows: list[Row]) -> str:
         for label in labels:
             own = {column: cells.get((label, *column), {}) for column in columns}
             lines += _method_lines(label, own, best)
-    return _table(["method", "", "seeds", *_headings(columns)], lines)
+    return markdown_table(["method", "", "seeds", *_headings(columns)], lines)
 
 
 def _shown_metrics(rows: list[Row]) -> Sequence[str]:
@@ -208,7 +219,7 @@ def count(verdicts: list[Row]) -> str:
 def _verdict_table(rows: list[Row], verdicts: list[Row]) -> str:
     cells = {(row["method"], row["metric"], row["split"]): row for row in rows}
     heads = ["claim", "verdict", "figures", "difference, with its noise", "difference in the paper"]
-    return _table(heads, [_verdict_line(verdict, cells) for verdict in verdicts])
+    return markdown_table(heads, [_verdict_line(verdict, cells) for verdict in verdicts])
 
 
 def _verdict_line(verdict: Row, cells: dict[tuple[str, str, str], Row]) -> list[str]:
@@ -249,20 +260,37 @@ def _further_table(table: int, rows: list[Row]) -> str:
     extra = (("nll", "test"), ("nll", "transformed_test")) if gaussian else ()
     columns = [column for column in (*extra, *_FURTHER_COLUMNS) if column in measured]
     labels = [method.label for method in reproduction.TABLES[table].methods]
-    return _by_key(rows, "method", labels, columns, method_title)
+    return by_key(rows, "method", labels, columns, method_title)
 
 
-def _by_key(rows: list[Row], name: str, keys: Iterable, columns: Sequence[Key], title=str) -> str:
+def by_key(
+    rows: list[Row],
+    name: str,
+    keys: Iterable,
+    columns: Sequence[Key],
+    title: Callable[[Any], str] = str,
+    absent: str = reproduction.NOT_RUN,
+) -> str:
+    """Returns a table in Markdown with a line for each of `keys`.
+
+    Args:
+      rows: of a summary.
+      name: of the entry of a row that is its key.
+      keys: in the order of the lines.
+      columns: (metric, split) of each.
+      title: what a line is called.
+      absent: what stands where there is no figure.
+    """
     cells = {(row[name], row["metric"], row["split"]): row for row in rows}
     lines = []
     for key in keys:
         found = [cells.get((key, *column), {}) for column in columns]
         shown = [
-            number_of(metric, cell.get("mean"), cell.get("std")) or reproduction.NOT_RUN
+            number_of(metric, cell.get("mean"), cell.get("std")) or absent
             for (metric, _), cell in zip(columns, found, strict=True)
         ]
         lines.append([title(key), *shown])
-    return _table([name, *_headings(columns)], lines)
+    return markdown_table([name, *_headings(columns)], lines)
 
 
 def eta_markdown(summary: dict[str, Any]) -> str:
@@ -276,7 +304,7 @@ def eta_markdown(summary: dict[str, Any]) -> str:
     columns = [column for column in _ETA_COLUMNS if column in measured]
     etas = list(dict.fromkeys(row["eta"] for row in rows))
     seeds = max((len(row["values"]) for row in rows), default=0)
-    table = _by_key(rows, "eta", etas, columns, lambda eta: f"{eta:g}")
+    table = by_key(rows, "eta", etas, columns, lambda eta: f"{eta:g}")
     dataset = dataset_title(summary["datasets"][0])
     return "\n\n".join(
         [
@@ -315,7 +343,7 @@ def runs_markdown(summary: dict[str, Any]) -> str:
         columns = [column for column in _RUN_COLUMNS if column in measured]
         parts += [
             f"### {dataset_title(dataset)}",
-            _by_key(rows, "method", labels, columns, method_title),
+            by_key(rows, "method", labels, columns, method_title),
         ]
     if summary["published"]:
         parts += [f"NLL beside {summary['published_by']}, nats:", _published_table(summary)]
@@ -346,7 +374,7 @@ def _published_table(summary: dict[str, Any]) -> str:
     ]
     to_first = f"less {method_title(first)}"
     heads = ["method", "NLL", "published", "difference", f"NLL {to_first}", f"published {to_first}"]
-    return _table(heads, lines)
+    return markdown_table(heads, lines)
 
 
 def csv_text(summary: dict[str, Any]) -> str:
@@ -364,6 +392,7 @@ def _headings(columns: Sequence[Key]) -> list[str]:
     return [f"{_METRIC_TITLES[metric]}, {_SPLIT_TITLES[split]}" for metric, split in columns]
 
 
-def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
     rows = [heads, ["---"] * len(heads), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import result_tables
+from crvae_tf import invariance_study, result_tables
 from crvae_tf.errors import InputError
 from crvae_tf.runs import Run
 
@@ -16,11 +16,13 @@ _TITLES = {
     "table": lambda summary: f"Table {summary['table']} of Sinha et al. 2020, {_data(summary)}",
     "eta": lambda summary: f"The choice of eta, {_data(summary)}",
     "runs": lambda summary: summary["title"],
+    "invariance": lambda summary: f"Embeddings that stay put, {_data(summary)}",
 }
 _TEXTS = {
     "table": result_tables.table_markdown,
     "eta": result_tables.eta_markdown,
     "runs": result_tables.runs_markdown,
+    "invariance": invariance_study.markdown,
 }
 _HEAD = """# Results
 

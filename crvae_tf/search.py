@@ -1,4 +1,4 @@
-"""The nearest images by the distance of their embeddings."""
+"""The nearest images by the distance of their embeddings, the contents."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ class Neighbour(NamedTuple):
     """An image that was found."""
 
     distance: float
-    """Euclidean distance of its mean from the query's."""
+    """Euclidean distance of its embedding from the query's."""
     row: int
     """Its place among the rows of the embedding."""
     key: str | int
@@ -27,14 +27,14 @@ class Neighbour(NamedTuple):
 
 
 def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighbour]:
-    """Returns the `number` images whose means are nearest to `query`, the nearest first.
+    """Returns the `number` images whose embeddings are nearest to `query`, the nearest first.
 
-    Every mean is looked at, one file at a time, so that the memory does not grow with their number;
+    Every one is looked at, one file at a time, so that the memory does not grow with their number;
     of two at one distance the one that comes first is taken.
 
     Args:
       embedding: complete.
-      query: a mean, `[latent_dim]`.
+      query: an embedding, `[content_dim]`.
       number: how many to find, 1 or more.
 
     Raises:
@@ -48,7 +48,7 @@ def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighb
 
 
 def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
-    """Returns the mean, `[latent_dim]`, of an image file, to be searched for in an embedding.
+    """Returns the embedding, `[content_dim]`, of an image file, to be searched for in an embedding.
 
     Raises:
       InputError: the embedding was made with another encoder, or the file is no image.
@@ -58,7 +58,7 @@ def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) 
             f"--encoder: expected the encoder that {embedding.path} was made with; received another"
         )
     try:
-        return encoder.encode_bytes([Path(path).read_bytes()]).mean[0]
+        return encoder.encode_bytes([Path(path).read_bytes()]).content[0]
     except (OSError, InputError) as error:
         received = "another file" if os.path.isfile(path) else "no such file"
         raise InputError(
@@ -91,7 +91,7 @@ def pictures(
 
 
 def _nearest_of(part: Part, query: np.ndarray, number: int, first_row: int) -> list[Neighbour]:
-    distances = np.linalg.norm(part.mean - query, axis=1)
+    distances = np.linalg.norm(part.content - query, axis=1)
     places = np.argsort(distances, kind="stable")[:number]
     labels = [None] * len(distances) if part.labels is None else part.labels.tolist()
     keys = part.keys.tolist()

@@ -103,9 +103,11 @@ def train(
             seed,
             range(first_epoch, epochs),
             first_step,
+            conditional,
         )
 
-    validation = _validation(data, batch_size, binarization, transformation)
+    conditional = getattr(model, "view", "free") == "conditional"
+    validation = _validation(data, batch_size, binarization, transformation, conditional)
     with interruption.noted():
         _fit(model, batches, position, steps, epochs, validation, callbacks, verbose)
     run.check_there()
@@ -181,11 +183,17 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
 
 
 def _validation(
-    data: ImageData, batch_size: int, binarization: str, transformation: RandomAffine | None
+    data: ImageData,
+    batch_size: int,
+    binarization: str,
+    transformation: RandomAffine | None,
+    with_transformations: bool,
 ) -> tf.data.Dataset | None:
     if data.validation is None:
         return None
-    return datasets.validation_pairs(data.validation, batch_size, binarization, transformation)
+    return datasets.validation_pairs(
+        data.validation, batch_size, binarization, transformation, with_transformations
+    )
 
 
 def _scope_of(model: keras.Model):

@@ -3,6 +3,7 @@
 The only module that imports keras_cv.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -86,16 +87,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
     def augment_images(self, images: tf.Tensor, transformations: Affine, **kwargs) -> tf.Tensor:
         """Applies g(x, epsilon) of Equation 3 to `images` `[batch, H, W, C]`, float32 in [0, 1]."""
-        height, width = tf.shape(images)[1], tf.shape(images)[2]
-        transformed = tf.raw_ops.ImageProjectiveTransformV3(
-            images=images,
-            transforms=_output_to_input(transformations, height, width),
-            output_shape=[height, width],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="CONSTANT",
-        )
-        return tf.ensure_shape(transformed, images.shape)
+        return apply(images, transformations)
 
     def augment_labels(self, labels, transformations, **kwargs):
         return labels
@@ -110,6 +102,69 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
             "scaling": self.scaling,
             "seed": self.seed,
         }
+
+
+def apply(images: tf.Tensor, transformations: Affine) -> tf.Tensor:
+    """Returns g(x, epsilon) of Equation 3: the images, transformed and bilinearly resampled.
+
+    It is linear in the images, and its gradient is exact. (TensorFlow's own gradient of the operation
+    resamples by the inverse map, which is not the transpose: its sum is off by the square of the
+      scale.)
+
+    Args:
+      images: float32 `[..., batch, H, W, C]`, of any values; what comes in from outside is 0.
+      transformations: of the batch, the same for all of the leading dimensions.
+
+    Returns:
+      As `images`.
+    """
+    shape = tf.shape(images)
+    maps = _output_to_input(transformations, shape[-3], shape[-2])
+    copies = tf.reduce_prod(shape[:-4])
+    flat = tf.reshape(images, tf.concat([[-1], shape[-3:]], axis=0))
+    resampled = _resample(flat, tf.tile(maps, [copies, 1]))
+    return tf.ensure_shape(tf.reshape(resampled, shape), images.shape)
+
+
+@tf.custom_gradient
+def _resample(images: tf.Tensor, maps: tf.Tensor):
+    """Returns the images `[batch, H, W, C]` resampled by the maps `[batch, 8]`, with the gradient."""
+    transformed = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=maps,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+    def gradient(upstream):
+        return _transposed_resample(upstream, maps), None
+
+    return transformed, gradient
+
+
+def _transposed_resample(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+    """Returns the transpose of `_resample` applied to `values` `[batch, H, W, C]`.
+
+    Each value goes back to the four pixels that its own was interpolated between, by the same weights.
+    """
+    number, height, width = tf.unstack(tf.shape(values)[:3])
+    columns, rows = tf.meshgrid(tf.range(width, dtype=tf.float32), tf.range(height, dtype=tf.float32))
+    a, b, c, d, e, f, _, _ = tf.unstack(maps[:, :, tf.newaxis, tf.newaxis], axis=1)
+    x, y = a * columns + b * rows + c, d * columns + e * rows + f
+    first_pixels = tf.reshape(tf.range(number) * height * width, [-1, 1, 1])
+    total = 0.0
+    for column, row in itertools.product(
+        (tf.floor(x), tf.floor(x) + 1.0), (tf.floor(y), tf.floor(y) + 1.0)
+    ):
+        weights = (1.0 - tf.abs(x - column)) * (1.0 - tf.abs(y - row))
+        place = tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32)
+        inside = (column >= 0.0) & (column <= columns[0, -1]) & (row >= 0.0) & (row <= rows[-1, 0])
+        pixels = tf.where(inside, first_pixels + place, -1)  # What goes to -1 is left out.
+        shares = weights[..., tf.newaxis] * values
+        total += tf.math.unsorted_segment_sum(shares, pixels, number * height * width)
+    return tf.reshape(total, tf.shape(values))
 
 
 def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

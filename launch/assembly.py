@@ -83,12 +83,23 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
     """Returns the model that the options describe, with its weights as they begin."""
     keras.mixed_precision.set_global_policy(options.precision)
     with _strategy(options.strategy).scope():
-        shape = data.preprocessing.image_shape
-        pair = networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
-        base = _base(options, *pair)
+        base = _base(options, *make_networks(options, data))
         if not options.lambda_ and not options.eta:
             return base
-        return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
+        return crvae_tf.CRVAE(
+            base,
+            options.lambda_,
+            options.eta,
+            options.kl_direction,
+            view=options.view,
+            pose_dim=options.pose_dim,
+        )
+
+
+def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
+    """Returns the encoder and the decoder that the options describe."""
+    shape = data.preprocessing.image_shape
+    return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:

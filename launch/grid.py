@@ -17,7 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from crvae_tf.runs import Run
-from launch.options import CHECKPOINTING, PLACES, Options, defaults
+from launch.options import CHECKPOINTING, PLACES, Options, later_options
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
@@ -84,7 +84,7 @@ class Job:
         for held in (self.run, self.record):
             if held and held.config.exists():
                 may_differ = (*PLACES, *CHECKPOINTING)
-                held.check_same(self.options.to_config(), may_differ, absent=defaults())
+                held.check_same(self.options.to_config(), may_differ, absent=later_options())
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:

@@ -83,6 +83,15 @@ _choice(
     ("forward", "reverse", "symmetric"),
     "of the consistency term; forward is the paper's",
 )
+_choice(
+    "view",
+    "free",
+    ("free", "conditional"),
+    "how a view is scored: by itself, as in the paper, or given its transformation",
+)
+_integer(
+    "pose_dim", 0, 0, "last dimensions of z that an image and its view do not share (0: no sharing)"
+)
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(
     "width",
@@ -185,6 +194,8 @@ class Options:
     checkpoints_kept: int
     seed: int
     output_dir: str
+    view: str = "free"
+    pose_dim: int = 0
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""
@@ -192,8 +203,8 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that `to_config` gave."""
-        return cls(**_fields(config))
+        """Returns the options that `to_config` gave; those that came later have their defaults."""
+        return cls(**_fields(later_options() | config))
 
     @property
     def method(self) -> str:
@@ -210,9 +221,10 @@ def training_flags() -> list[str]:
     return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
 
 
-def defaults() -> dict[str, Any]:
-    """Returns the default values of the flags that describe a training; None where one is resolved."""
-    return {name: flags.FLAGS[name].default for name in training_flags()}
+def later_options() -> dict[str, Any]:
+    """Returns the defaults of the options that configurations of older runs lack."""
+    absent = dataclasses.MISSING
+    return {f.name: f.default for f in dataclasses.fields(Options) if f.default is not absent}
 
 
 def drop_training_flags(kept: Sequence[str] = ()) -> None:

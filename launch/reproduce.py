@@ -17,6 +17,7 @@ def main() -> None:
     chosen = study_options.reproduce()
     jobs = studies.jobs(chosen)
     failures = grid.run(jobs, chosen.parallel, studies.title(chosen))
+    failures += studies.measure_baselines(chosen)
     print(studies.write(chosen, jobs))
     failures += studies.draw(chosen, jobs)
     for failure in failures:

@@ -29,6 +29,7 @@ def check_pairs(values: dict[str, Any]) -> None:
         raise UsageError(
             "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
         )
+    _check_views(values)
     if values["gradient"] != "standard" and values["model"] != "iwae":
         raise UsageError(
             f"--gradient must be standard unless --model=iwae; received {values['gradient']} "
@@ -39,6 +40,22 @@ def check_pairs(values: dict[str, Any]) -> None:
             "--eval_split=validation must go with --validation_images >= 2; "
             f"received {values['validation_images']}"
         )
+
+
+def _check_views(values: dict[str, Any]) -> None:
+    """Raises UsageError if --view or --pose_dim contradicts what is trained."""
+    if values["pose_dim"] >= values["latent_dim"]:
+        raise UsageError(
+            f"--pose_dim must be < --latent_dim={values['latent_dim']}; received {values['pose_dim']}"
+        )
+    for name, default in (("view", "free"), ("pose_dim", 0)):
+        if values[name] != default and not values["lambda"]:
+            raise UsageError(
+                f"--{name} must be {default} with --lambda=0, which no view is scored with; "
+                f"received {values[name]}"
+            )
+    if values["pose_dim"] and values["model"] == "iwae":
+        raise UsageError(f"--pose_dim must be 0 with --model=iwae; received {values['pose_dim']}")
 
 
 def resolve_epochs(values: dict[str, Any], present: set[str]) -> None:

@@ -1,12 +1,13 @@
 """What `launch.reproduce` trains, and what it makes of the finished runs. No mathematics."""
 
 import functools
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import figures, files, reproduction, result_tables, results
+from crvae_tf import figures, files, invariance_study, reproduction, result_tables, results
 from crvae_tf.reproduction import TABLES, Method
 from crvae_tf.runs import Run
 from launch import grid, options
@@ -20,8 +21,7 @@ _FIGURE_1 = ("vae", "vae_aug", "cr_vae")
 def output_directory(chosen: GridOptions) -> Path:
     """Returns where the grid's runs and tables go."""
     given = options.given()["output_dir"]
-    study = "eta" if chosen.etas else f"table_{chosen.table}"
-    return Path(given or f"runs/{study}_{Path(chosen.preset).stem}")
+    return Path(given or f"runs/{title(chosen).replace(' ', '_')}_{Path(chosen.preset).stem}")
 
 
 def jobs(chosen: GridOptions) -> list[Job]:
@@ -42,7 +42,9 @@ def datasets(chosen: GridOptions) -> tuple[str, ...]:
 
 
 def _cells(chosen: GridOptions) -> dict[str, dict[str, Any]]:
-    """Returns the flags of each method, or of each eta, by its label."""
+    """Returns the flags of each method, of each eta or of each setting, by its label."""
+    if chosen.settings:
+        return {setting_label(setting): setting for setting in chosen.settings}
     if chosen.etas:
         return {eta_label(eta): {"method": _ETA_METHOD, "eta": eta} for eta in chosen.etas}
     return {method.label: _method_flags(method) for method in TABLES[chosen.table].methods}
@@ -61,6 +63,16 @@ def eta_label(eta: float) -> str:
     return f"{_ETA_METHOD}_eta_{eta:g}"
 
 
+def setting_label(setting: dict[str, Any]) -> str:
+    """Returns the label of the trainings with a setting.
+
+    >>> setting_label({"method": "cr_vae", "pose_dim": 3, "eta": 1.0})
+    'cr_vae pose_dim=3 eta=1'
+    """
+    values = {n: f"{v:g}" if isinstance(v, float) else v for n, v in setting.items() if n != "method"}
+    return " ".join([setting["method"], *(f"{name}={value}" for name, value in values.items())])
+
+
 def _job(dataset: str, label: str, changes: dict[str, Any], chosen: GridOptions) -> Job:
     place = _place(dataset, label, changes["seed"], output_directory(chosen))
     changes = changes | {"dataset": dataset, "output_dir": str(place)}
@@ -70,7 +82,8 @@ def _job(dataset: str, label: str, changes: dict[str, Any], chosen: GridOptions)
 
 
 def _place(dataset: str, label: str, seed: int, directory: Path) -> Path:
-    return directory / "runs" / f"{_folder(dataset)}_{label}_seed{seed}"
+    name = re.sub(r"[^\w.]+", "_", label)
+    return directory / "runs" / f"{_folder(dataset)}_{name}_seed{seed}"
 
 
 def _folder(dataset: str) -> str:
@@ -92,8 +105,30 @@ def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:
         files.write_text(f"{path}.md", text)
         if chosen.etas and summary["rows"]:
             figures.eta_curves(f"{path}.png", summary["rows"])
+        if chosen.settings and any(point["frontier"] for point in summary["points"]):
+            figures.invariance_frontier(f"{path}.png", summary["points"])
         texts.append(text)
     return "\n".join(texts)
+
+
+def measure_baselines(chosen: GridOptions) -> list[str]:
+    """Has launch.baselines measure what the settings are set against, unless it is there.
+
+    Returns:
+      A line for each data set that it failed for.
+    """
+    failures = []
+    for dataset in datasets(chosen) if chosen.settings else ():
+        path = _baselines(chosen, dataset)
+        if not path.exists():
+            changes = {"dataset": dataset, "output_dir": str(path.parent)}
+            arguments = ["launch.baselines", *options.training_arguments(changes)]
+            failures += grid.run_command(arguments, path.with_suffix(".log"))
+    return failures
+
+
+def _baselines(chosen: GridOptions, dataset: str) -> Path:
+    return output_directory(chosen) / "baselines" / _folder(dataset) / "baselines.json"
 
 
 def draw(chosen: GridOptions, trainings: Sequence[Job]) -> list[str]:
@@ -107,7 +142,7 @@ def draw(chosen: GridOptions, trainings: Sequence[Job]) -> list[str]:
         place = functools.partial(_place, dataset, seed=0, directory=output_directory(chosen))
         own = [job.run for job in trainings if job.dataset == dataset and job.options.seed == 0]
         folder = output_directory(chosen) / "figures" / _folder(dataset)
-        if not chosen.etas:
+        if not chosen.etas and not chosen.settings:
             failures += _draw("figure_1", [Run(place(label)) for label in _FIGURE_1], folder)
         if chosen.invariance:
             failures += _draw("invariance", own, folder)
@@ -136,6 +171,14 @@ def _summaries(
     for job in trainings:
         if job.finished:
             found.setdefault((job.dataset, job.label), []).append(job.finished.read_evaluation())
+    if chosen.settings:
+        for dataset in datasets(chosen):
+            cells = {label: found.get((dataset, label), []) for label in _cells(chosen)}
+            path = _baselines(chosen, dataset)
+            baselines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            summary = invariance_study.summarize(dataset, cells, baselines)
+            yield f"invariance_{_folder(dataset)}", summary, invariance_study.markdown(summary)
+        return
     if not chosen.etas:
         summary = reproduction.summarize_table(chosen.table, datasets(chosen), found)
         yield f"table_{chosen.table}", summary, result_tables.table_markdown(summary)
@@ -148,4 +191,6 @@ def _summaries(
 
 def title(chosen: GridOptions) -> str:
     """Returns what the progress line calls the grid."""
+    if chosen.settings:
+        return "invariance"
     return "eta" if chosen.etas else f"table {chosen.table}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from absl import flags
 
@@ -10,9 +11,9 @@ from launch.flag_kinds import Checked
 from launch.options import drop_training_flags, given, named
 from launch.resolution import UsageError
 
-_SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
+_SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "view", "pose_dim", "seed"}
 
-_PRESETS = ("paper", "cpu", "eta")
+_PRESETS = ("paper", "cpu", "eta", "invariance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class GridOptions:
     preset: str
     seeds: int
     etas: tuple[float, ...] | None
+    settings: tuple[dict[str, Any], ...] | None
     invariance: bool
     parallel: int
     records: str | None
@@ -39,6 +41,8 @@ def define_reproduce() -> None:
         flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
     )
     flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
+    settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    flag_kinds.define("settings", None, settings, "instead of a table, the study of these invariances")
     flag_kinds.integer("parallel", 1, 1, "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
     flag_kinds.text("records", None, meaning)
@@ -49,16 +53,33 @@ def reproduce() -> GridOptions:
     """Returns what the flags that `define_reproduce` defined stand for.
 
     Raises:
-      UsageError: neither a table nor values of eta are given, or a flag that the grid itself sets is.
+      UsageError: neither a table nor values of eta nor settings are given, a setting is none, or a flag
+        that the grid itself sets is given.
     """
     names = [field.name for field in dataclasses.fields(GridOptions)]
     values = {name: flags.FLAGS[name].value for name in names}
-    if values["table"] is None and values["etas"] is None:
+    if values["settings"] is not None:
+        values["settings"] = tuple(map(_setting, values["settings"]))
+    if all(values[name] is None for name in ("table", "etas", "settings")):
         raise UsageError("--table must be one of 1, 2, 3, 4; received none")
     for name in sorted(named() & _SET_BY_GRID):
         raise UsageError(f"--{name} must be left out, the grid sets it; received {given()[name]}")
     table = None if values["table"] is None else int(values["table"])
     return GridOptions(**values | {"table": table})
+
+
+def _setting(texts: dict[str, str]) -> dict[str, Any]:
+    """Returns a setting's flags with their values read."""
+    read = {}
+    for name, text in texts.items():
+        if name not in _SET_BY_GRID - {"seed"}:
+            expected = ", ".join(sorted(_SET_BY_GRID - {"seed"}))
+            raise UsageError(f"--settings must be of the flags {expected}; received {name}")
+        try:
+            read[name] = flags.FLAGS[name].parser.parse(text)
+        except ValueError as error:
+            raise UsageError(f"--settings: {name} {error}; received {text}") from error
+    return read
 
 
 @dataclasses.dataclass(frozen=True)

@@ -345,7 +345,7 @@ def test_batches_are_cut_at_the_ends_of_files_and_nothing_is_lost(present, batch
     rows = np.flatnonzero(present)
     ends = [*range(rows_per_file, len(present), rows_per_file), len(present)]
     batches = [
-        embedding._Embedded(rows[i : i + batch_size], None, rows[i : i + batch_size], None)
+        embedding._Embedded(rows[i : i + batch_size], None, rows[i : i + batch_size], None, None)
         for i in range(0, len(rows), batch_size)
     ]
     parts = list(embedding._cut(iter(batches), ends))

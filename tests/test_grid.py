@@ -110,15 +110,15 @@ def test_a_record_of_another_run_is_refused(tmp_path, held, message):
         grid.run([kept], parallel=1, title="test")
 
 
-def test_a_record_that_lacks_an_option_had_its_default(tmp_path):
+def test_a_record_that_lacks_a_later_option_had_its_default(tmp_path):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
     options = kept.options.to_config()
-    kept = dataclasses.replace(kept, options=Options.from_config(options | {"gradient": "standard"}))
-    del options["gradient"]
+    kept = dataclasses.replace(kept, options=Options.from_config(options | {"view": "free"}))
+    del options["view"]
     files.write_json(kept.record.config, options)
     kept.check()
-    other = Options.from_config(options | {"gradient": "doubly_reparameterized"})
-    with pytest.raises(InputError, match="gradient=standard; received gradient=doubly"):
+    other = Options.from_config(options | {"view": "conditional"})
+    with pytest.raises(InputError, match="view=free; received view=conditional"):
         dataclasses.replace(kept, options=other).check()
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from crvae_tf import likelihoods, objectives
+from crvae_tf import InputError, likelihoods, objectives
 from tests import reference
 
 LOG_PROBS = {
@@ -151,3 +152,35 @@ def test_logits_of_low_precision_are_scored_in_float32(family, dtype):
 def test_an_unknown_family_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'bernoulli', 'continuous_bernoulli', 'gaussian'.*'poisson'"):
         likelihoods.get("poisson")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_transformed_likelihood_is_that_of_the_transformed_image(family):
+    logits, images = random_pair((4, 5, 5, 1), binary=family == "bernoulli")
+
+    def transform(means):
+        return 0.2 + 0.5 * tf.reverse(means, axis=[-2])
+
+    found = likelihoods.transformed(likelihoods.get(family)(logits), transform).log_prob(images)
+    means = 0.2 + 0.5 / (1.0 + np.exp(-np.float64(logits)))[..., ::-1, :]
+    expected = LOG_PROBS[family](np.log(means) - np.log1p(-means), images)
+    np.testing.assert_allclose(found, expected.sum(axis=(1, 2, 3)), rtol=1e-4)
+
+
+def test_ink_where_the_transformed_mean_is_0_is_unlikely_and_not_impossible():
+    likelihood = likelihoods.bernoulli(tf.zeros([1, 2, 2, 1]))
+    empty = likelihoods.transformed(likelihood, tf.zeros_like)
+    assert float(empty.log_prob(tf.ones([2, 2, 1]))[0]) == pytest.approx(4.0 * np.log(1e-6), rel=1e-5)
+    assert float(empty.log_prob(tf.zeros([2, 2, 1]))[0]) == pytest.approx(-4e-6, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "name"),
+    [
+        (tfp.distributions.Independent(tfp.distributions.Poisson(tf.ones([2, 2, 1])), 3), "Poisson"),
+        (tfp.distributions.Poisson(tf.ones([2, 2, 1])), "Poisson"),
+    ],
+)
+def test_a_likelihood_without_a_mean_image_to_transform_is_refused(likelihood, name):
+    with pytest.raises(InputError, match=f"view=conditional: expected .* received {name}$"):
+        likelihoods.transformed(likelihood, tf.identity)

@@ -49,6 +49,8 @@ DEFAULTS = {
     "checkpoint_steps": None,
     "checkpoint_minutes": 15.0,
     "checkpoints_kept": 2,
+    "view": "free",
+    "pose_dim": 0,
 }
 
 
@@ -204,6 +206,7 @@ INTEGERS = {
     "checkpoint_steps": 1,
     "checkpoints_kept": 1,
     "schedule_stages": 1,
+    "pose_dim": 0,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -230,6 +233,7 @@ CHOICES = {
     "kl_direction": "forward, reverse, symmetric",
     "eval_split": "test, validation",
     "gradient": "standard, doubly_reparameterized",
+    "view": "free, conditional",
     "schedule": "constant, burda",
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker, tpu",
@@ -320,6 +324,22 @@ def test_the_message_of_the_manual_is_this():
             "--beta must be 1 unless --model=beta_vae; received 0.5 with --model=iwae",
         ),
         (
+            ["--pose_dim=50"],
+            "--pose_dim must be < --latent_dim=50; received 50",
+        ),
+        (
+            ["--pose_dim=4", "--method=vae"],
+            "--pose_dim must be 0 with --lambda=0, which no view is scored with; received 4",
+        ),
+        (
+            ["--view=conditional", "--lambda=0"],
+            "--view must be free with --lambda=0, which no view is scored with; received conditional",
+        ),
+        (
+            ["--pose_dim=4", "--method=cr_iwae"],
+            "--pose_dim must be 0 with --model=iwae; received 4",
+        ),
+        (
             ["--binarization=none"],
             "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none",
         ),
@@ -381,6 +401,19 @@ def test_a_run_is_placed_by_its_data_method_and_seed():
 def test_options_are_read_back_from_what_a_run_keeps_of_them():
     chosen = resolved("--method=cr_iwae", "--epochs=3", "--eval_images=40")
     assert Options.from_config(chosen.to_config()) == chosen
+
+
+def test_a_run_that_is_older_than_an_option_has_its_default():
+    config = resolved("--method=cr_vae").to_config()
+    older = {name: value for name, value in config.items() if name not in ("view", "pose_dim")}
+    assert Options.from_config(older).to_config() == config
+
+
+def test_a_run_that_lacks_any_other_option_is_not_read():
+    config = resolved("--method=cr_vae").to_config()
+    del config["eta"]
+    with pytest.raises(KeyError):
+        Options.from_config(config)
 
 
 def evaluation_of(config, *arguments):

@@ -15,6 +15,7 @@ from crvae_tf.datasets import (
     training_batches,
     validation_pairs,
 )
+from crvae_tf.transforms import apply
 
 SIDE = 8
 TRANSFORMATION = RandomAffine(2.0, 30.0, 0.25)
@@ -313,6 +314,25 @@ def test_validation_pairs_are_the_two_test_sets_side_by_side(split, binarization
     images, views = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     np.testing.assert_array_equal(images, evaluated(split, 4, binarization))
     np.testing.assert_array_equal(views, evaluated(split, 4, binarization, TRANSFORMATION))
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_transformations_come_beside_the_same_pairs(split, binarization):
+    pairs = training(split, epochs=range(2), binarization=binarization)
+    triples = training(split, epochs=range(2), binarization=binarization, with_transformations=True)
+    assert len(triples) == len(pairs) == 6
+    for (*pair, drawn), expected in zip(triples, pairs, strict=True):
+        assert_same(pair, expected)
+        if binarization == "none":
+            np.testing.assert_array_equal(apply(pair[0], drawn), pair[1])
+
+
+def test_validation_pairs_come_with_the_transformations_that_made_them(split):
+    pairs = validation_pairs(split, 4, "none", TRANSFORMATION)
+    triples = validation_pairs(split, 4, "none", TRANSFORMATION, with_transformations=True)
+    for (images, views, drawn), pair in zip(triples, pairs, strict=True):
+        assert_same((images, views), pair)
+        np.testing.assert_array_equal(apply(images, drawn), views)
 
 
 def test_validation_without_a_transformation_is_the_test_set(split):

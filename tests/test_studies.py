@@ -7,8 +7,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from crvae_tf import datasets
-from launch import assembly, flag_kinds, options, studies, study_options
+from crvae_tf import datasets, files
+from launch import assembly, flag_kinds, grid, options, studies, study_options
 from launch.options import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +83,77 @@ def test_the_study_of_eta_evaluates_on_images_held_out_of_the_training_set(comma
     assert {job.options.eval_split for job in jobs} == {"validation"}
 
 
+def test_the_study_of_invariance_is_its_settings(command_line):
+    jobs = jobs_of(command_line, "--preset=invariance", "--dataset=digits", "--seeds=1")
+    found = {job.label: (job.options.lambda_, job.options.eta) for job in jobs}
+    assert found["vae"] == (0.0, 0.0)
+    assert found["vae_aug"] == (1.0, 0.0)
+    assert found["cr_vae"] == found["cr_vae view=conditional"] == (1.0, 0.1)
+    assert found["cr_vae pose_dim=3 eta=0.3"] == (1.0, 0.3)
+    views = {job.label: (job.options.view, job.options.pose_dim) for job in jobs}
+    assert views["cr_vae"] == ("free", 0)
+    assert views["cr_vae view=conditional pose_dim=4 eta=1"] == ("conditional", 4)
+    assert {"--view=conditional", "--pose_dim=4", "--eta=1.0"} <= set(jobs[-1].arguments)
+    place = Path("runs/invariance_invariance/runs/digits_cr_vae_pose_dim_3_eta_0.3_seed0")
+    assert place in [job.run.directory for job in jobs]
+
+
+def test_the_study_of_invariance_is_written_with_its_baselines_and_its_picture(
+    command_line, tmp_path, monkeypatch
+):
+    command_line(
+        "--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", f"--output_dir={tmp_path}"
+    )
+    chosen = study_options.reproduce()
+    jobs = studies.jobs(chosen)
+    finish(jobs[0], nll=90.0, accuracy=0.5)
+    called = []
+
+    def run_command(arguments, log):
+        called.append(arguments)
+        probe = {c: {"linear": 0.7} for c in ("clean", "train_transform", "test_transform")}
+        retrieval = {t: {"retrieval_at_1": 0.2} for t in ("train_transform", "test_transform")}
+        found = {"consistency": retrieval, "probe": {"num_train_images": 9} | probe}
+        files.write_json(log.with_name("baselines.json"), {"pixels": found})
+        return []
+
+    monkeypatch.setattr(grid, "run_command", run_command)
+    for _ in range(2):
+        assert studies.measure_baselines(chosen) == []
+    ((module, *arguments),) = called
+    assert module == "launch.baselines"
+    assert f"--output_dir={tmp_path}/baselines/digits" in arguments
+    text = studies.write(chosen, jobs)
+    assert "| vae_aug | 90.00 |" in text
+    assert "| pixels | - |" in text
+    assert "Not run: `cr_vae eta=1`." in text
+    made = {path.name for path in tmp_path.glob("invariance_digits.*")}
+    assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md", "png")}
+
+
+def test_a_table_has_no_baselines(command_line):
+    command_line("--table=4", "--preset=cpu", "--dataset=digits")
+    assert studies.measure_baselines(study_options.reproduce()) == []
+
+
+def finish(job, nll, accuracy):
+    """Leaves behind what a training does, as far as the study looks at it."""
+    for folder in (job.run.encoder, job.run.decoder, job.run.figures):
+        folder.mkdir(parents=True)
+    job.run.weights.touch()
+    files.write_json(job.run.config, job.options.to_config())
+    split = dict.fromkeys(("nll", "rate", "active_units"), nll) | {"nll_samples": 5, "num_images": 9}
+    split |= {f"mutual_information_{kind}": 1.0 for kind in ("disjoint", "lower", "upper")}
+    pairs = {"kl": 1.0, "retrieval_at_1": accuracy}
+    conditions = ("clean", "train_transform", "test_transform")
+    found = {
+        "splits": dict.fromkeys(("test", "transformed_test"), split),
+        "consistency": dict.fromkeys(conditions[1:], pairs),
+        "probe": {"num_train_images": 9} | {name: {"linear": accuracy} for name in conditions},
+    }
+    files.write_json(job.run.evaluation, found)
+
+
 def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
     given = "--gradient=doubly_reparameterized"
     jobs = jobs_of(command_line, "--table=1", "--preset=cpu", "--dataset=digits", given)
@@ -96,10 +167,25 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
     [
         (["--preset=cpu"], "--table must be one of 1, 2, 3, 4; received none"),
         (["--table=5"], "--table must be one of 1, 2, 3, 4; received 5"),
-        (["--table=4", "--preset=gpu"], "--preset must be paper, cpu, eta or the path of a flagfile; "),
+        (
+            ["--table=4", "--preset=gpu"],
+            "--preset must be paper, cpu, eta, invariance or the path of a flagfile; ",
+        ),
         (["--table=4", "--beta=3"], "--beta must be left out, the grid sets it; received 3"),
         (["--table=4", "--seed=3"], "--seed must be left out, the grid sets it; received 3"),
         (["--table=4", "--seeds=0"], "--seeds must be an integer >= 1; received 0"),
+        (["--table=4", "--view=conditional"], "--view must be left out, the grid sets it; received c"),
+        (
+            ["--settings=cr_vae:width=2"],
+            "--settings must be of the flags beta, eta, lambda, method, model, pose_dim, view; "
+            "received width",
+        ),
+        (["--settings=cr_vae:eta"], "--settings: eta must be >= 0; received "),
+        (["--settings=vae,gan"], "--settings: method must be one of vae, vae_aug, cr_vae, iwae, "),
+        (
+            ["--settings=cr_vae:pose_dim=60", "--dataset=digits"],
+            "--pose_dim must be < --latent_dim=50; received 60",
+        ),
         (["--etas=0.1,x"], "--etas must be numbers >= 0, separated by commas; received 0.1,x"),
     ],
 )
@@ -136,7 +222,7 @@ def test_flags_that_contradict_each_other_are_refused(command_line, arguments, m
 
 
 def test_the_presets_lie_in_the_package():
-    for name in ("paper", "cpu", "eta"):
+    for name in ("paper", "cpu", "eta", "invariance"):
         assert flag_kinds.preset_file(name) == ROOT / "launch" / "presets" / f"{name}.flags"
 
 

@@ -361,3 +361,16 @@ def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     # The deviation of a pixel's mean over 2,000 draws is at most 0.5 / sqrt(2000) = 0.011.
     np.testing.assert_allclose(drawn.mean(axis=0), expected.mean(axis=0), atol=0.05)
     assert drawn.std(axis=0).max() == pytest.approx(expected.std(axis=0).max(), rel=0.1)
+
+
+@pytest.mark.parametrize("pose_dim", [0, 2])
+def test_a_conditional_view_is_trained_and_validated_given_its_transformations(tmp_path, pose_dim):
+    data = some_digits()
+    model = CRVAE(new_model(regularised=False), view="conditional", pose_dim=pose_dim)
+    lines = train(model, Run(tmp_path / "run"), data)
+    assert lines[-1]["view_bound"] > lines[0]["view_bound"] + 5.0
+    triples = datasets.validation_pairs(
+        data.validation, 64, "dynamic", RandomAffine(), with_transformations=True
+    )
+    found = model.evaluate(triples, verbose=0, return_dict=True)
+    assert lines[-1]["val_view_bound"] == pytest.approx(float(found["view_bound"]), rel=1e-5)

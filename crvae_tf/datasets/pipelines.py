@@ -12,7 +12,7 @@ from crvae_tf import randomness
 from crvae_tf.datasets.preprocessing import to_unit_interval
 from crvae_tf.datasets.splits import Split
 from crvae_tf.randomness import Purpose
-from crvae_tf.transforms import RandomAffine
+from crvae_tf.transforms import Affine, RandomAffine
 
 BINARIZATIONS = ("dynamic", "fixed", "none")
 
@@ -31,6 +31,7 @@ def training_batches(
     seed: int,
     epochs: range,
     first_step: int = 0,
+    with_transformations: bool = False,
 ) -> tf.data.Dataset:
     """Returns the batches of the given epochs, one after the other, shuffled.
 
@@ -44,10 +45,12 @@ def training_batches(
       seed: of order, transformation and binarisation.
       epochs: which to return.
       first_step: the step at which the first of them begins.
+      with_transformations: whether to return the transformations too.
 
     Returns:
       A data set of pairs (images, views), or of images where there is no transformation; each
-      float32 `[batch, H, W, C]` in [0, 1].
+      float32 `[batch, H, W, C]` in [0, 1]. With transformations, of triples: the third is the
+      `Affine` that made the views.
     """
 
     def binarized(images, epoch, step, indices, view):
@@ -66,10 +69,11 @@ def training_batches(
         key = randomness.key(seed, Purpose.TRANSFORMATION, epoch, step)
         drawn = transformation.sample(tf.shape(images)[0], key)
         views = transformation.augment_images(images, drawn)
-        return (
+        pair = (
             binarized(images, epoch, step, indices, _IMAGE),
             binarized(views, epoch, step, indices, _VIEW),
         )
+        return (*pair, drawn) if with_transformations else pair
 
     batches = split.shuffled_batches(batch_size, seed, epochs, first_step)
     return _finished(batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
@@ -94,8 +98,7 @@ def evaluation_batches(
     def batch(indices, images, labels):
         images = to_unit_interval(images)
         if transformation is not None:
-            key = randomness.key(TEST_SEED, Purpose.TRANSFORMATION)
-            drawn = transformation.sample_run(indices, key)
+            drawn = _test_transformations(transformation, indices)
             images = transformation.augment_images(images, drawn)
         if binarization != "none":
             view = _IMAGE if transformation is None else _VIEW
@@ -109,18 +112,31 @@ def evaluation_batches(
 
 
 def validation_pairs(
-    split: Split, batch_size: int, binarization: str, transformation: RandomAffine | None
+    split: Split,
+    batch_size: int,
+    binarization: str,
+    transformation: RandomAffine | None,
+    with_transformations: bool = False,
 ) -> tf.data.Dataset:
     """Returns what `training_batches` does, once, in order, with the draws of the test set."""
     images = evaluation_batches(split, batch_size, binarization).map(_images_of)
     if transformation is None:
         return images
-    views = evaluation_batches(split, batch_size, binarization, transformation).map(_images_of)
-    return tf.data.Dataset.zip((images, views))
+    of_views = evaluation_batches(split, batch_size, binarization, transformation)
+    pairs = tf.data.Dataset.zip((images, of_views.map(_images_of)))
+    if not with_transformations:
+        return pairs
+    drawn = of_views.map(lambda indices, *_: _test_transformations(transformation, indices))
+    return tf.data.Dataset.zip((pairs, drawn)).map(lambda pair, drawn: (*pair, drawn))
 
 
 def _images_of(indices, images, labels):
     return images
+
+
+def _test_transformations(transformation: RandomAffine, indices: tf.Tensor) -> Affine:
+    """Returns the one draw of each test image."""
+    return transformation.sample_run(indices, randomness.key(TEST_SEED, Purpose.TRANSFORMATION))
 
 
 def _uniforms(split: Split, *leading: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from crvae_tf import datasets, figures, randomness
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
-from crvae_tf.export import Decoder, Encoder, load_decoder, load_encoder
+from crvae_tf.export import Decoder, Embeddings, Encoder, load_decoder, load_encoder
 from crvae_tf.randomness import Purpose
 from crvae_tf.report.records import RunRecord
 from crvae_tf.transforms import RandomAffine
@@ -119,11 +119,12 @@ def exhibit(record: RunRecord, load_images: Callable[[], TestImages]) -> Exhibit
             images = load_images()
         except (InputError, OSError) as error:
             remarks.append(f"no test images ({' '.join(str(error).split())})")
-    means = _means(encoder, images) if images else None
+    embedded = [_embedded(encoder, part) for part in (images.images, images.views)] if images else []
+    means = [part.mean for part in embedded]
     return Exhibit(
         images,
         remarks=tuple(remarks),
-        **(_of_embeddings(*means) if means else {}),
+        **(_of_embeddings(*(part.content for part in embedded)) if embedded else {}),
         **(_of_decoder(decoder, means) if decoder else {}),
         reconstructions=_reconstructions(decoder, images, means) if decoder and means else None,
     )
@@ -194,33 +195,31 @@ def _loaded(load: Callable[..., _Exported], path, remarks: list[str]) -> _Export
         return None
 
 
-def _means(encoder: Encoder, images: TestImages) -> tuple[np.ndarray, np.ndarray]:
-    def means(part):
-        return encoder(part).mean
-
-    return _in_parts(means, images.images), _in_parts(means, images.views)
+def _embedded(encoder: Encoder, images: np.ndarray) -> Embeddings:
+    parts = [encoder(part) for part in _parts(images)]
+    return Embeddings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _in_parts(function: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> np.ndarray:
-    """Returns `function(array)`, computed from some rows at a time."""
-    starts = range(0, len(array), _AT_A_TIME)
-    return np.concatenate([function(array[start : start + _AT_A_TIME]) for start in starts])
+def _parts(array: np.ndarray) -> list[np.ndarray]:
+    """Returns the array as parts of so many rows as are computed at a time."""
+    return [array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME)]
 
 
-def _of_embeddings(means: np.ndarray, view_means: np.ndarray) -> dict[str, object]:
-    queries = np.arange(min(_QUERIES, len(means)))
+def _of_embeddings(embeddings: np.ndarray, view_embeddings: np.ndarray) -> dict[str, object]:
+    queries = np.arange(min(_QUERIES, len(embeddings)))
+    own, views = embeddings[queries], view_embeddings[queries]
     return {
-        "plane": figures.principal_plane(means[:_PLANE_IMAGES], view_means[:_PLANE_IMAGES]),
-        "neighbours": Neighbours(queries, nearest(means, means[queries], _NEIGHBOURS, queries)),
-        "view_neighbours": Neighbours(queries, nearest(means, view_means[queries], _NEIGHBOURS)),
+        "plane": figures.principal_plane(embeddings[:_PLANE_IMAGES], view_embeddings[:_PLANE_IMAGES]),
+        "neighbours": Neighbours(queries, nearest(embeddings, own, _NEIGHBOURS, queries)),
+        "view_neighbours": Neighbours(queries, nearest(embeddings, views, _NEIGHBOURS)),
     }
 
 
-def _of_decoder(decoder: Decoder, means: tuple[np.ndarray, np.ndarray] | None) -> dict[str, object]:
+def _of_decoder(decoder: Decoder, means: Sequence[np.ndarray]) -> dict[str, object]:
     """Samples of the prior, and traversals from the first test image, or from 0 without one."""
 
     def decode(latents):
-        return _in_parts(decoder, latents)
+        return np.concatenate([decoder(part) for part in _parts(latents)])
 
     key = randomness.key(0, Purpose.PRIOR)
     latents = tf.random.stateless_normal([_SAMPLE_ROWS * _COLUMNS, decoder.latent_dim], key)
@@ -233,7 +232,7 @@ def _of_decoder(decoder: Decoder, means: tuple[np.ndarray, np.ndarray] | None) -
 
 
 def _reconstructions(
-    decoder: Decoder, images: TestImages, means: tuple[np.ndarray, np.ndarray]
+    decoder: Decoder, images: TestImages, means: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The test images and their views, each with the likelihood's mean at the posterior's mean."""
     return {

@@ -1,0 +1,153 @@
+"""What embeddings are set against: raw pixels and PCA below, a contrastive encoder above.
+
+None of them is a model of the images: they have no likelihood.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.decomposition import PCA
+
+from crvae_tf import datasets
+from crvae_tf.datasets import ImageData
+from crvae_tf.evaluation import PROBE_IMAGES, Embed, embedding_figures
+from crvae_tf.maximization import BoundMaximizer
+from crvae_tf.transforms import RandomAffine
+
+TEMPERATURE = 0.5
+"""Of the contrastive loss; that of Chen et al. 2020 for small images."""
+
+_HEAD_UNITS = 128
+_IMAGES_PER_STEP = 500
+_CONSISTENCY = ("distance_ratio", "retrieval_at_1")
+
+
+class ContrastiveEncoder(BoundMaximizer):
+    """SimCLR (Chen et al. 2020) on pairs (images, views): an encoder, trained through a head.
+
+    Args:
+      encoder: as of a `VAE`; its mean is the embedding, its log variance is not used.
+      temperature: of the loss, above 0.
+      seed: of the head's initial weights.
+    """
+
+    def __init__(self, encoder: keras.Model, temperature: float = TEMPERATURE, seed: int = 0):
+        super().__init__(seed, ())
+        self.encoder = encoder
+        self.temperature = temperature
+        initializers = (keras.initializers.GlorotUniform(seed=seed + i) for i in range(2))
+        hidden, output = (keras.layers.Dense(_HEAD_UNITS, kernel_initializer=i) for i in initializers)
+        features = keras.Input(encoder.outputs[0].shape[1:])
+        self.head = keras.Model(features, output(keras.layers.ReLU()(hidden(features))))
+        self.built = True
+
+    def terms(self, data, seed, training):
+        images, views = data
+        outputs = [self.head(self.encoder(part, training=training)[0]) for part in (images, views)]
+        return {"loss": contrastive_loss(*outputs, self.temperature)}
+
+
+def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns the normalised temperature-scaled cross entropy, Equation 1 of Chen et al. 2020.
+
+    Each of the 2 batch outputs looks for its partner among the 2 batch - 1 others by the cosine of
+    the angle.
+
+    Args:
+      outputs: of the images, `[batch, dimensions]`.
+      view_outputs: of their views.
+      temperature: divides the cosines.
+
+    Returns:
+      `[batch]`, nats: the mean of an image's loss and of its view's.
+    """
+    both = tf.math.l2_normalize(tf.concat([outputs, view_outputs], axis=0), axis=-1)
+    number = tf.shape(outputs)[0]
+    similarities = tf.matmul(both, both, transpose_b=True) / temperature
+    itself = tf.eye(2 * number, dtype=tf.bool)
+    similarities = tf.where(itself, similarities.dtype.min, similarities)
+    partners = tf.roll(tf.range(2 * number), number, axis=0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(partners, similarities)
+    return tf.reduce_mean(tf.reshape(losses, [2, number]), axis=0)
+
+
+def train_contrastive(
+    encoder: keras.Model,
+    data: ImageData,
+    binarization: str,
+    transformation: RandomAffine,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> None:
+    """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on."""
+    model = ContrastiveEncoder(encoder, seed=seed)
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate))
+    batches = datasets.training_batches(
+        data.train, batch_size, binarization, transformation, seed, range(epochs)
+    )
+    steps = data.train.steps_per_epoch(batch_size)
+    model.fit(batches, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
+
+
+def measure(
+    encoder: keras.Model,
+    data: ImageData,
+    binarization: str,
+    transformation: RandomAffine,
+    test_transformation: RandomAffine,
+    num_images: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Returns the `consistency` and the `probe` of `evaluation.json` for each baseline.
+
+    Args:
+      encoder: trained by `train_contrastive`; the PCA has as many dimensions.
+      data: the images.
+      binarization: as in training.
+      transformation: t(x~|x) of the training.
+      test_transformation: that of the transformed test set.
+      num_images: how many of the first test images to use; all where this is None.
+
+    Returns:
+      `pixels`, `pca`, fitted on the first 10,000 clean training images, and `contrastive`. The
+      consistency is without KLs.
+    """
+    number = min(num_images or data.test.num_images, data.test.num_images)
+    train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
+    pca = PCA(encoder.outputs[0].shape[-1], svd_solver="full").fit(_embed(_pixels)(train)[0])
+    features = {
+        "pixels": _pixels,
+        "pca": lambda images: pca.transform(_pixels(images)),
+        "contrastive": lambda images: encoder(images)[0].numpy(),
+    }
+    common = (data, binarization, transformation, test_transformation, number)
+    return {
+        name: _without_kl(embedding_figures(_embed(of_images), *common))
+        for name, of_images in features.items()
+    }
+
+
+def _pixels(images: tf.Tensor) -> np.ndarray:
+    return images.numpy().reshape(len(images), -1)
+
+
+def _embed(features: Callable[[tf.Tensor], np.ndarray]) -> Embed:
+    """Returns what maps batches to features, with standard deviations of 1 that nothing depends on."""
+
+    def embed(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        found = np.concatenate([features(images) for _, images, _ in batches])
+        return found, np.ones_like(found)
+
+    return embed
+
+
+def _without_kl(found: dict[str, Any]) -> dict[str, Any]:
+    consistency = {
+        transform: {name: values[name] for name in _CONSISTENCY}
+        for transform, values in found["consistency"].items()
+    }
+    return found | {"consistency": consistency}

@@ -1,0 +1,43 @@
+"""Measures what embeddings are set against: python -m launch.baselines --flagfile=mnist_mlp.flags
+
+Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
+OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do.
+"""
+
+from pathlib import Path
+
+from launch import command, options
+
+
+def main() -> None:
+    """Trains the contrastive encoder and measures all three."""
+    from crvae_tf import baselines, files
+    from launch import assembly
+
+    chosen = options.resolve()
+    data = assembly.load_data(chosen)
+    encoder = assembly.make_networks(chosen, data)[0]
+    view = assembly.transformation(chosen)
+    baselines.train_contrastive(
+        encoder,
+        data,
+        chosen.binarization,
+        view,
+        chosen.epochs,
+        chosen.batch_size,
+        chosen.learning_rate,
+        chosen.seed,
+    )
+    found = baselines.measure(
+        encoder,
+        data,
+        chosen.binarization,
+        view,
+        assembly.test_transformation(chosen),
+        chosen.eval_images,
+    )
+    files.write_json(Path(chosen.output_dir, "baselines.json"), found)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,83 @@
+"""What embeddings are set against: the contrastive loss by its definition, and floors by NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.decomposition import PCA
+
+from crvae_tf import RandomAffine, baselines, metrics, networks
+from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches
+from crvae_tf.probes import Probes
+
+TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    parts = (
+        ArraySplit(*(array.numpy() for array in split.fetch(np.arange(number))))
+        for split, number in ((digits.train, 320), (digits.test, 60))
+    )
+    return ImageData("digits", *parts, None, digits.preprocessing, "")
+
+
+def encoder():
+    return networks.build("mlp", (28, 28, 1), latent_dim=6, width=0.2, seed=1)[0]
+
+
+def images_of(split, transform=None):
+    batches = list(evaluation_batches(split, 64, "none", transform).as_numpy_iterator())
+    return np.concatenate([batch[1] for batch in batches]), np.concatenate([b[2] for b in batches])
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_the_contrastive_loss_is_its_definition(temperature):
+    """Two loops over Equation 1 of Chen et al. 2020."""
+    generator = np.random.default_rng(0)
+    outputs, views = generator.normal(size=(2, 5, 3)).astype(np.float32)
+    both = np.float64([*outputs, *views])
+    both /= np.linalg.norm(both, axis=1, keepdims=True)
+    losses = np.zeros(10)
+    for i in range(10):
+        scores = {k: np.exp(both[i] @ both[k] / temperature) for k in range(10) if k != i}
+        losses[i] = -np.log(scores[(i + 5) % 10] / sum(scores.values()))
+    found = baselines.contrastive_loss(tf.constant(outputs), tf.constant(views), temperature)
+    np.testing.assert_allclose(found, (losses[:5] + losses[5:]) / 2.0, rtol=1e-5)
+
+
+def test_pixels_and_pca_are_measured_as_embeddings_are(data):
+    found = baselines.measure(encoder(), data, "none", TRANSFORMATION, TEST_TRANSFORMATION)
+    assert list(found) == ["pixels", "pca", "contrastive"]
+    (train, train_labels), (clean, labels) = images_of(data.train), images_of(data.test)
+    views, _ = images_of(data.test, TEST_TRANSFORMATION)
+    train, clean, views = (images.reshape(len(images), -1) for images in (train, clean, views))
+    pca = PCA(6, svd_solver="full").fit(train)
+    for name, features in (("pixels", lambda images: images), ("pca", pca.transform)):
+        ones = np.ones_like(features(clean))
+        expected = metrics.consistency(features(clean), ones, features(views), ones)
+        consistency = found[name]["consistency"]["test_transform"]
+        assert set(consistency) == {"distance_ratio", "retrieval_at_1"}
+        assert consistency["retrieval_at_1"] == expected["retrieval_at_1"]
+        assert consistency["distance_ratio"] == pytest.approx(expected["distance_ratio"], rel=1e-5)
+        probes = Probes(features(train), train_labels)
+        assert found[name]["probe"]["clean"] == probes.accuracies(features(clean), labels)
+        assert found[name]["probe"]["test_transform"] == probes.accuracies(features(views), labels)
+
+
+def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(data):
+    def trained():
+        keras.utils.set_random_seed(7)
+        network = encoder()
+        baselines.train_contrastive(network, data, "none", TRANSFORMATION, 8, 64, 3e-3, seed=0)
+        return network
+
+    first, again = trained(), trained()
+    for weights, others in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, others)
+    before, after = (
+        baselines.measure(network, data, "none", TRANSFORMATION, TEST_TRANSFORMATION)["contrastive"]
+        for network in (encoder(), first)
+    )
+    ratios = [found["consistency"]["train_transform"]["distance_ratio"] for found in (before, after)]
+    assert ratios[1] < 0.8 * ratios[0]

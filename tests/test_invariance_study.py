@@ -1,0 +1,82 @@
+"""The study of embeddings that stay put, from evaluations made up for the purpose."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crvae_tf import figures, files, invariance_study, results
+
+
+def evaluation(nll, retrieval, clean, train, test):
+    names = ("rate", "active_units", "mutual_information_lower", "mutual_information_upper")
+    split = dict.fromkeys((*names, "mutual_information_disjoint"), 1.0)
+    transforms = ("train_transform", "test_transform")
+    found = {"consistency": {t: {"retrieval_at_1": retrieval} for t in transforms}}
+    if nll is not None:
+        found["splits"] = {"test": split | {"nll": nll}, "transformed_test": split | {"nll": nll + 50}}
+        for values in found["consistency"].values():
+            values["kl"] = 5.0
+    accuracies = {"clean": clean, "train_transform": train, "test_transform": test}
+    probe = {c: {"linear": a, "nearest_neighbours": a} for c, a in accuracies.items()}
+    return found | {"probe": {"num_train_images": 10} | probe}
+
+
+@pytest.fixture
+def summary():
+    evaluations = {
+        "vae_aug": [evaluation(97.0, 0.3, 0.93, 0.7, 0.33), evaluation(98.0, 0.3, 0.93, 0.7, 0.33)],
+        "cr_vae pose_dim=3 eta=0.3": [evaluation(100.0, 0.92, 0.95, 0.94, 0.85)],
+        "cr_vae pose_dim=10": [evaluation(101.0, 0.4, 0.9, 0.6, 0.4)],
+        "cr_vae eta=5": [],
+    }
+    return invariance_study.summarize(
+        "mnist", evaluations, {"pca": evaluation(None, 0.2, 0.9, 0.8, 0.3)}
+    )
+
+
+def test_each_setting_is_a_point_with_its_losses(summary):
+    points = {point["setting"]: point for point in summary["points"]}
+    assert list(points) == ["vae_aug", "cr_vae pose_dim=3 eta=0.3", "cr_vae pose_dim=10", "pca"]
+    shared = points["cr_vae pose_dim=3 eta=0.3"]
+    assert (shared["nll"], shared["nll_loss"]) == (100.0, pytest.approx(2.5))
+    assert shared["train_gap"] == pytest.approx(0.01)
+    assert shared["test_gap"] == pytest.approx(0.10)
+    assert (points["pca"]["nll"], points["pca"]["nll_loss"]) == (None, None)
+
+
+def test_the_frontier_is_what_nothing_beats_in_both(summary):
+    frontier = [point["setting"] for point in summary["points"] if point["frontier"]]
+    assert frontier == ["vae_aug", "cr_vae pose_dim=3 eta=0.3"]
+
+
+def test_the_page_says_what_was_met_and_what_was_not_run(summary):
+    lines = invariance_study.markdown(summary).splitlines()
+    assert (
+        "| cr_vae pose_dim=3 eta=0.3 | **2.50** | **0.920** | **0.010** | **0.100** | 4 | yes |"
+        in lines
+    )
+    assert "| pca | - | 0.200 | 0.100 | 0.600 | 0 |  |" in lines
+    (figures_of_pca,) = (line for line in lines if line.startswith("| pca | - | - |"))
+    assert "| 0.900 | 0.800 | 0.300 |" in figures_of_pca
+    assert lines[-1] == "Not run: `cr_vae eta=5`."
+
+
+def test_it_is_a_section_of_a_page(summary, tmp_path):
+    made = {"commands": ["python -m launch.reproduce --preset=invariance"], "runs": 3, "seeds": 2}
+    made |= {"epochs": [3], "nll_samples": [5], "num_images": [40], "hours": 1.0}
+    made |= {"hardware": ["2 cores"], "commits": ["abc"]}
+    files.write_json(tmp_path / "mnist.json", summary | {"provenance": made})
+    text = results.document(tmp_path, tmp_path / "INVARIANCE.md")
+    assert "## Embeddings that stay put, MNIST" in text
+    assert "| vae_aug | 97.50 ± 0.71 |" in text
+
+
+def test_the_picture_joins_the_frontier(summary, tmp_path):
+    def colours(points):
+        figures.invariance_frontier(tmp_path / "frontier.png", points)
+        pixels = np.asarray(Image.open(tmp_path / "frontier.png").convert("RGB")).reshape(-1, 3)
+        return {tuple(int(channel) for channel in pixel) for pixel in np.unique(pixels, axis=0)}
+
+    red, blue = (214, 39, 40), (31, 119, 180)
+    assert {red, blue} <= colours(summary["points"])
+    assert red not in colours([point | {"frontier": False} for point in summary["points"]])
