@@ -1,5 +1,6 @@
 """A run is never lost, never half-written and never silently wrong."""
 
+import gc
 import json
 import os
 import signal
@@ -268,3 +269,17 @@ def test_extreme_images_train(tmp_path):
     )  # fmt: skip
     assert lines[0]["bound"] == pytest.approx(-64 * np.log(2.0), abs=1.0)
     assert lines[1]["bound"] > lines[0]["bound"]
+
+
+def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, data):
+    train(tmp_path / "first", data, epochs=1)
+    gc.collect()
+    before = graphs()
+    train(tmp_path / "second", data, epochs=1)
+    gc.collect()
+    assert graphs() == before
+
+
+def graphs():
+    """How many traced functions the process holds."""
+    return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
