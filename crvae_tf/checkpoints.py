@@ -8,7 +8,7 @@ import time
 import keras
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, Interrupted, reason
+from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 
@@ -16,9 +16,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _STATE = "checkpoint"
 """The file in which TensorFlow keeps the names of the checkpoints."""
-
-# TensorFlow's reader of checkpoints raises the last two for a file that is cut short.
-_UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError)
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -88,7 +85,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _restored(self, path: str) -> bool:
         try:
             self._checkpoint.restore(path).assert_consumed()
-        except _UNREADABLE:
+        except DAMAGED_VARIABLES:
             return False
         except (AssertionError, ValueError) as error:
             raise InputError(

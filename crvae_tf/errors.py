@@ -13,6 +13,9 @@ STORAGE_ERRORS = (
 )
 """What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
 
+DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
+"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
+
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what was expected.

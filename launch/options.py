@@ -275,7 +275,8 @@ def parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise UsageError(_one_line(error)) from error
     if len(rest) > 1:
-        raise UsageError(f"expected flags only; received {' '.join(rest[1:])}")
+        received = " ".join(" ".join(rest[1:]).split())
+        raise UsageError(f"expected flags only; received {received}")
     return rest
 
 

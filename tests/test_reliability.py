@@ -1,10 +1,9 @@
 """A run is never lost, never half-written and never silently wrong."""
 
+import gc
 import json
 import os
-import shutil
 import signal
-import subprocess
 
 import keras
 import numpy as np
@@ -12,72 +11,23 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import CRVAE, IWAE, VAE, evaluation, likelihoods, networks, objectives, training
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing, folders
-from crvae_tf.errors import STORAGE_ERRORS, InputError, Interrupted, NotFiniteError, one_line
+from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, training
+from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
-from crvae_tf.transforms import RandomAffine
-from tests.image_files import blocks, encoded
+from tests.small_training import BATCH, CrashError, assert_same_to_the_bit, crash, noise, train
 
 tfd = tfp.distributions
-
-IMAGES, BATCH = 95, 10
-STEPS = 10
-EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
 def data():
-    images = np.random.default_rng(0).integers(0, 256, [IMAGES, 8, 8, 1], dtype=np.uint8)
-    split = ArraySplit(images, np.arange(IMAGES) % 2)
-    return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
-
-
-def train(directory, data, **options):
-    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), **MODEL))
-    arguments = {
-        "binarization": "dynamic",
-        "transformation": RandomAffine(),
-        "epochs": EPOCHS,
-        "batch_size": BATCH,
-        "learning_rate": 1e-2,
-        "seed": 3,
-        "verbose": 0,
-    }
-    lines = training.train(model, data, Run(directory), **(arguments | options))
-    return model, lines
-
-
-MODEL = {"seed": 3}
-
-
-def untimed(lines):
-    return [
-        {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines
-    ]
-
-
-def everything(model):
-    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
-
-
-def assert_same_to_the_bit(first, second):
-    for one, other in zip(everything(first[0]), everything(second[0]), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert untimed(first[1]) == untimed(second[1])
+    return noise()
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     return train(tmp_path_factory.mktemp("unbroken"), data)
-
-
-class CrashError(Exception):
-    pass
-
-
-def crash():
-    raise CrashError
 
 
 def terminate():
@@ -143,74 +93,6 @@ def test_what_killed_processes_left_among_the_checkpoints_is_removed(tmp_path, d
     assert_same_to_the_bit(train(tmp_path, data), unbroken)
     kept = {f"ckpt-{step}.{part}" for step in (20, 30) for part in ("index", "data-00000-of-00001")}
     assert {path.name for path in folder.iterdir()} == {"checkpoint"} | kept
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Returns a function that gives a disk of its own, a folder, a size and other options."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("disks can be mounted by root alone")
-        return folder
-
-    yield mount
-    while os.path.ismount(folder):
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("kibibytes", [4, 40, 80, 160])
-def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
-    small_disk, data, unbroken, kibibytes
-):
-    """In turn TensorBoard's files, a checkpoint, a later checkpoint and the weights find no room."""
-    disk = small_disk(f"size={kibibytes}k")
-    with pytest.raises(STORAGE_ERRORS) as full:
-        train(disk / "run", data)
-    assert "No space left on device" in one_line(full.value)
-    assert "\n" not in one_line(full.value)
-    assert not list(disk.glob("run/.*"))
-    assert not (disk / "run" / "model.weights.h5").exists()
-    small_disk("remount,size=10m")
-    assert_same_to_the_bit(train(disk / "run", data), unbroken)
-
-
-def test_a_folder_that_may_only_be_read_is_told(small_disk):
-    disk = small_disk("size=40k,ro")
-    with pytest.raises(OSError, match="Read-only file system"):
-        Run(disk / "run").begin({"seed": 1})
-
-
-def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, data):
-    run = Run(tmp_path / "run")
-    run.begin({"seed": 1})
-    model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
-    with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work") as gone:
-        training.train(
-            model, data, run, binarization="dynamic", transformation=None, epochs=3, batch_size=BATCH,
-            learning_rate=1e-3, seed=0, verbose=0,
-            later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0,
-        )  # fmt: skip
-    assert str(gone.value).startswith(f"--output_dir={tmp_path / 'run'}: expected the run's folder")
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
-    assert (tmp_path / "moved" / "config.json").exists()
-
-
-def test_images_that_vanish_are_told_by_name(tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    for index in range(60):
-        (images / f"{index}.png").write_bytes(encoded(blocks(index, side=2), "PNG"))
-    preprocessing = Preprocessing(8, 1)
-    splits = folders.splits(str(images), preprocessing, 0, memory_limit=0)
-    data = ImageData("folder", splits[0], splits[2], None, preprocessing, splits[3])
-    with pytest.raises(STORAGE_ERRORS) as gone:
-        train(tmp_path / "run", data, epochs=9, later_seconds=lambda: shutil.rmtree(images) or 0.0)
-    assert f"{images}/" in one_line(gone.value)
-    assert "No such file or directory" in one_line(gone.value)
 
 
 def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
@@ -389,42 +271,15 @@ def test_extreme_images_train(tmp_path):
     assert lines[1]["bound"] > lines[0]["bound"]
 
 
-@pytest.mark.parametrize("model", [VAE, IWAE])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
-def test_images_of_integers_are_refused(model, dtype):
-    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
-    with pytest.raises(InputError, match=f"expected floats in .* received {np.dtype(dtype).name}"):
-        model(*pair).bound(np.ones([2, 8, 8, 1], dtype), seed=[1, 2])
+def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, data):
+    train(tmp_path / "first", data, epochs=1)
+    gc.collect()
+    before = graphs()
+    train(tmp_path / "second", data, epochs=1)
+    gc.collect()
+    assert graphs() == before
 
 
-@pytest.mark.parametrize("pixel", [-0.1, 1.1, 255.0, np.nan])
-def test_images_outside_the_unit_interval_stop_a_fit(pixel):
-    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)))
-    model.compile(optimizer="sgd")
-    good = tf.fill([4, 8, 8, 1], 1.0 + 1e-6)  # As resampling may leave them.
-    bad = tf.tensor_scatter_nd_update(good, [[3, 7, 7, 0]], [pixel])
-    assert np.isfinite(model.train_on_batch((good, good))).all()
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected values in \[0, 1\]"):
-        model.fit(tf.data.Dataset.from_tensors((good, bad)), verbose=0)
-
-
-@pytest.mark.parametrize(
-    ("images", "received"),
-    [
-        (np.zeros([0, 8, 8, 1], np.uint8), "expected 1 or more; received 0"),
-        (np.zeros([3, 8, 8, 1], np.uint16), r"expected uint8 .* received uint16 \[3, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8, 1], np.float32), r"received float32 \[3, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8], np.uint8), r"received uint8 \[3, 8, 8\]"),
-    ],
-)
-def test_no_images_and_images_of_another_type_are_no_split(images, received):
-    with pytest.raises(InputError, match=received):
-        ArraySplit(images)
-
-
-def test_one_test_image_is_too_few_to_evaluate(tmp_path):
-    split = ArraySplit(np.zeros([1, 8, 8, 1], np.uint8))
-    data = ImageData("one", split, split, None, Preprocessing(8, 1), "")
-    model, _ = train(tmp_path, data, epochs=1)
-    with pytest.raises(InputError, match="expected 2 or more test images; received 1"):
-        evaluation.evaluate(model, data, "dynamic", RandomAffine(), RandomAffine())
+def graphs():
+    """How many traced functions the process holds."""
+    return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())

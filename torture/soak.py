@@ -10,6 +10,7 @@ number is 0.
 
 import argparse
 import gc
+import json
 import os
 import shutil
 import subprocess
@@ -57,7 +58,10 @@ def usage(process: psutil.Process) -> Usage:
 
 
 def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
-    """Trains `number` runs of one epoch in this process, and returns what it holds after each."""
+    """Trains `number` runs of one epoch in this process, and returns what it holds after each.
+
+    What was found so far stands in `short.jsonl`.
+    """
     from launch import train
     from torture.inprocess import run
 
@@ -71,6 +75,8 @@ def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
             raise SystemExit(f"run {index} failed: {outcome.fault or outcome.err}")
         gc.collect()
         found.append(usage(psutil.Process()))
+        with open(folder / "short.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(found[-1]._asdict()) + "\n")
     return found
 
 
@@ -108,6 +114,13 @@ def _row(what: str, places: list[int], found: list[Usage], per: int, seconds: fl
     return [what, f"{seconds:.0f}", kept, f"{slope:+.2f} per {per}", *pairs]
 
 
+def _use_temporary_folder(path: Path) -> None:
+    """Has this process and its children keep temporary files apart from those of other programs."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200, help="short ones, one after the other")
@@ -116,6 +129,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/torture/soak"))
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
+    _use_temporary_folder(given.folder / "temporary")
     rows = []
     if given.runs:
         began = time.monotonic()
