@@ -36,7 +36,7 @@ class ContrastiveEncoder(BoundMaximizer):
 
     def __init__(self, encoder: keras.Model, temperature: float = TEMPERATURE, seed: int = 0):
         super().__init__(seed, ())
-        self.encoder = encoder
+        self.encoder = keras.Model(encoder.inputs, encoder.outputs[0])
         self.temperature = temperature
         initializers = (keras.initializers.GlorotUniform(seed=seed + i) for i in range(2))
         hidden, output = (keras.layers.Dense(_HEAD_UNITS, kernel_initializer=i) for i in initializers)
@@ -46,7 +46,7 @@ class ContrastiveEncoder(BoundMaximizer):
 
     def terms(self, data, seed, training):
         images, views = data
-        outputs = [self.head(self.encoder(part, training=training)[0]) for part in (images, views)]
+        outputs = [self.head(self.encoder(part, training=training)) for part in (images, views)]
         return {"loss": contrastive_loss(*outputs, self.temperature)}
 
 

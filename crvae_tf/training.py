@@ -40,7 +40,8 @@ def train(
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
 
     Args:
-      model: not compiled; built, with its weights as they begin.
+      model: not compiled; built, with its weights as they begin. One with `view` "conditional", as a
+        `CRVAE` may have, is also given the transformations that made the views.
       data: the images.
       run: where to keep checkpoints, metrics and weights.
       binarization: see `datasets.training_batches`.
@@ -94,6 +95,8 @@ def train(
         checkpoints,
     ]
 
+    conditional = getattr(model, "view", "free") == "conditional"
+
     def batches(first_epoch: int, first_step: int) -> tf.data.Dataset:
         return datasets.training_batches(
             data.train,
@@ -106,7 +109,6 @@ def train(
             conditional,
         )
 
-    conditional = getattr(model, "view", "free") == "conditional"
     validation = _validation(data, batch_size, binarization, transformation, conditional)
     with interruption.noted():
         _fit(model, batches, position, steps, epochs, validation, callbacks, verbose)

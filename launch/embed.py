@@ -1,7 +1,8 @@
 """Embeds images: python -m launch.embed --encoder=RUN/encoder --input=folder:PATH --output=EMBEDDINGS
 
-Writes files with a row for each image: its file or index, its class if it has one, and the mean and the
-stddev of its posterior. The same command given again goes on with what is missing.
+Writes files with a row for each image: its file or index, its class if it has one, the mean and the
+stddev of its posterior, and the content's mean where the encoder has a pose. The same command given
+again goes on with what is missing.
 """
 
 import time

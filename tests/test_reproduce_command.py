@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
 
 
-def reproduce(folder, *more):
-    command = [sys.executable, "-m", "launch.reproduce", "--table=4", "--preset=cpu"]
+def reproduce(folder, *more, study="--table=4"):
+    command = [sys.executable, "-m", "launch.reproduce", study, "--preset=cpu"]
     command += [*SMALL.split(), f"--output_dir={folder}", *more]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -60,3 +60,19 @@ def test_a_killed_reproduction_ends_with_the_same_table_and_leaves_finished_runs
     assert whole.communicate()[0] == table
     csv = "table_4.csv"
     assert (tmp_path / csv).read_bytes() == (tmp_path / "whole" / csv).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_study_of_invariance_trains_its_settings_and_measures_its_baselines(tmp_path):
+    settings = "--settings=vae_aug,cr_vae:view=conditional:pose_dim=4:eta=1"
+    made = reproduce(tmp_path, "--noinvariance", study=settings)
+    text, errors = made.communicate()
+    assert made.returncode == 0, errors
+    for name in ("vae_aug", "cr_vae view=conditional pose_dim=4 eta=1", "pixels", "pca", "contrastive"):
+        assert f"| {name} |" in text
+    run = Run(tmp_path / "runs" / "digits_cr_vae_view_conditional_pose_dim_4_eta_1_seed0")
+    assert (run.read_config()["view"], run.read_config()["pose_dim"]) == ("conditional", 4)
+    page = [sys.executable, "-m", "launch.results", f"--results={tmp_path}"]
+    page += [f"--output={tmp_path}/PAGE.md"]
+    assert subprocess.run(page, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert "![invariance_digits](invariance_digits.png)" in (tmp_path / "PAGE.md").read_text()

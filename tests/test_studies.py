@@ -8,7 +8,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from crvae_tf import datasets, files
-from launch import assembly, flag_kinds, grid, options, studies, study_options
+from launch import assembly, flag_kinds, grid, options, run_sets, studies, study_options
 from launch.options import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -237,3 +237,21 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(command_line
     assert data.test.num_images == 100
     assert data.train.num_images == number - 100
     assert digits.test.num_images == 360
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"method": "cr_iwae"}, "cr_iwae_5"),
+        ({"pose_dim": 3}, "cr_vae pose_dim=3"),
+        (
+            {"method": "cr_beta_vae", "beta": 2.0, "view": "conditional", "pose_dim": 3},
+            "cr_beta_vae_2 view=conditional pose_dim=3",
+        ),
+    ],
+)
+def test_runs_with_another_view_or_pose_are_not_taken_for_seeds_of_one_method(
+    command_line, changes, label
+):
+    command_line("--table=4")
+    assert run_sets.label(options.resolve(changes)) == label
