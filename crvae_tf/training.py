@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from crvae_tf import datasets, files
-from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, TimeEstimate
+from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, ScalarTerms, TimeEstimate
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError, reason
@@ -86,6 +86,7 @@ def train(
     position = checkpoints.restore()
     log = MetricsLog(run, position // steps, data.train.num_images)
     callbacks = [
+        ScalarTerms(),
         FiniteGuard(lambda: checkpoints.latest),
         *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,

@@ -125,8 +125,16 @@ def _strategy(name: str) -> tf.distribute.Strategy:
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "tpu":
-        return tf.distribute.TPUStrategy()
+        return _tpu_strategy()
     return tf.distribute.get_strategy()
+
+
+def _tpu_strategy() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, tf.errors.OpError) as error:
+        raise UsageError("--strategy=tpu must run where a TPU can be reached; received none") from error
+    return tf.distribute.TPUStrategy(resolver)
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
