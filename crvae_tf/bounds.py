@@ -143,7 +143,6 @@ def shared_content_bounds(
     Raises:
       InputError: see `latents.split` and `likelihoods.transformed`.
     """
-    images, views = gray_values(images), gray_values(views)
     posterior, view_posterior = base.posterior(images, training), base.posterior(views, training)
     content, pose = latents.split(posterior, pose_dim)
     view_content, view_pose = latents.split(view_posterior, pose_dim)
