@@ -44,9 +44,12 @@ setup(
     ],
     extras_require={
         "test": [
+            "h5py>=3.8",
             "hypothesis>=6.100",
+            "psutil>=5.9",
             "pytest>=8",
-            "pytest-cov>=5",
+            "coverage>=7.10",  # Its patch of subprocesses.
+            "pytest-cov>=7",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "ruff==0.17.6",
