@@ -44,11 +44,11 @@ setup(
     ],
     extras_require={
         "test": [
+            "coverage>=7.10",
             "h5py>=3.8",
             "hypothesis>=6.100",
             "psutil>=5.9",
             "pytest>=8",
-            "coverage>=7.10",  # Its patch of subprocesses.
             "pytest-cov>=7",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
