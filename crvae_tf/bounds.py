@@ -153,17 +153,28 @@ def shared_content_bounds(
         sample = pose.sample(seed=randomness.fold_in(seed, place))
         return base.likelihood(tf.concat([shared_sample, sample], axis=-1), training)
 
-    def bound(paid, prior, likelihood, images, posterior) -> Bound:
-        return Bound(
-            value=objectives.elbo(paid, prior, likelihood, images, getattr(base, "beta", 1.0)),
-            posterior=posterior,
-            rate=objectives.rate(paid, prior),
-            distortion=objectives.distortion(likelihood, images),
-        )
-
     of_x, of_view = likelihood(pose, _POSE), likelihood(view_pose, _VIEW_POSE)
     if transform is not None:
         of_view = likelihoods.transformed(of_view, transform)
-    _, pose_prior = latents.split(base.prior, pose_dim)
-    x = bound(latents.join(shared, pose), base.prior, of_x, images, posterior)
-    return x, bound(view_pose, pose_prior, of_view, views, view_posterior)
+    beta, (_, pose_prior) = getattr(base, "beta", 1.0), latents.split(base.prior, pose_dim)
+    return (
+        _elbo(posterior, latents.join(shared, pose), base.prior, of_x, images, beta),
+        _elbo(view_posterior, view_pose, pose_prior, of_view, views, beta),
+    )
+
+
+def _elbo(
+    posterior: tfd.Distribution,
+    paid: tfd.Distribution,
+    prior: tfd.Distribution,
+    likelihood: tfd.Distribution,
+    images: tf.Tensor,
+    beta: float,
+) -> Bound:
+    """Returns the ELBO of images whose KL is that of the part `paid` from `prior`."""
+    return Bound(
+        value=objectives.elbo(paid, prior, likelihood, images, beta),
+        posterior=posterior,
+        rate=objectives.rate(paid, prior),
+        distortion=objectives.distortion(likelihood, images),
+    )

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from crvae_tf import files
 
 _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
+_MARKERS = "osD^vP*X"
 _RED, _BLUE = "tab:red", "tab:blue"
 _INVARIANCE_COLUMNS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
 _INVARIANCE_ROWS = {
@@ -135,24 +136,22 @@ def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]]) 
       path: of the PNG file.
       points: of `invariance_study.summarize`.
     """
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     axes = figure.subplots()
-    for point in points:
-        gap = point["test_gap"]
-        if gap is None:
-            continue
-        if point["nll"] is None:
-            axes.axhline(gap, color="0.6", linestyle=":")
-            axes.annotate(
-                point["setting"], (0.01, gap), xycoords=("axes fraction", "data"), va="bottom"
-            )
-        else:
-            axes.scatter(point["nll"], gap, color=_BLUE)
-            axes.annotate(point["setting"], (point["nll"], gap), (4, 3), textcoords="offset points")
     frontier = sorted((p["nll"], p["test_gap"]) for p in points if p["frontier"])
-    axes.plot(*zip(*frontier, strict=True), color=_RED, linewidth=0.8)
+    axes.plot(*zip(*frontier, strict=True), color=_RED, linewidth=0.8, label="frontier")
+    shown = [point for point in points if point["test_gap"] is not None]
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(shown)))
+    for place, (point, colour) in enumerate(zip(shown, colours, strict=True)):
+        common = {"color": colour, "label": point["setting"]}
+        if point["nll"] is None:
+            axes.axhline(point["test_gap"], linestyle=":", **common)
+        else:
+            marker = _MARKERS[place % len(_MARKERS)]
+            axes.plot(point["nll"], point["test_gap"], marker, zorder=3.0, **common)
     axes.set(xlabel="NLL, test, nats", ylabel="linear probe: clean less test transformation")
     axes.set_ylim(0.0, None)
+    figure.legend(loc="outside right upper", fontsize=7)
     _save(figure, path)
 
 

@@ -1,8 +1,6 @@
 """The study of embeddings that stay put, from evaluations made up for the purpose."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from crvae_tf import figures, files, invariance_study, results
 
@@ -71,12 +69,15 @@ def test_it_is_a_section_of_a_page(summary, tmp_path):
     assert "| vae_aug | 97.50 ± 0.71 |" in text
 
 
-def test_the_picture_joins_the_frontier(summary, tmp_path):
-    def colours(points):
-        figures.invariance_frontier(tmp_path / "frontier.png", points)
-        pixels = np.asarray(Image.open(tmp_path / "frontier.png").convert("RGB")).reshape(-1, 3)
-        return {tuple(int(channel) for channel in pixel) for pixel in np.unique(pixels, axis=0)}
-
-    red, blue = (214, 39, 40), (31, 119, 180)
-    assert {red, blue} <= colours(summary["points"])
-    assert red not in colours([point | {"frontier": False} for point in summary["points"]])
+def test_the_picture_joins_the_frontier_and_has_a_point_or_a_line_for_all(
+    summary, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    figures.invariance_frontier(tmp_path / "frontier.png", summary["points"])
+    lines = {line.get_label(): line.get_xydata() for line in drawn[0].lines}
+    shared = (100.0, pytest.approx(0.10))
+    assert [tuple(point) for point in lines["frontier"]] == [(97.5, pytest.approx(0.6)), shared]
+    assert [tuple(point) for point in lines["cr_vae pose_dim=3 eta=0.3"]] == [shared]
+    assert list(lines["pca"][:, 1]) == pytest.approx([0.6, 0.6])
+    assert set(lines) == {"frontier", *(point["setting"] for point in summary["points"])}

@@ -39,9 +39,12 @@ def summary(**more):
     return about | published | {"rows": [row], "provenance": made} | more
 
 
-def test_the_committed_page_is_what_the_command_writes(monkeypatch):
+@pytest.mark.parametrize(
+    ("folder", "page"), [("results", "RESULTS.md"), ("results/invariance", "INVARIANCE.md")]
+)
+def test_the_committed_page_is_what_the_command_writes(monkeypatch, folder, page):
     monkeypatch.chdir(ROOT)
-    assert results.document("results", "RESULTS.md") == Path("RESULTS.md").read_text(encoding="utf-8")
+    assert results.document(folder, page) == Path(page).read_text(encoding="utf-8")
 
 
 def test_what_is_known_of_runs_is_gathered(tmp_path):
