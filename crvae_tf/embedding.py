@@ -79,6 +79,11 @@ class Embedding:
         """Returns the numbers of the parts that are not there."""
         return [number for number in range(self.num_files) if not self.file(number).exists()]
 
+    def forget_if_empty(self) -> None:
+        """Removes what says what the folder is for, so that another input may have it; keeps parts."""
+        if len(self.missing()) == self.num_files:
+            (self.path / _ABOUT).unlink(missing_ok=True)
+
     def parts(self) -> Iterator[Part]:
         """Yields every part, one at a time.
 
@@ -141,6 +146,17 @@ def embed(
     bounds = [embedding.num_files * job // shard_count for job in (shard_index, shard_index + 1)]
     job = _Job(embedding, listing, range(*bounds), progress)
     job.remove_unfinished()
+    try:
+        _write_missing(encoder, listing, job, batch_size)
+    except InputError:
+        embedding.forget_if_empty()
+        raise
+    return Report(embedding, job.new_rows, job.broken)
+
+
+def _write_missing(encoder: Encoder, listing: Listing, job: "_Job", batch_size: int) -> None:
+    """Writes the parts of a job that are not there, one while the next is embedded."""
+    embedding = job.embedding
     with ThreadPoolExecutor(1) as writer:
         writing = collections.deque()
         for run in _consecutive(job.missing()):
@@ -151,7 +167,6 @@ def embed(
                     writing.popleft().result()
         for written in writing:
             written.result()
-    return Report(embedding, job.new_rows, job.broken)
 
 
 class _Job:
@@ -164,7 +179,7 @@ class _Job:
         numbers: range,
         progress: Callable[[int, int], None] | None,
     ):
-        self._embedding = embedding
+        self.embedding = embedding
         self._what = f"--input={listing.name}"
         self._numbers = numbers
         self._progress = progress
@@ -177,12 +192,12 @@ class _Job:
             self.broken += embedding_files.read_broken(embedding.file(number))
 
     def missing(self) -> list[int]:
-        return [number for number in self._numbers if not self._embedding.file(number).exists()]
+        return [number for number in self._numbers if not self.embedding.file(number).exists()]
 
     def remove_unfinished(self) -> None:
         """Removes what an earlier process of this job was writing when it was killed."""
-        names = {self._embedding.file(number).name for number in self.missing()}
-        for file in self._embedding.path.iterdir():
+        names = {self.embedding.file(number).name for number in self.missing()}
+        for file in self.embedding.path.iterdir():
             if _is_unfinished(file) and file.name.split(".", 2)[-1] in names:
                 file.unlink(missing_ok=True)
 

@@ -5,6 +5,8 @@ A base model offers `bound(images, seed, training)`, the bound of each image wit
 """
 
 import inspect
+import math
+import numbers
 
 import keras
 import tensorflow as tf
@@ -151,6 +153,8 @@ class IWAE(VAE):
         super().__init__(*args, **kwargs)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient: expected one of {GRADIENTS}; received {gradient!r}")
+        if importance_samples < 1:
+            raise InputError(f"importance_samples: expected 1 or more; received {importance_samples}")
         self.importance_samples = importance_samples
         self.gradient = gradient
 
@@ -210,7 +214,8 @@ class CRVAE(BoundMaximizer):
         `bounds.shared_content_bounds`.
 
     Raises:
-      InputError: `view` or `pose_dim` is not possible, or not with this base or lambda.
+      InputError: a weight is negative or no number, `kl_direction` or `view` is none that there is, or
+        `view` or `pose_dim` is not possible with this base or lambda.
     """
 
     def __init__(
@@ -233,6 +238,11 @@ class CRVAE(BoundMaximizer):
         self.kl_direction = kl_direction
         self.view = view
         self.pose_dim = pose_dim
+        _check_weight("lambda_", lambda_)
+        _check_weight("eta", self.eta)
+        if kl_direction not in objectives.KL_DIRECTIONS:
+            expected = objectives.KL_DIRECTIONS
+            raise InputError(f"kl_direction: expected one of {expected}; received {kl_direction!r}")
         _check_view(base, lambda_, view, pose_dim)
         self.built = True
 
@@ -295,6 +305,14 @@ class CRVAE(BoundMaximizer):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
+
+
+def _check_weight(name: str, weight: float) -> None:
+    """Raises InputError unless a weight of Equation 2 is a number, 0 or more, or a tensor."""
+    if tf.is_tensor(weight):
+        return
+    if not isinstance(weight, numbers.Real) or not 0.0 <= weight < math.inf:
+        raise InputError(f"{name}: expected a number >= 0; received {weight!r}")
 
 
 def _check_view(base: keras.Model, lambda_: float, view: str, pose_dim: int) -> None:

@@ -79,10 +79,12 @@ def document(folder: str | Path, output: str | Path) -> str:
       output: where the page will lie; its links are relative to that.
 
     Raises:
-      InputError: a file is no such summary.
+      InputError: there is no such file, or one is no such summary.
     """
     folder, output = Path(folder), Path(output)
     summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    if not summaries:
+        raise InputError(f"--results={folder}: expected summaries of runs, *.json; received none")
     sections = [_section(path, summary, output) for path, summary in summaries.items()]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
     return "\n".join([head, _overview(summaries.values()), *sections])

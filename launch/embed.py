@@ -5,6 +5,7 @@ stddev of its posterior, and the content's mean where the encoder has a pose. Th
 again goes on with what is missing.
 """
 
+import shlex
 import time
 
 from launch import command, encoder_options
@@ -36,7 +37,8 @@ def main() -> None:
     bar.close()
     print(tables.embedding(report, time.perf_counter() - began))
     if chosen.projector and not report.embedding.missing():
-        print(f"tensorboard --logdir={projector.write(report.embedding, listing)}")
+        folder = projector.write(report.embedding, listing)
+        print(f"tensorboard --logdir={shlex.quote(str(folder))}")
 
 
 if __name__ == "__main__":

@@ -346,9 +346,10 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
+    wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?", text)
     if wrong:
-        return f"--{wrong[1]} {wrong[3]}; received {wrong[2] or 'nothing'}"
+        received = {"": "nothing", "None": "none"}.get(wrong[2], wrong[2])
+        return f"--{wrong[1]} {wrong[3]}; received {received}"
     unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
     if unreadable:
         return f"--flagfile must be a file that can be read; received {unreadable[1]}"

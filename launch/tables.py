@@ -8,6 +8,9 @@ from tqdm import tqdm
 from crvae_tf import quantities
 from crvae_tf.quantities import Quantity
 
+_GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
+"""Of a split whose likelihood is Gaussian."""
+
 
 def evaluation(result: dict[str, Any]) -> str:
     """Returns `evaluation.json` as a table with units and standard errors."""
@@ -50,7 +53,8 @@ def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
     values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
     likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
-    rows = [_row(quantity, splits) for quantity in quantities.SPLIT]
+    known = [quantity for quantity in (*quantities.SPLIT, _GAUSSIAN) if quantity.key in first]
+    rows = [_row(quantity, splits) for quantity in known]
     counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
     return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
 

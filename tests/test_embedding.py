@@ -312,6 +312,9 @@ def test_floats_outside_the_unit_interval_are_refused(tmp_path, encoder):
     listing = listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
     with pytest.raises(InputError, match=r"expected values in \[0, 1\]; received 255"):
         embedding.embed(encoder, listing, tmp_path / "embeddings")
+    np.save(tmp_path / "images.npy", np.full((5, 28, 28, 1), 1.0, np.float32))
+    corrected = listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
+    assert embedding.embed(encoder, corrected, tmp_path / "embeddings").new_rows == 5
 
 
 @pytest.mark.parametrize("split", ["test[20:90]", "test[9990:]+train[:30]"])

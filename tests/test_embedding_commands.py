@@ -29,14 +29,18 @@ def launch(name, *arguments, **options):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("embed", ["--input=digits"], "--encoder must be the folder of an exported encoder"),
+        (
+            "embed",
+            [],
+            "error: --encoder must be the folder of an exported encoder, RUN/encoder; received none\n",
+        ),
         (
             "embed",
             ["--encoder=x", "--shard_count=0"],
             "--shard_count must be an integer >= 1; received 0",
         ),
         ("embed", ["--encoder=x", "--epochs=3"], "--epochs must be a flag that --help lists"),
-        ("search", ["--index=x"], "--image must be an image file; received None"),
+        ("search", ["--index=x"], "--image must be an image file; received none"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, message):

@@ -584,3 +584,25 @@ def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale(po
     assert 5 <= steps[0] < 20
     assert steps[1] > steps[0] + 10
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, "auto"])
+@pytest.mark.parametrize("name", ["lambda_", "eta"])
+def test_a_weight_of_equation_2_is_a_number_of_0_or_more(name, weight):
+    base = crvae_tf.VAE(*networks.build("mlp", (8, 8, 1), latent_dim=2, width=0.02))
+    with pytest.raises(
+        crvae_tf.InputError, match=f"{name}: expected a number >= 0; received {weight!r}"
+    ):
+        crvae_tf.CRVAE(base, **{name: weight})
+
+
+def test_a_direction_that_there_is_not_is_refused_when_the_model_is_made():
+    base = crvae_tf.VAE(*networks.build("mlp", (8, 8, 1), latent_dim=2, width=0.02))
+    with pytest.raises(crvae_tf.InputError, match=r"kl_direction: expected one of .* received 'up'"):
+        crvae_tf.CRVAE(base, kl_direction="up")
+
+
+def test_an_iwae_has_a_sample_or_more():
+    pair = networks.build("mlp", (8, 8, 1), latent_dim=2, width=0.02)
+    with pytest.raises(crvae_tf.InputError, match="importance_samples: expected 1 or more; received 0"):
+        crvae_tf.IWAE(*pair, importance_samples=0)

@@ -103,3 +103,8 @@ def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_p
 def test_the_hardware_names_the_cores_this_process_may_use(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
     assert provenance.hardware().split(", ")[1] == "3 cores"
+
+
+def test_a_folder_without_summaries_is_no_page(tmp_path):
+    with pytest.raises(InputError, match=r"expected summaries of runs, \*\.json; received none"):
+        results.document(tmp_path, tmp_path / "RESULTS.md")

@@ -84,7 +84,7 @@ class StoredSplit:
     """
 
     def __init__(self, name: str, data_dir: str | None, split: str):
-        self._builder = _prepared(name, data_dir)
+        self._builder = _prepared(name, data_dir, flag="input")
         self._pieces = _pieces(self._builder, split)
         self.num_images = sum(len(rows) for _, rows in self._pieces)
         self.has_labels = _label_key(self._builder) is not None
@@ -125,17 +125,18 @@ def _instruction(name: str, rows: range) -> tfds.core.ReadInstruction:
     return tfds.core.ReadInstruction(name, from_=rows.start, to=rows.stop, unit="abs")
 
 
-def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+def _builder(name: str, data_dir: str | None, flag: str = "dataset") -> tfds.core.DatasetBuilder:
+    files = "folder:PATH" if flag == "dataset" else "folder:PATH, FILE.npy"
     try:
         return tfds.builder(name, data_dir=data_dir)
     except (AssertionError, ModuleNotFoundError, ValueError, tfds.core.DatasetNotFoundError) as error:
         raise InputError(
-            f"--dataset: expected digits, folder:PATH or the name of a TFDS data set; received {name}"
+            f"--{flag}: expected digits, {files} or the name of a TFDS data set; received {name}"
         ) from error
 
 
-def _prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    builder = _builder(name, data_dir)
+def _prepared(name: str, data_dir: str | None, flag: str = "dataset") -> tfds.core.DatasetBuilder:
+    builder = _builder(name, data_dir, flag)
     if builder.info.splits:
         return builder
     _LOGGER.info(
@@ -147,9 +148,9 @@ def _prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         builder.download_and_prepare()
     except Exception as error:  # TFDS raises whatever its downloader meets.
         raise InputError(
-            f"--dataset={name}: expected it prepared under --data_dir={_data_dir(builder)} or a "
+            f"--{flag}={name}: expected it prepared under --data_dir={_data_dir(builder)} or a "
             f"network to fetch it from; received {type(error).__name__}: {reason(error)}; "
-            "--dataset=digits needs neither"
+            f"--{flag}=digits needs neither"
         ) from error
     return builder
 
