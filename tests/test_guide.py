@@ -1,7 +1,9 @@
-"""The guide in README.md to regularising one's own VAE."""
+"""The code in README.md: the guide to regularising one's own VAE, and the calls from Python."""
 
 import numpy as np
+import pytest
 
+from crvae_tf import load_encoder
 from tests.documents import python_blocks
 
 
@@ -26,3 +28,17 @@ def test_the_guide_has_about_twenty_lines_of_code():
     (guide,) = python_blocks("README.md", "Regularising your own VAE")
     lines = [line for line in guide.splitlines() if line and not line.startswith(("import", "from"))]
     assert len(lines) <= 22
+
+
+def test_the_calls_from_python_evaluate_and_export(tmp_path, monkeypatch):
+    (code,) = python_blocks("README.md", "From Python")
+    monkeypatch.chdir(tmp_path)
+    reader = {}
+    exec(code, reader)
+    test = reader["figures"]["splits"]["test"]
+    assert (test["num_images"], test["nll_samples"]) == (100, 100)
+    # What has not learned anything finds either value of a pixel about as likely.
+    assert test["nll"] == pytest.approx(784 * np.log(2.0), rel=0.05)
+    assert set(reader["figures"]) == {"splits", "consistency", "probe"}
+    assert load_encoder(tmp_path / "encoder").latent_dim == 50
+    assert (tmp_path / "decoder" / "saved_model.pb").exists()
