@@ -124,7 +124,7 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, shar
     path = tmp_path / f"part.{suffix}"
     vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     embedding_files.write(
-        path, embedding_files.Part("index", np.arange(50), None, vectors, vectors, [])
+        path, embedding_files.Part("index", np.arange(50), None, vectors, vectors, vectors, [])
     )
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     for read in (embedding_files.read, embedding_files.read_broken):

@@ -1,6 +1,7 @@
 """Commands given in this process, where TensorFlow is loaded once for all of them."""
 
 import contextlib
+import gc
 import io
 import logging
 import sys
@@ -47,4 +48,5 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
             fault = traceback.format_exc()
     sys.argv = kept
     logging.getLogger("crvae_tf").handlers.clear()
+    gc.collect()  # A run is locked while something refers to it; a process of its own would have ended.
     return Outcome(code, out.getvalue(), err.getvalue(), fault)
