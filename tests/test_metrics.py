@@ -212,3 +212,12 @@ def test_an_encoder_that_maps_all_images_to_one_place_retrieves_by_chance():
     received = metrics.consistency(zeros, ones, zeros, ones)
     assert received["kl"] == 0.0
     assert received["retrieval_at_1"] == pytest.approx(1.0 / 20.0)
+
+
+@pytest.mark.parametrize(("views", "ratio"), [([0.0, 0.0], 0.0), ([1.0, 0.0], 1.0)])
+def test_where_strangers_do_not_lie_apart_the_ratio_says_whether_pairs_do(views, ratio):
+    """Of a collapsed encoder it is 0; of one that takes each view for the other image 1."""
+    means = np.array([[0.0], [views[0]]])
+    views = np.array(views)[:, np.newaxis]
+    unit = np.ones([2, 1])
+    assert metrics.consistency(means, unit, views, unit)["distance_ratio"] == ratio
