@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SEED ?= 0
 
-.PHONY: train test test-slow lint clean
+.PHONY: train test test-slow coverage torture mutants lint clean
 
 train: $(READY)
 	$(BIN)/python -m launch.train --flagfile=digits.flags --output_dir=runs/digits
@@ -17,6 +18,20 @@ test: $(READY)
 
 test-slow: $(READY)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m slow
+
+# Of crvae_tf and launch, the processes that tests start included.
+coverage: $(READY)
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile \
+		--cov=crvae_tf --cov=launch --cov-report=term:skip-covered
+
+# Hours on two cores; RELIABILITY.md has the figures of the last time.
+torture: $(READY)
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.kills --kills=50 --seed=$(SEED)
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.fuzz --lines=2000 --seed=$(SEED)
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.soak --runs=200 --epochs=2000 --seed=$(SEED)
+
+mutants: $(READY)
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.mutants
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -46,9 +46,12 @@ setup(
     extras_require={
         "test": [
             *ONNX,
+            "coverage>=7.10",
+            "h5py>=3.8",
             "hypothesis>=6.100",
+            "psutil>=5.9",
             "pytest>=8",
-            "pytest-cov>=5",
+            "pytest-cov>=7",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "ruff==0.17.6",

@@ -4,14 +4,14 @@
 
 Embeds the first 6,000 and all 60,000 training images of MNIST, from an array, from TFDS and from PNG
 files, each with launch.embed in a process of its own; prints images/s without the start of the process,
-and the peak of its resident memory. The bare encoder is given the same images in batches in memory.
-Every figure is the best of --repeats.
+and the peak of its resident memory. The bare encoder is given the same images in batches in memory
+before each run. Every figure is the median of --repeats, the ratio that of the pairs.
 """
 
 import argparse
-import os
 import pathlib
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,17 +34,17 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         sources = write_sources(pathlib.Path(work), options.data_dir)
-        print(f"{'':24}{'images/s':>12}{'peak, MiB':>12}")
-        images = np.load(sources["array"][-1][len("--input=") :])
-        bare = max(bare_rate(options.encoder, images) for _ in range(options.repeats))
-        print(f"{'bare encoder':24}{bare:12.0f}")
+        images = np.load(pathlib.Path(work) / f"{SIZES[-1]}.npy")
+        print(f"{'images':24}{'images/s':>12}{'bare encoder':>14}{'ratio':>8}{'peak, MiB':>12}")
         for name, sized in sources.items():
             for size, arguments in zip(SIZES, sized, strict=True):
-                runs = [embed(options.encoder, arguments, work) for _ in range(options.repeats)]
-                rate, peak = max(run[0] for run in runs), min(run[1] for run in runs)
-                print(
-                    f"{name:16}{size:8}{rate:12.0f}{peak:12.0f}{rate / bare:8.0%} of the bare encoder"
-                )
+                pairs = [
+                    (bare_rate(options.encoder, images), *embed(options.encoder, arguments, work))
+                    for _ in range(options.repeats)
+                ]
+                bare, rate, peak = (statistics.median(column) for column in zip(*pairs, strict=True))
+                ratio = statistics.median(embedded / alone for alone, embedded, _ in pairs)
+                print(f"{name:16}{size:8}{rate:12.0f}{bare:14.0f}{ratio:8.0%}{peak:12.0f}", flush=True)
 
 
 def write_sources(work: pathlib.Path, data_dir: str | None) -> dict[str, list]:
@@ -89,11 +89,26 @@ def embed(encoder: str, arguments: list[str], work: str) -> tuple[float, float]:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, resident_peak(process.pid))
+            time.sleep(0.05)
+        if process.returncode:
             sys.exit(f"launch.embed failed: {' '.join(command)}")
-    return float(re.search(r"([\d.]+) images/s", printed)[1]), usage.ru_maxrss / 1024
+    return float(re.search(r"([\d.]+) images/s", process.stdout.read())[1]), peak
+
+
+def resident_peak(pid: int) -> float:
+    """Returns the largest resident memory of a process so far, MiB; 0 if it has ended.
+
+    What wait4 reports would begin at that of the process which started it.
+    """
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return float(found[1]) / 1024 if found else 0.0
 
 
 if __name__ == "__main__":

@@ -13,10 +13,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import latents, likelihoods, objectives, randomness
+from crvae_tf.errors import InputError
 
 tfd = tfp.distributions
 
 Transform = Callable[[tf.Tensor], tf.Tensor]
+
+_ROUNDING = 1e-3
+"""How far resampling and low precision may take a pixel out of [0, 1]."""
 
 _CONTENT, _VIEW, _POSE, _VIEW_POSE = range(4)
 """What the noise of a step is folded in with."""
@@ -34,6 +38,22 @@ class Bound:
     """KL(q(z|x) || p(z)), `[batch]`."""
     distortion: tf.Tensor
     """E_q[-log p(x|z)], `[batch]`."""
+
+
+def gray_values(images: tf.Tensor) -> tf.Tensor:
+    """Returns images in [0, 1] as they are; others would train to a bound that means nothing.
+
+    Raises:
+      InputError: the images are no floats.
+      tf.errors.InvalidArgumentError: a pixel lies outside [0, 1], but for rounding.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise InputError(f"images: expected floats in [0, 1]; received {images.dtype.name}")
+    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
+    message = "images: expected values in [0, 1]; received others"
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
+        return tf.identity(images)
 
 
 def separate_bounds(

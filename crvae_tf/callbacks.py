@@ -21,6 +21,24 @@ _PICTURES = 16
 _TIMED_STEPS = range(2, 8)
 
 
+class ScalarTerms(keras.callbacks.Callback):
+    """Makes scalars of the terms, which several workers return as vectors of one; the first callback.
+
+    See keras issue 20585 and `BoundMaximizer`.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._to_scalars(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._to_scalars(logs)
+
+    @staticmethod
+    def _to_scalars(logs: dict | None) -> None:
+        for name, value in (logs or {}).items():
+            logs[name] = float(np.squeeze(value))
+
+
 class MetricsLog(keras.callbacks.Callback):
     """Writes one line of JSON to `metrics.jsonl` at the end of each epoch.
 
@@ -32,7 +50,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, first_epoch: int, num_images: int):
         super().__init__()
-        self._path = run.metrics
+        self._run = run
         self._num_images = num_images
         self.lines = run.read_metrics()[:first_epoch]
         self._write()
@@ -42,13 +60,13 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self._began
-        terms = {name: float(np.squeeze(value)) for name, value in (logs or {}).items()}
         timing = {"seconds": seconds, "images_per_second": self._num_images / seconds}
-        self.lines.append({"epoch": epoch + 1} | terms | timing)
+        self.lines.append({"epoch": epoch + 1} | (logs or {}) | timing)
         self._write()
 
     def _write(self) -> None:
-        files.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        self._run.check_there()
+        files.write_text(self._run.metrics, "".join(json.dumps(line) + "\n" for line in self.lines))
 
 
 class FiniteGuard(keras.callbacks.Callback):
@@ -69,7 +87,7 @@ class FiniteGuard(keras.callbacks.Callback):
         broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
         if broken:
             # The model makes the loss NaN where its gradient is not finite.
-            values = [f"{name} = {float(np.squeeze(logs[name]))}" for name in broken]
+            values = [f"{name} = {logs[name]}" for name in broken]
             received = "a gradient that is not" if broken == ["loss"] else ", ".join(values)
             kept = self._latest_checkpoint() or "none yet"
             raise NotFiniteError(

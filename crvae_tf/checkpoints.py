@@ -1,19 +1,21 @@
 """What a run needs to go on from any step, kept and found again."""
 
 import logging
+import os
+import shutil
 import time
 
 import keras
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, Interrupted
+from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 
 _LOGGER = logging.getLogger(__name__)
 
-# TensorFlow's reader of checkpoints raises the last two for a file that is cut short.
-_UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError)
+_STATE = "checkpoint"
+"""The file in which TensorFlow keeps the names of the checkpoints."""
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -44,6 +46,7 @@ class Checkpoints(keras.callbacks.Callback):
         interruption: Interruption | None = None,
     ):
         super().__init__()
+        self._run = run
         self._steps_per_epoch = steps_per_epoch
         self._every_steps = every_steps
         self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
@@ -82,12 +85,11 @@ class Checkpoints(keras.callbacks.Callback):
     def _restored(self, path: str) -> bool:
         try:
             self._checkpoint.restore(path).assert_consumed()
-        except _UNREADABLE:
+        except DAMAGED_VARIABLES:
             return False
         except (AssertionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
             raise InputError(
-                f"{path}: expected a checkpoint of this model; received {reason}"
+                f"{path}: expected a checkpoint of this model; received {reason(error)}"
             ) from error
         return True
 
@@ -122,5 +124,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, position: int) -> None:
         self._position.assign(position)
+        self._run.check_there()
         self._manager.save(checkpoint_number=position)
+        self._remove_others()
         self._saved_at = time.monotonic()
+
+    def _remove_others(self) -> None:
+        """Removes what processes that were killed in the middle of a checkpoint left behind."""
+        kept = {os.path.basename(path) for path in self._manager.checkpoints}
+        for path in self._run.checkpoints.iterdir():
+            if path.name == _STATE or path.stem in kept:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

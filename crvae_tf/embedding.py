@@ -60,7 +60,7 @@ class Embedding:
         """
         try:
             return cls(Path(path), json.loads((Path(path) / _ABOUT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
             ) from error

@@ -1,7 +1,10 @@
 """The files that embeddings are written to: Parquet or `.npz`, each whole or absent."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +14,13 @@ import pyarrow.parquet as pq
 
 from crvae_tf import files
 from crvae_tf.datasets.listings import FILE
+from crvae_tf.errors import InputError
 
 FORMATS = ("parquet", "npz")
 _BROKEN = "broken"
 _COMPRESSION = "zstd"
+# pyarrow's errors are ValueErrors and OSErrors; the last two are those of .npz.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Part(NamedTuple):
@@ -58,27 +64,48 @@ def write(path: Path, part: Part) -> None:
 
 
 def read(path: Path) -> Part:
-    """Reads a part that `write` wrote."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = dict(arrays)
-        broken = columns.pop(_BROKEN).tolist()
-    else:
-        table = pq.read_table(path)
-        broken = json.loads(table.schema.metadata[_BROKEN.encode()])
-        columns = {name: _array(table[name]) for name in table.column_names}
-    key, *_ = columns
-    mean, stddev = columns["mean"], columns["stddev"]
-    content = columns.get("content", mean)
-    return Part(key, columns[key], columns.get("label"), mean, stddev, content, broken)
+    """Reads a part that `write` wrote.
+
+    Raises:
+      InputError: the file is damaged, or another.
+    """
+    with _damage_told(path):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                columns = dict(arrays)
+            broken = columns.pop(_BROKEN).tolist()
+        else:
+            table = pq.read_table(path)
+            broken = json.loads(table.schema.metadata[_BROKEN.encode()])
+            columns = {name: _array(table[name]) for name in table.column_names}
+        key, *_ = columns
+        mean, stddev = columns["mean"], columns["stddev"]
+        content = columns.get("content", mean)
+        return Part(key, columns[key], columns.get("label"), mean, stddev, content, broken)
 
 
 def read_broken(path: Path) -> list[str]:
-    """Returns the `broken` of a part alone."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[_BROKEN].tolist()
-    return json.loads(pq.read_schema(path).metadata[_BROKEN.encode()])
+    """Returns the `broken` of a part alone.
+
+    Raises:
+      InputError: the file is damaged, or another.
+    """
+    with _damage_told(path):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return arrays[_BROKEN].tolist()
+        return json.loads(pq.read_schema(path).metadata[_BROKEN.encode()])
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a file of embeddings; received one that cannot be read; remove it and "
+            "give the command launch.embed again"
+        ) from error
 
 
 def _vectors(rows: np.ndarray) -> pa.FixedSizeListArray:

@@ -1,5 +1,21 @@
 """The errors that stand for something other than a fault of the program."""
 
+import re
+
+import tensorflow as tf
+
+STORAGE_ERRORS = (
+    OSError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+)
+"""What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
+
+DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
+"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
+
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what was expected.
@@ -22,3 +38,18 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
 
 class NotFiniteError(ArithmeticError):
     """A term of the objective or a gradient became NaN or infinite; the message is one line."""
+
+
+def one_line(error: Exception) -> str:
+    """Returns an error's message as one line, without the names of TensorFlow's operations.
+
+    >>> one_line(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
+    'Input is empty.'
+    """
+    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())
+
+
+def reason(error: Exception) -> str:
+    """Returns the beginning of `one_line`, short enough to stand within another message."""
+    return one_line(error)[:160]

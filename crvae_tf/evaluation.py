@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from crvae_tf import metrics, objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.errors import InputError
 from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
@@ -66,8 +67,13 @@ def evaluate(
     Returns:
       `splits`, `consistency` and, where the test images' classes are those of the training images,
       `probe`; see the README for the names within.
+
+    Raises:
+      InputError: there are fewer than two images.
     """
     num_images = min(num_images or data.test.num_images, data.test.num_images)
+    if num_images < 2:
+        raise InputError(f"num_images: expected 2 or more test images; received {num_images}")
     tell = _Progress(progress, 2 * num_images)
 
     def batches(transform: RandomAffine | None) -> tf.data.Dataset:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from crvae_tf import files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
-from crvae_tf.errors import InputError
+from crvae_tf.errors import DAMAGED_VARIABLES, InputError
 from crvae_tf.latents import content_of
 
 _ABOUT = "about.json"
@@ -112,7 +112,7 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         return Encoder(tf.saved_model.load(str(path)), about, _fingerprint(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
         raise InputError(
             f"{path}: expected an exported encoder; received a folder without one"
         ) from error
@@ -126,7 +126,7 @@ def load_decoder(path: str | PathLike) -> "Decoder":
     """
     try:
         return Decoder(tf.saved_model.load(str(path)))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, *DAMAGED_VARIABLES) as error:
         raise InputError(
             f"{path}: expected an exported decoder; received a folder without one"
         ) from error
@@ -172,7 +172,9 @@ class Encoder:
         self._encode = saved_model.signatures["serving_default"]
         self._encode_bytes = saved_model.signatures["encode_bytes"]
         self._encode_pixels = tf.function(
-            lambda images: self._encode(images=to_unit_interval(images)), reduce_retracing=True
+            lambda images: self._encode(images=to_unit_interval(images)),
+            reduce_retracing=True,
+            autograph=False,
         )
 
     def __call__(self, images: np.ndarray) -> Embeddings:

@@ -236,7 +236,7 @@ def contact_sheet(
     """
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.axis("off")
     for axes, picture, caption in zip(grid, pictures, captions, strict=False):

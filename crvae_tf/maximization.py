@@ -90,7 +90,10 @@ def _global_mean(values: tf.Tensor) -> tf.Tensor:
     included.
     """
     replicas = tf.distribute.get_replica_context()
-    count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.size(values), tf.float32))
+    count = tf.cast(tf.size(values), tf.float32)
+    if replicas.num_replicas_in_sync > 1:
+        # TensorFlow keeps the graph of a reduction's gradient, and with it the model, for ever.
+        count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
     return tf.reduce_sum(values) / count
 
 

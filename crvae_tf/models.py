@@ -11,7 +11,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import likelihoods, objectives, transforms
-from crvae_tf.bounds import Bound, Transform, separate_bounds, shared_content_bounds
+from crvae_tf.bounds import (
+    Bound,
+    Transform,
+    gray_values,
+    separate_bounds,
+    shared_content_bounds,
+)
 from crvae_tf.errors import InputError
 from crvae_tf.latents import content_of
 from crvae_tf.maximization import BoundMaximizer
@@ -95,7 +101,11 @@ class VAE(BoundMaximizer):
         """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
 
         With `transform` it is that of a conditional view; see `bounds.separate_bounds`.
+
+        Raises:
+          InputError, tf.errors.InvalidArgumentError: see `bounds.gray_values`.
         """
+        images = gray_values(images)
         posterior = self.posterior(images, training)
         likelihood = self.likelihood(posterior.sample(seed=seed), training, transform)
         return Bound(
@@ -152,6 +162,7 @@ class IWAE(VAE):
         transform: Transform | None = None,
     ) -> Bound:
         """Returns the K-sample importance-weighted bound of each image, or conditional view."""
+        images = gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
         if self.gradient == "doubly_reparameterized" and training:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crvae_tf import files
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 
 
 class Run:
@@ -22,6 +22,7 @@ class Run:
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
+        self._held: int | None = None
         self.config = self.directory / "config.json"
         self.metrics = self.directory / "metrics.jsonl"
         self.tensorboard = self.directory / "tensorboard"
@@ -64,17 +65,29 @@ class Run:
         self.lock()
         if not self.config.exists():
             files.write_json(self.config, config)
-        elif self._differing(config, may_differ):
+        elif _differing(self.read_config(), config, may_differ):
             self.evaluation.unlink(missing_ok=True)
             files.write_json(self.config, config)
 
-    def check_same(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Raises InputError if the run in the directory has another `config`; see `begin`."""
-        held = self.read_config()
-        for name in self._differing(config, may_differ):
+    def check_same(
+        self,
+        config: dict[str, Any],
+        may_differ: Collection[str] = (),
+        absent: dict[str, Any] | None = None,
+    ) -> None:
+        """Raises InputError if the run in the directory has another `config`; see `begin`.
+
+        Args:
+          config: as `begin` takes it.
+          may_differ: the names of options that need not agree.
+          absent: the values of options that the run's own configuration may not know yet.
+        """
+        held = (absent or {}) | self.read_config()
+        for name in _differing(held, config, may_differ):
+            name, expected, received = _difference(name, held.get(name), config[name])
             raise InputError(
                 f"--output_dir={self.directory}: expected a new folder, or the run in it with "
-                f"{name}={held.get(name)}; received {name}={config[name]}"
+                f"{name}={expected}; received {name}={received}"
             )
 
     def lock(self) -> None:
@@ -84,16 +97,30 @@ class Run:
           InputError: another process holds the run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        held = os.open(self.directory, os.O_RDONLY)
-        weakref.finalize(self, os.close, held)
+        self._held = os.open(self.directory, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._held)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
                 f"--output_dir={self.directory}: expected a run that no other process is at work on; "
                 "received one that another process is"
             ) from error
         self._remove_unfinished()
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError if the folder that was locked was removed, moved or replaced since.
+
+        What is written later would lie in a new folder, which no one could go on from.
+        """
+        if self._held is None:
+            return
+        held = os.fstat(self._held)
+        if not (self.directory.is_dir() and os.path.samestat(held, self.directory.stat())):
+            raise FileNotFoundError(
+                f"--output_dir={self.directory}: expected the run's folder; received none: it was "
+                "removed or moved while the run was at work"
+            )
 
     def is_complete(self) -> bool:
         """Returns whether all that a run leaves behind is there."""
@@ -119,28 +146,26 @@ class Run:
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns what `evaluation.json` holds, or None where there is none yet."""
-        if not self.evaluation.exists():
-            return None
-        return json.loads(self.evaluation.read_text(encoding="utf-8"))
+        return _read_json(self.evaluation) if self.evaluation.exists() else None
 
     def read_provenance(self) -> dict[str, Any]:
         """Returns what `provenance.json` holds, or nothing where there is none."""
-        if not self.provenance.exists():
-            return {}
-        return json.loads(self.provenance.read_text(encoding="utf-8"))
+        return _read_json(self.provenance) if self.provenance.exists() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""
         if not self.metrics.exists():
             return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        return _read_json(self.metrics, as_lines=True)
+
+    def keep_record(self, folder: Path) -> None:
+        """Copies what tables need of a finished run, and no more, to `folder`."""
+        for path in (self.config, self.evaluation, self.provenance):
+            if path.exists():
+                files.write_text(folder / path.name, path.read_text(encoding="utf-8"))
 
     def _contents(self) -> list[Path]:
         return list(self.directory.iterdir()) if self.directory.exists() else []
-
-    def _differing(self, config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
-        held, wanted = self.read_config(), json.loads(json.dumps(config))
-        return [n for n in wanted if n not in may_differ and held.get(n) != wanted[n]]
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed process was writing, which is named with a dot before it is whole."""
@@ -150,3 +175,30 @@ class Run:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _differing(held: dict[str, Any], config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
+    """Returns the names of the options of `config` that `held` has another value of."""
+    wanted = json.loads(json.dumps(config))
+    return [name for name in wanted if name not in may_differ and held.get(name) != wanted[name]]
+
+
+def _difference(name: str, held: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Returns what differs between two values of an option, by its name: `versions.keras`, say.
+
+    >>> _difference("versions", {"keras": "3.14", "numpy": "2.4"}, {"keras": "3.15", "numpy": "2.4"})
+    ('versions.keras', '3.14', '3.15')
+    """
+    if not (isinstance(held, dict) and isinstance(wanted, dict)):
+        return name, held, wanted
+    inner = next(key for key in [*wanted, *held] if held.get(key) != wanted.get(key))
+    return f"{name}.{inner}", held.get(inner), wanted.get(inner)
+
+
+def _read_json(path: Path, as_lines: bool = False) -> Any:
+    """Returns what a file of JSON holds, or a list of what each of its lines holds."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()] if as_lines else json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON; received {reason(error)}") from error

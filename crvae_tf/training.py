@@ -2,16 +2,17 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from crvae_tf import datasets, files
-from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, TimeEstimate
+from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, ScalarTerms, TimeEstimate
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 from crvae_tf.transforms import RandomAffine
@@ -69,7 +70,7 @@ def train(
     rate_of = learning_rate if callable(learning_rate) else None
     with _scope_of(model):
         first_rate = rate_of(0) if rate_of else learning_rate
-        optimizer = keras.optimizers.Adam(first_rate, global_clipnorm=clip_norm)
+        optimizer = _Adam(first_rate, global_clipnorm=clip_norm, name="adam")
         model.compile(optimizer=optimizer)
         model.optimizer.build(model.trainable_variables)
     interruption = Interruption()
@@ -85,6 +86,7 @@ def train(
     position = checkpoints.restore()
     log = MetricsLog(run, position // steps, data.train.num_images)
     callbacks = [
+        ScalarTerms(),
         FiniteGuard(lambda: checkpoints.latest),
         *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
@@ -111,9 +113,23 @@ def train(
     validation = _validation(data, batch_size, binarization, transformation, conditional)
     with interruption.noted():
         _fit(model, batches, position, steps, epochs, validation, callbacks, verbose)
+    run.check_there()
     with files.whole_file(run.weights) as unfinished:
         save_weights(model, unfinished)
     return log.lines
+
+
+class _Adam(keras.optimizers.Adam):
+    """Adam that sums gradients over replicas only where there are several.
+
+    TensorFlow registers the gradient of every such sum for ever, and with it the graph of the step: a
+    process that trains many models would grow by some 10 MiB with each.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
 
 def _fit(
@@ -150,10 +166,20 @@ def _fit(
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes the model's weights, without the optimizer's, in Keras' format."""
+    """Writes the model's weights, without the optimizer's, in Keras' format.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
     # Keras decides the format by the end of the name.
     target = f"{path}.weights.h5" if not str(path).endswith(".weights.h5") else str(path)
-    model.save_weights(target)
+    try:
+        model.save_weights(target)
+    except RuntimeError as error:  # HDF5's own, where the disk is full.
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     if target != str(path):
         os.replace(target, path)
 
@@ -169,8 +195,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     try:
         model.load_weights(str(path))
     except (ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: expected weights of this model; received {reason}") from error
+        raise InputError(f"{path}: expected weights of this model; received {reason(error)}") from error
 
 
 def _validation(

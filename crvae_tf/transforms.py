@@ -87,7 +87,9 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
     def augment_images(self, images: tf.Tensor, transformations: Affine, **kwargs) -> tf.Tensor:
         """Applies g(x, epsilon) of Equation 3 to `images` `[batch, H, W, C]`, float32 in [0, 1]."""
-        return apply(images, transformations)
+        height, width = tf.shape(images)[1], tf.shape(images)[2]
+        maps = _output_to_input(transformations, height, width)
+        return tf.ensure_shape(_resampled(images, maps), images.shape)
 
     def augment_labels(self, labels, transformations, **kwargs):
         return labels
@@ -122,14 +124,13 @@ def apply(images: tf.Tensor, transformations: Affine) -> tf.Tensor:
     maps = _output_to_input(transformations, shape[-3], shape[-2])
     copies = tf.reduce_prod(shape[:-4])
     flat = tf.reshape(images, tf.concat([[-1], shape[-3:]], axis=0))
-    resampled = _resample(flat, tf.tile(maps, [copies, 1]))
+    resampled = _resampled_with_gradient(flat, tf.tile(maps, [copies, 1]))
     return tf.ensure_shape(tf.reshape(resampled, shape), images.shape)
 
 
-@tf.custom_gradient
-def _resample(images: tf.Tensor, maps: tf.Tensor):
-    """Returns the images `[batch, H, W, C]` resampled by the maps `[batch, 8]`, with the gradient."""
-    transformed = tf.raw_ops.ImageProjectiveTransformV3(
+def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+    """Returns the images `[batch, H, W, C]` resampled by the maps `[batch, 8]`."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=maps,
         output_shape=tf.shape(images)[1:3],
@@ -138,14 +139,19 @@ def _resample(images: tf.Tensor, maps: tf.Tensor):
         fill_mode="CONSTANT",
     )
 
+
+@tf.custom_gradient
+def _resampled_with_gradient(images: tf.Tensor, maps: tf.Tensor):
+    """Returns the same with its gradient; TensorFlow keeps the graph of such a function for ever."""
+
     def gradient(upstream):
         return _transposed_resample(upstream, maps), None
 
-    return transformed, gradient
+    return _resampled(images, maps), gradient
 
 
 def _transposed_resample(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Returns the transpose of `_resample` applied to `values` `[batch, H, W, C]`.
+    """Returns the transpose of `_resampled` applied to `values` `[batch, H, W, C]`.
 
     Each value goes back to the four pixels that its own was interpolated between, by the same weights.
     """

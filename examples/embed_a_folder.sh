@@ -3,14 +3,15 @@
 #
 #   examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
 #
-# TRAINING_FLAGS holds further flags of launch.train, as "--image_size=64 --channels=3 --network=wae".
+# The flags of the training are for ink on paper; TRAINING_FLAGS holds further ones, for colour photographs
+# "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae".
 set -euo pipefail
 folder=$1 image=$2 output=$3
 read -r -a training_flags <<< "${TRAINING_FLAGS:-}"
 
 python -m launch.train --dataset="folder:$folder" --image_size=28 --channels=1 --network=mlp \
-    --likelihood=continuous_bernoulli --epochs=20 --learning_rate=1e-3 --output_dir="$output/run" \
-    "${training_flags[@]}"
+    --binarization=dynamic --likelihood=bernoulli --epochs=20 --learning_rate=1e-3 \
+    --output_dir="$output/run" "${training_flags[@]}"
 python -m launch.embed --encoder="$output/run/encoder" --input="folder:$folder" \
     --output="$output/embeddings" --projector
 python -m launch.search --index="$output/embeddings" --image="$image" --output="$output/nearest.png"

@@ -125,8 +125,16 @@ def _strategy(name: str) -> tf.distribute.Strategy:
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "tpu":
-        return tf.distribute.TPUStrategy()
+        return _tpu_strategy()
     return tf.distribute.get_strategy()
+
+
+def _tpu_strategy() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, tf.errors.OpError) as error:
+        raise UsageError("--strategy=tpu must run where a TPU can be reached; received none") from error
+    return tf.distribute.TPUStrategy(resolver)
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
@@ -194,6 +202,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         "training_seconds": sum(line["seconds"] for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
+    run.check_there()
     files.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
     files.write_json(run.evaluation, {"config": shown} | figures_of_model)
@@ -202,6 +211,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
 
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `encoder/` and `decoder/`."""
+    run.check_there()
     crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
     crvae_tf.export_decoder(model, run.decoder)
 
@@ -265,10 +275,20 @@ def finished_run() -> tuple[Run, Options]:
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:
-    """Returns the trained model of a finished run and its data."""
-    data = load_data(options)
+    """Returns the trained model of a finished run and its data.
+
+    Raises:
+      UsageError: the data are others than those that the run was trained on.
+    """
+    run, data = Run(options.output_dir), load_data(options)
+    trained_on = run.read_config().get("data_fingerprint")
+    if trained_on != data.fingerprint:
+        raise UsageError(
+            f"--dataset={options.dataset} must hold the data that the run was trained on, of the "
+            f"fingerprint {trained_on}; received {data.fingerprint}"
+        )
     model = make_model(options, data)
-    training.load_weights(model, Run(options.output_dir).weights)
+    training.load_weights(model, run.weights)
     return model, data
 
 

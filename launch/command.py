@@ -35,8 +35,13 @@ def _guarded(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         main()
-    except (options.UsageError, errors.InputError, errors.NotFiniteError, OSError) as error:
-        _fail(" ".join(str(error).split()))
+    except (
+        options.UsageError,
+        errors.InputError,
+        errors.NotFiniteError,
+        *errors.STORAGE_ERRORS,
+    ) as error:
+        _fail(errors.one_line(error))
     except errors.Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(128 + interrupted.signal)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from crvae_tf.runs import Run
-from launch.options import CHECKPOINTING, PLACES, Options
+from launch.options import CHECKPOINTING, PLACES, Options, later_options
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
@@ -35,6 +35,8 @@ class Job:
     options: Options
     arguments: tuple[str, ...]
     """Of `launch.train`."""
+    record: Run | None = None
+    """Where what tables need of it is kept once it is finished, or None."""
 
     @property
     def name(self) -> str:
@@ -58,17 +60,31 @@ class Job:
         samples = self.options.importance_samples if self.options.model == "iwae" else 1
         return self.options.epochs * views * (1.0 + samples) / 2.0
 
+    @property
+    def finished(self) -> Run | None:
+        """The run, or what is kept of it, if it is finished."""
+        if self.run.is_complete():
+            return self.run
+        return self.record if self.record and self.record.evaluation.exists() else None
+
+    def keep_record(self) -> None:
+        """Keeps what tables need of the run, if it is finished and that is asked for."""
+        if self.record and self.run.is_complete():
+            self.run.keep_record(self.record.directory)
+
     def done(self) -> float:
         """Returns how much of the work is done."""
-        if self.run.is_complete():
+        if self.finished:
             return self.work
         epochs = len(self.run.read_metrics())
         return self.work * (1.0 - _EVALUATION_SHARE) * min(epochs / self.options.epochs, 1.0)
 
     def check(self) -> None:
-        """Raises InputError if its directory holds another run than this one."""
-        if self.run.config.exists():
-            self.run.check_same(self.options.to_config(), (*PLACES, *CHECKPOINTING))
+        """Raises InputError if its directory or its record is of another run than this one."""
+        for held in (self.run, self.record):
+            if held and held.config.exists():
+                may_differ = (*PLACES, *CHECKPOINTING)
+                held.check_same(self.options.to_config(), may_differ, absent=later_options())
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
@@ -87,7 +103,7 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     """
     for job in jobs:
         job.check()
-    waiting = [job for job in jobs if not job.run.is_complete()]
+    waiting = [job for job in jobs if not job.finished]
     working: dict[Job, subprocess.Popen] = {}
     failures: dict[Job, str] = {}
     with _progress(jobs, title) as show, _ended(working):
@@ -185,6 +201,7 @@ def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> 
         if code is None:
             continue
         del working[job]
+        job.keep_record()
         if code or not job.run.is_complete():
             reason = f"killed by signal {-code}" if code < 0 else last_line(job.log)
             failures[job] = f"{job.name} failed: {reason} (log: {job.log})"
@@ -222,7 +239,7 @@ def _progress(jobs: Sequence[Job], title: str) -> Iterator:
     )
 
     def show(working, failures):
-        finished = sum(job.run.is_complete() for job in jobs)
+        finished = sum(job.finished is not None for job in jobs)
         now = ", ".join(_position(job) for job in working)
         bar.set_description_str(
             f"{title}: {finished} of {len(jobs)} runs" + (f"; {now}" if now else ""), False

@@ -204,7 +204,7 @@ class Options:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
         """Returns the options that `to_config` gave; those that came later have their defaults."""
-        return cls(**_fields(_later_options() | config))
+        return cls(**_fields(later_options() | config))
 
     @property
     def method(self) -> str:
@@ -219,6 +219,12 @@ class Options:
 def training_flags() -> list[str]:
     """Returns the names of the flags that describe a training, but for --method."""
     return [field.name.rstrip("_") for field in dataclasses.fields(Options)]
+
+
+def later_options() -> dict[str, Any]:
+    """Returns the defaults of the options that configurations of older runs lack."""
+    absent = dataclasses.MISSING
+    return {f.name: f.default for f in dataclasses.fields(Options) if f.default is not absent}
 
 
 def drop_training_flags(kept: Sequence[str] = ()) -> None:
@@ -262,10 +268,15 @@ def parse(argv: Sequence[str]) -> list[str]:
         if "preset" in flags.FLAGS:
             first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
             rest = flags.FLAGS([argv[0], first, *argv[1:]])
-    except flags.Error as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"--flagfile must be a file of UTF-8 text; received one where {error}"
+        ) from error
+    except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise UsageError(_one_line(error)) from error
     if len(rest) > 1:
-        raise UsageError(f"expected flags only; received {' '.join(rest[1:])}")
+        received = " ".join(" ".join(rest[1:]).split())
+        raise UsageError(f"expected flags only; received {received}")
     return rest
 
 
@@ -333,13 +344,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name.rstrip("_")] for name in names}
 
 
-def _later_options() -> dict[str, Any]:
-    """Returns the defaults of the options that configurations of older runs lack."""
-    absent = dataclasses.MISSING
-    return {f.name: f.default for f in dataclasses.fields(Options) if f.default is not absent}
-
-
-def _one_line(error: flags.Error) -> str:
+def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*)", text)
     if wrong:

@@ -27,7 +27,7 @@ def output_directory(chosen: GridOptions) -> Path:
 def jobs(chosen: GridOptions) -> list[Job]:
     """Returns the trainings: all methods of the first seed, then those of the next."""
     return [
-        _job(dataset, label, changes | {"seed": seed}, output_directory(chosen))
+        _job(dataset, label, changes | {"seed": seed}, chosen)
         for seed in range(chosen.seeds)
         for dataset in datasets(chosen)
         for label, changes in _cells(chosen).items()
@@ -73,10 +73,12 @@ def setting_label(setting: dict[str, Any]) -> str:
     return " ".join([setting["method"], *(f"{name}={value}" for name, value in values.items())])
 
 
-def _job(dataset: str, label: str, changes: dict[str, Any], directory: Path) -> Job:
-    place = _place(dataset, label, changes["seed"], directory)
+def _job(dataset: str, label: str, changes: dict[str, Any], chosen: GridOptions) -> Job:
+    place = _place(dataset, label, changes["seed"], output_directory(chosen))
     changes = changes | {"dataset": dataset, "output_dir": str(place)}
-    return Job(dataset, label, options.resolve(changes), tuple(options.training_arguments(changes)))
+    arguments = tuple(options.training_arguments(changes))
+    record = Run(Path(chosen.records) / place.name) if chosen.records else None
+    return Job(dataset, label, options.resolve(changes), arguments, record)
 
 
 def _place(dataset: str, label: str, seed: int, directory: Path) -> Path:
@@ -92,11 +94,12 @@ def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:
     """Writes the tables of the finished runs as Markdown, CSV and JSON, and returns the Markdown."""
     texts = []
     command = options.command_line()
+    for job in trainings:
+        job.keep_record()
     for name, summary, text in _summaries(chosen, trainings):
         path = output_directory(chosen) / name
-        runs = [
-            job.run for job in trainings if job.dataset in summary["datasets"] and job.run.is_complete()
-        ]
+        runs = [job.finished for job in trainings if job.dataset in summary["datasets"]]
+        runs = [run for run in runs if run]
         files.write_json(f"{path}.json", summary | {"provenance": results.provenance(runs, [command])})
         files.write_text(f"{path}.csv", result_tables.csv_text(summary))
         files.write_text(f"{path}.md", text)
@@ -166,8 +169,8 @@ def _summaries(
     """Yields the name, the summary and the Markdown of each file."""
     found = {}
     for job in trainings:
-        if job.run.is_complete():
-            found.setdefault((job.dataset, job.label), []).append(job.run.read_evaluation())
+        if job.finished:
+            found.setdefault((job.dataset, job.label), []).append(job.finished.read_evaluation())
     if chosen.settings:
         for dataset in datasets(chosen):
             cells = {label: found.get((dataset, label), []) for label in _cells(chosen)}

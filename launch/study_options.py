@@ -27,6 +27,7 @@ class GridOptions:
     settings: tuple[dict[str, Any], ...] | None
     invariance: bool
     parallel: int
+    records: str | None
 
 
 def define_reproduce() -> None:
@@ -43,6 +44,8 @@ def define_reproduce() -> None:
     settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     flag_kinds.define("settings", None, settings, "instead of a table, the study of these invariances")
     flag_kinds.integer("parallel", 1, 1, "trainings at a time")
+    meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
+    flag_kinds.text("records", None, meaning)
     flag_kinds.boolean("invariance", True, "draw invariance curves of the first seed of each method")
 
 

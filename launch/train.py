@@ -16,9 +16,11 @@ def main() -> None:
     data = assembly.load_data(chosen)
     model = assembly.make_model(chosen, data)
     run = Run(chosen.output_dir)
+    # What is finished need not be reproduced: it is shown whatever version asks for it.
+    finished_by = ("versions",) if run.is_complete() else ()
     run.begin(
         assembly.config(chosen, data),
-        may_differ=(*options.PLACES, *options.CHECKPOINTING),
+        may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
         may_change=options.allowed_changes(),
     )
     if run.is_complete():

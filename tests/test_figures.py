@@ -127,6 +127,26 @@ def test_rows_of_different_numbers_of_images_are_all_drawn(tmp_path):
     assert (np.abs(picture.astype(int) - 128) <= 1).all(axis=-1).sum() > 1600
 
 
+def test_a_contact_sheet_shows_each_picture_and_leaves_a_blank_for_one_that_is_gone(tmp_path):
+    black = np.zeros((9, 9, 1), np.uint8)
+    red, blue = np.zeros((2, 30, 20, 3), np.uint8)
+    red[..., 0] = blue[..., 2] = 255
+    captions = ["black", "red", "gone", "blue"]
+    figures.contact_sheet(tmp_path / "sheet.png", [black, red, None, blue], captions, columns=2)
+    picture = read(tmp_path / "sheet.png")
+    colours = {"red": (1.0, 0.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+    centre = {
+        name: np.argwhere(has_colour(picture, colour)).mean(axis=0) for name, colour in colours.items()
+    }
+    height, width = picture.shape[:2]
+    assert (centre["red"] < (height / 2, width)).all()
+    assert centre["red"][1] > width / 2
+    assert (centre["blue"] > (height / 2, width / 2)).all()
+    gone = picture[height // 2 + 40 :, : width // 2 - 10]
+    assert (gone == 255).all()
+    assert (picture[: height // 2, : width // 2] == 0).all(axis=-1).sum() > 1000
+
+
 @pytest.mark.parametrize("validated", [False, True])
 def test_each_term_has_a_panel_and_its_validation_a_second_line(tmp_path, validated):
     lines = []

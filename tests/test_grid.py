@@ -1,7 +1,9 @@
 """Many runs as child processes; tests/fake_training.py stands in for the trainings."""
 
+import dataclasses
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 import pytest
 
 from crvae_tf import InputError, files
+from crvae_tf.runs import Run
 from launch import grid
 from launch.options import Options, training_flags
 
@@ -79,6 +82,44 @@ def test_a_training_that_fails_is_named_with_its_last_line_and_the_others_go_on(
     (failure,) = grid.run(jobs, parallel=1, title="test")
     assert failure.startswith("digits vae seed 0 failed: error: the data are gone (log: ")
     assert jobs[1].run.is_complete()
+
+
+def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
+    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records" / "run_0"))
+    assert grid.run([kept], parallel=1, title="test") == []
+    assert kept.record.read_evaluation() == kept.run.read_evaluation() == {}
+    shutil.rmtree(kept.run.directory)
+    assert grid.run([kept], parallel=1, title="test") == []
+    assert not kept.run.directory.exists()
+    assert kept.finished is kept.record
+    assert kept.done() == kept.work
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"epochs": 7}, "the run in it with epochs=7; received epochs=2"),
+        ({"gradient": "doubly_reparameterized"}, "with gradient=doubly_reparameterized; received"),
+    ],
+)
+def test_a_record_of_another_run_is_refused(tmp_path, held, message):
+    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
+    files.write_json(kept.record.config, kept.options.to_config() | held)
+    files.write_json(kept.record.evaluation, {})
+    with pytest.raises(InputError, match=message):
+        grid.run([kept], parallel=1, title="test")
+
+
+def test_a_record_that_lacks_a_later_option_had_its_default(tmp_path):
+    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
+    options = kept.options.to_config()
+    kept = dataclasses.replace(kept, options=Options.from_config(options | {"view": "free"}))
+    del options["view"]
+    files.write_json(kept.record.config, options)
+    kept.check()
+    other = Options.from_config(options | {"view": "conditional"})
+    with pytest.raises(InputError, match="view=free; received view=conditional"):
+        dataclasses.replace(kept, options=other).check()
 
 
 def test_a_training_that_is_killed_is_named_with_the_signal(tmp_path):

@@ -389,3 +389,20 @@ def test_the_launcher_runs_on_prepared_mnist(launch_here, shared_data_dir, tmp_p
     result = run.read_evaluation()
     assert result["splits"]["test"]["num_images"] == 40
     assert result["probe"]["num_train_images"] == 500
+
+
+def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, digits):
+    terms = {}
+    for strategy in ("none", "multi_worker"):
+        run = tmp_path / strategy
+        outcome = launch("train", *TINY, f"--strategy={strategy}", f"--output_dir={run}")
+        assert outcome.code == 0, outcome.err
+        terms[strategy] = json.loads((run / "metrics.jsonl").read_text())
+    for name in ("loss", "bound", "view_bound", "consistency"):
+        assert terms["multi_worker"][name] == pytest.approx(terms["none"][name], rel=1e-5)
+
+
+def test_a_machine_without_a_tpu_is_told_so(tmp_path):
+    outcome = launch("train", *TINY, "--strategy=tpu", f"--output_dir={tmp_path / 'run'}")
+    assert_mistake(outcome, "--strategy=tpu must run where a TPU can be reached; received none")
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """A run is never lost, never half-written and never silently wrong."""
 
+import gc
 import json
 import os
 import signal
@@ -10,71 +11,23 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import CRVAE, VAE, evaluation, likelihoods, networks, objectives, training
+from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, training
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
-from crvae_tf.transforms import RandomAffine
+from tests.small_training import BATCH, CrashError, assert_same_to_the_bit, crash, noise, train
 
 tfd = tfp.distributions
-
-IMAGES, BATCH = 95, 10
-STEPS = 10
-EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
 def data():
-    images = np.random.default_rng(0).integers(0, 256, [IMAGES, 8, 8, 1], dtype=np.uint8)
-    split = ArraySplit(images, np.arange(IMAGES) % 2)
-    return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
-
-
-def train(directory, data, **options):
-    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), **MODEL))
-    arguments = {
-        "binarization": "dynamic",
-        "transformation": RandomAffine(),
-        "epochs": EPOCHS,
-        "batch_size": BATCH,
-        "learning_rate": 1e-2,
-        "seed": 3,
-        "verbose": 0,
-    }
-    lines = training.train(model, data, Run(directory), **(arguments | options))
-    return model, lines
-
-
-MODEL = {"seed": 3}
-
-
-def untimed(lines):
-    return [
-        {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines
-    ]
-
-
-def everything(model):
-    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
-
-
-def assert_same_to_the_bit(first, second):
-    for one, other in zip(everything(first[0]), everything(second[0]), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert untimed(first[1]) == untimed(second[1])
+    return noise()
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     return train(tmp_path_factory.mktemp("unbroken"), data)
-
-
-class CrashError(Exception):
-    pass
-
-
-def crash():
-    raise CrashError
 
 
 def terminate():
@@ -127,6 +80,19 @@ def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, data):
         train(tmp_path, data, checkpoint_steps=1, checkpoints_kept=3, later_seconds=crash)
     kept = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
     assert kept == {"ckpt-5.index", "ckpt-6.index", "ckpt-7.index"}
+
+
+def test_what_killed_processes_left_among_the_checkpoints_is_removed(tmp_path, data, unbroken):
+    with pytest.raises(CrashError):
+        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
+    folder = tmp_path / "checkpoints"
+    (folder / "ckpt-7_temp").mkdir()
+    (folder / "ckpt-7_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (folder / "ckpt-7.data-00000-of-00001").write_bytes(b"of no index")
+    (folder / "checkpoint.tmp1234").write_bytes(b"half")
+    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+    kept = {f"ckpt-{step}.{part}" for step in (20, 30) for part in ("index", "data-00000-of-00001")}
+    assert {path.name for path in folder.iterdir()} == {"checkpoint"} | kept
 
 
 def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
@@ -303,3 +269,17 @@ def test_extreme_images_train(tmp_path):
     )  # fmt: skip
     assert lines[0]["bound"] == pytest.approx(-64 * np.log(2.0), abs=1.0)
     assert lines[1]["bound"] > lines[0]["bound"]
+
+
+def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, data):
+    train(tmp_path / "first", data, epochs=1)
+    gc.collect()
+    before = graphs()
+    train(tmp_path / "second", data, epochs=1)
+    gc.collect()
+    assert graphs() == before
+
+
+def graphs():
+    """How many traced functions the process holds."""
+    return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())

@@ -8,11 +8,17 @@ An exported encoder carries this graph, so that it reads a file as the training 
 * what an alpha channel or a palette of a PNG makes transparent is put on white; a GIF's is black;
 * the fourth channel of a BMP is left out, as it is in most programs;
 * of an animation the first frame is taken;
-* compressed and 1-, 4- and 16-bit BMPs are refused.
+* compressed and 1-, 4- and 16-bit BMPs are refused;
+* what is larger than 2^26 pixels by its header is refused before memory is taken for it (the frames of
+  an animation are not counted).
 """
 
+import numpy as np
 import tensorflow as tf
 
+LARGEST_IMAGE = 2**26
+"""Pixels; 8192 x 8192. A file of a few bytes can claim any number of them."""
+_TOO_LARGE = f"more than {LARGEST_IMAGE} pixels"
 _WHITE = 255.0
 _ORIENTATION_TAG = 0x112
 _HEADER_BYTES = 2**17
@@ -21,6 +27,8 @@ _LARGEST_DIRECTORY = 256
 _BMP_HEADER = 14
 _BMP_UNCOMPRESSED = (0, 3)
 _BMP_COLOURS = 256
+_JPEG_MARK, _GIF_MARK, _BMP_MARK = 0xFF, ord("G"), ord("B")
+"""First bytes; what begins with another is taken for a PNG."""
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -28,7 +36,10 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
     The graph raises tf.errors.InvalidArgumentError where they cannot be decoded.
     """
-    image = tf.io.decode_image(data, expand_animations=False)
+    # tf.debugging.Assert has another message outside a graph.
+    small = tf.raw_ops.Assert(condition=_pixels(data) <= LARGEST_IMAGE, data=[_TOO_LARGE])
+    with tf.control_dependencies([small]):
+        image = tf.io.decode_image(data, expand_animations=False)
     has_exif = tf.strings.regex_full_match(
         tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf)\C*"
     )
@@ -36,6 +47,40 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     has_alpha = tf.shape(image)[-1] % 2 == 0
     # Most files are none of these; asked one by one, the questions would cost more than the decoding.
     return tf.cond(has_exif | is_bmp | has_alpha, lambda: _as_shown(data, image, is_bmp), lambda: image)
+
+
+def _side_weights() -> np.ndarray:
+    """Returns what each of a file's first 26 bytes adds to the two sides in a PNG, a GIF and a BMP."""
+    weights = np.zeros([6, _SIDE_BYTES])
+    big_endian, little_endian = 256.0 ** np.arange(4)[::-1], 256.0 ** np.arange(4)
+    weights[0, 16:20] = weights[1, 20:24] = big_endian
+    weights[2, 6:8] = weights[3, 8:10] = little_endian[:2]
+    weights[4, 18:22] = weights[5, 22:26] = little_endian
+    return weights
+
+
+_SIDE_BYTES = 26
+_SIDE_WEIGHTS = _side_weights()
+
+
+def _pixels(data: tf.Tensor) -> tf.Tensor:
+    """Returns how many pixels, float64, the header of an image file claims."""
+    start = tf.io.decode_raw(_bytes_at(data, 0, _SIDE_BYTES), tf.uint8)
+    start = tf.cast(tf.pad(start, [[0, _SIDE_BYTES - tf.shape(start)[0]]]), tf.float64)
+
+    def in_header():
+        sides = tf.linalg.matvec(tf.constant(_SIDE_WEIGHTS), start)
+        sides = tf.minimum(sides, 2.0**32 - sides)  # The height of a BMP may be negative.
+        pixels = sides[::2] * sides[1::2]
+        return tf.where(
+            start[0] == _GIF_MARK, pixels[1], tf.where(start[0] == _BMP_MARK, pixels[2], pixels[0])
+        )
+
+    def in_jpeg():
+        shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.float64)
+        return shape[0] * shape[1]
+
+    return tf.cond(start[0] == _JPEG_MARK, in_jpeg, in_header)
 
 
 def _as_shown(data: tf.Tensor, image: tf.Tensor, is_bmp: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from crvae_tf.datasets import decoding
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.datasets.splits import MEMORY_LIMIT, ArraySplit, FileSplit, Split, check_hold_out
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def failures(paths: list[bytes]) -> Iterator[str]:
             decoding.decode(tf.io.read_file(path))
             yield "no fault at the second attempt"
         except tf.errors.OpError as error:
-            yield _reason(error)
+            yield reason(error)
 
 
 def check_broken_share(what: str, broken: list[str], whole: int) -> None:
@@ -181,8 +181,8 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
 
 
 def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
-    for name, reason in zip(broken, failures(file_paths(path, broken)), strict=True):
-        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), reason)
+    for name, why in zip(broken, failures(file_paths(path, broken)), strict=True):
+        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), why)
     if broken:
         _LOGGER.warning("%d of %d files are left out", len(broken), len(names))
     check_broken_share(f"--dataset=folder:{path}", broken, len(names))
@@ -223,16 +223,6 @@ def _labels(names: list[str]) -> np.ndarray | None:
 def _hash_fraction(name: str) -> float:
     """Returns a number in [0, 1) that depends on the name alone."""
     return int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) / 2**32
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """Returns TensorFlow's message without the names of its operations.
-
-    >>> _reason(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
-    'Input is empty.'
-    """
-    text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", error.message)
-    return " ".join(text.split())[:160]
 
 
 class _ProgressLog:

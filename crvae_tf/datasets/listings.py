@@ -148,7 +148,7 @@ class ArrayListing(Listing):
     def __init__(self, path: str, preprocessing: Preprocessing):
         self._path = path
         self._array = _opened(path)
-        self._preprocess = tf.function(preprocessing, reduce_retracing=True)
+        self._preprocess = tf.function(preprocessing, reduce_retracing=True, autograph=False)
         self._check(preprocessing.image_shape)
         described = repr([preprocessing, self._array.shape, self._array.dtype.str, _ends(path)])
         fingerprint = hashlib.sha256(described.encode()).hexdigest()

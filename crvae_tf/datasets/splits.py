@@ -33,6 +33,8 @@ class Split(abc.ABC):
     """
 
     def __init__(self, num_images: int, image_shape: tuple[int, int, int], has_labels: bool):
+        if num_images < 1:
+            raise InputError(f"images: expected 1 or more; received {num_images}")
         self.num_images = num_images
         self.image_shape = image_shape
         self.has_labels = has_labels
@@ -109,9 +111,16 @@ class ArraySplit(RandomAccessSplit):
     Args:
       images: uint8 `[num_images, H, W, C]`.
       labels: int64 `[num_images]`, or None.
+
+    Raises:
+      InputError: there is no image, or they are of another type or rank.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None):
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(
+                f"images: expected uint8 [N, H, W, C]; received {images.dtype} {list(images.shape)}"
+            )
         super().__init__(len(images), images.shape[1:], labels is not None)
         self._images = tf.constant(images)
         labels = np.full(len(images), NO_LABEL) if labels is None else labels

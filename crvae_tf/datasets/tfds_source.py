@@ -19,7 +19,7 @@ from crvae_tf.datasets.splits import (
     StreamSplit,
     check_hold_out,
 )
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -146,10 +146,9 @@ def _prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         builder.download_and_prepare()
     except Exception as error:  # TFDS raises whatever its downloader meets.
-        reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"--dataset={name}: expected it prepared under --data_dir={_data_dir(builder)} or a "
-            f"network to fetch it from; received {type(error).__name__}: {reason}; "
+            f"network to fetch it from; received {type(error).__name__}: {reason(error)}; "
             "--dataset=digits needs neither"
         ) from error
     return builder

@@ -1,0 +1,60 @@
+"""A training of three epochs of ten steps on noise, and whether two of them ended alike."""
+
+import numpy as np
+
+from crvae_tf import CRVAE, VAE, networks, training
+from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.runs import Run
+from crvae_tf.transforms import RandomAffine
+
+IMAGES, BATCH = 95, 10
+STEPS = 10
+EPOCHS = 3
+
+
+class CrashError(Exception):
+    """Stands for whatever may end a process."""
+
+
+def noise():
+    """Images, the same for training, validation and test."""
+    images = np.random.default_rng(0).integers(0, 256, [IMAGES, 8, 8, 1], dtype=np.uint8)
+    split = ArraySplit(images, np.arange(IMAGES) % 2)
+    return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
+
+
+def train(run, data, **options):
+    """Trains in a `Run` or a folder; returns the model and the lines of its metrics."""
+    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), seed=3))
+    arguments = {
+        "binarization": "dynamic",
+        "transformation": RandomAffine(),
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "learning_rate": 1e-2,
+        "seed": 3,
+        "verbose": 0,
+    }
+    run = run if isinstance(run, Run) else Run(run)
+    return model, training.train(model, data, run, **(arguments | options))
+
+
+def crash():
+    """Is called after eight steps, where it is given as `later_seconds`."""
+    raise CrashError
+
+
+def assert_same_to_the_bit(first, second):
+    """Compares weights, optimizer state and, timings apart, metrics of what `train` returned."""
+    for one, other in zip(_everything(first[0]), _everything(second[0]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert _untimed(first[1]) == _untimed(second[1])
+
+
+def _everything(model):
+    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+
+
+def _untimed(lines):
+    timings = ("seconds", "images_per_second")
+    return [{name: value for name, value in line.items() if name not in timings} for line in lines]

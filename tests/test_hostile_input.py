@@ -1,0 +1,204 @@
+"""Files and arrays that are damaged, huge, of another kind, or meant to do harm."""
+
+import ast
+import pickle
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import crvae_tf
+from crvae_tf import CRVAE, IWAE, VAE, InputError, RandomAffine, embedding_files, evaluation, networks
+from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing, decoding, folders, listings
+from crvae_tf.embedding import Embedding
+from crvae_tf.runs import Run
+from tests.conftest import ROOT
+from tests.image_files import blocks, encoded
+from tests.small_training import train
+
+
+def png(width, height):
+    """The beginning of a PNG that claims to be of this size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def gif(width, height):
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b";"
+
+
+def bmp(width, height):
+    return b"BM" + struct.pack("<IHHIIiiHHI", 54, 0, 0, 54, 40, width, height, 1, 24, 0) + bytes(20)
+
+
+def jpeg(width, height):
+    stored = bytearray(encoded(blocks(0, 3), "JPEG"))
+    frame = stored.index(b"\xff\xc0")
+    stored[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(stored)
+
+
+@pytest.mark.parametrize("claim", [png, gif, bmp, jpeg])
+def test_a_file_that_claims_more_pixels_than_the_limit_is_refused_before_it_is_decoded(claim):
+    for width, height in ((8193, 8192), (8192, 8193), (65500, 65500)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67108864 pixels"):
+            decoding.decode(tf.constant(claim(width, height)))
+    with pytest.raises(tf.errors.InvalidArgumentError) as within:
+        decoding.decode(tf.constant(claim(8192, 8192)[:-1]))
+    assert "more than" not in str(within.value)
+
+
+def test_a_bmp_that_is_stored_from_top_to_bottom_has_the_size_that_it_has():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than"):
+        decoding.decode(tf.constant(bmp(8193, -8192)))
+    assert decoding._pixels(tf.constant(bmp(30, -20))) == 600.0
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG"])
+def test_the_pixels_of_a_file_are_counted(file_format):
+    data = tf.constant(encoded(blocks(1, 3), file_format))
+    assert decoding._pixels(data) == 24 * 32
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG"])
+def test_a_file_is_read_by_what_it_holds_and_not_by_its_name(tmp_path, file_format):
+    for suffix in folders.SUFFIXES:
+        (tmp_path / f"image{suffix}").write_bytes(encoded(blocks(2, 3), file_format))
+        expected = decoding.decode(tf.constant(encoded(blocks(2, 3), file_format)))
+        np.testing.assert_array_equal(folders.picture(str(tmp_path / f"image{suffix}")), expected)
+
+
+class Payload:
+    """Opens a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_an_array_that_holds_a_program_is_refused_and_not_run(tmp_path):
+    harm = tmp_path / "harm"
+    np.save(tmp_path / "images.npy", np.array([Payload(str(harm))], object), allow_pickle=True)
+    (tmp_path / "bare.npy").write_bytes(pickle.dumps(Payload(str(harm))))
+    np.savez(tmp_path / "part.npz", index=np.array([Payload(str(harm))], object))
+    for name in ("images.npy", "bare.npy"):
+        with pytest.raises(InputError, match="expected an array of images"):
+            listings.listing(str(tmp_path / name), Preprocessing(8, 1))
+    for read in (embedding_files.read, embedding_files.read_broken):
+        with pytest.raises(InputError, match="expected a file of embeddings"):
+            read(tmp_path / "part.npz")
+    assert not harm.exists()
+
+
+def test_nothing_that_is_read_runs_code():
+    """By the calls that would: unpickling, Keras' loader of whole models, and Python's own."""
+    dangerous = {"load_model", "eval", "exec", "loads_pickle", "Unpickler", "model_from_json"}
+    sources = [*(ROOT / "crvae_tf").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "dill", "joblib", "marshal", "shelve"}, path
+            if isinstance(node, ast.Call):
+                called = node.func
+                name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+                assert name not in dangerous, f"{path}:{node.lineno}"
+                assert (
+                    name != "load"
+                    or "np.load" not in ast.unparse(called)
+                    or any(
+                        word.arg == "allow_pickle" and word.value.value is False
+                        for word in node.keywords
+                    )
+                ), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, share):
+    path = tmp_path / f"part.{suffix}"
+    vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    embedding_files.write(
+        path, embedding_files.Part("index", np.arange(50), None, vectors, vectors, [])
+    )
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    for read in (embedding_files.read, embedding_files.read_broken):
+        with pytest.raises(InputError, match=re.escape(f"{path}: expected a file of embeddings")):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "{}", '{"num_rows": "many", "rows_per_file": 1}']
+)
+def test_an_embedding_without_its_description_is_none(tmp_path, text):
+    (tmp_path / "_embedding.json").write_text(text)
+    with pytest.raises(InputError, match="expected a folder of embeddings"):
+        Embedding.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["evaluation", "provenance", "metrics"])
+@pytest.mark.parametrize("content", [b'{"epoch": ', b"\xff", b'{"a": 1}\n{"b'])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name, content):
+    run = Run(tmp_path)
+    path = getattr(run, name)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(f"{path}: expected JSON; received ")) as error:
+        getattr(run, f"read_{name}")()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["saved_model.pb", "variables/variables.index", "variables/*.data*"])
+def test_an_encoder_that_was_cut_short_is_refused(tmp_path, part):
+    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
+    crvae_tf.export_encoder(VAE(*pair), tmp_path / "encoder", Preprocessing(8, 1), "none")
+    (path,) = (tmp_path / "encoder").glob(part)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="expected an exported encoder"):
+        crvae_tf.load_encoder(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("model", [VAE, IWAE])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_images_of_integers_are_refused(model, dtype):
+    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
+    with pytest.raises(InputError, match=f"expected floats in .* received {np.dtype(dtype).name}"):
+        model(*pair).bound(np.ones([2, 8, 8, 1], dtype), seed=[1, 2])
+
+
+@pytest.mark.parametrize("pixel", [-0.1, 1.1, 255.0, np.nan])
+def test_images_outside_the_unit_interval_stop_a_fit(pixel):
+    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)))
+    model.compile(optimizer="sgd")
+    good = tf.fill([4, 8, 8, 1], 1.0 + 1e-6)  # As resampling may leave them.
+    bad = tf.tensor_scatter_nd_update(good, [[3, 7, 7, 0]], [pixel])
+    history = model.fit(tf.data.Dataset.from_tensors((good, good)), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected values in \[0, 1\]"):
+        model.fit(tf.data.Dataset.from_tensors((good, bad)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "received"),
+    [
+        (np.zeros([0, 8, 8, 1], np.uint8), "expected 1 or more; received 0"),
+        (np.zeros([3, 8, 8, 1], np.uint16), r"expected uint8 .* received uint16 \[3, 8, 8, 1\]"),
+        (np.zeros([3, 8, 8, 1], np.float32), r"received float32 \[3, 8, 8, 1\]"),
+        (np.zeros([3, 8, 8], np.uint8), r"received uint8 \[3, 8, 8\]"),
+    ],
+)
+def test_no_images_and_images_of_another_type_are_no_split(images, received):
+    with pytest.raises(InputError, match=received):
+        ArraySplit(images)
+
+
+def test_one_test_image_is_too_few_to_evaluate(tmp_path):
+    split = ArraySplit(np.zeros([1, 8, 8, 1], np.uint8))
+    data = ImageData("one", split, split, None, Preprocessing(8, 1), "")
+    model, _ = train(tmp_path, data, epochs=1)
+    with pytest.raises(InputError, match="expected 2 or more test images; received 1"):
+        evaluation.evaluate(model, data, "dynamic", RandomAffine(), RandomAffine())

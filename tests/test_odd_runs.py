@@ -1,0 +1,157 @@
+"""Runs at the edge of what may be asked for, and what becomes of a run when its surroundings change."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from crvae_tf import evaluation
+from crvae_tf.runs import Run
+from launch import assembly, evaluate, train
+from tests.image_files import encoded
+from torture import inprocess
+
+ODD = (
+    "--image_size=8", "--channels=1", "--network=wae", "--width=1e-6", "--latent_dim=1",
+    "--model=iwae", "--importance_samples=1", "--batch_size=1000", "--epochs=1", "--nll_samples=3",
+    "--eval_images=1000",
+)  # fmt: skip
+
+
+class OddRun:
+    """A run on 40 black images: a batch larger than the data, K = 1, one latent, one channel."""
+
+    def __init__(self, folder):
+        self.images = folder / "images"
+        self.images.mkdir()
+        for index in range(40):
+            (self.images / f"{index}.png").write_bytes(encoded(np.zeros([9, 7], np.uint8), "PNG"))
+        self.run = Run(folder / "run")
+        self.arguments = (*ODD, f"--dataset=folder:{self.images}", f"--output_dir={folder / 'run'}")
+
+    def train(self, *more):
+        assembly._load.cache_clear()  # A command is a process, and reads its images.
+        return inprocess.run(train.main, [*self.arguments, *more])
+
+    def evaluate(self):
+        assembly._load.cache_clear()
+        return inprocess.run(evaluate.main, [f"--output_dir={self.run.directory}"])
+
+    def change_config(self, **values):
+        config = self.run.read_config() | values
+        self.run.config.write_text(json.dumps(config))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    odd = OddRun(tmp_path_factory.mktemp("odd"))
+    outcome = odd.train()
+    assert outcome.code == 0, outcome
+    return odd
+
+
+@pytest.fixture
+def odd(finished):
+    """The finished run; what a test changes in it is taken back."""
+    kept = finished.run.directory.with_name("kept")
+    shutil.copytree(finished.run.directory, kept)
+    yield finished
+    shutil.rmtree(finished.run.directory)
+    kept.rename(finished.run.directory)
+
+
+def assert_told(outcome, *expected):
+    assert outcome.code == 1
+    assert outcome.is_clean, outcome
+    for text in expected:
+        assert text in outcome.err.splitlines()[-1]
+
+
+def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_images(finished):
+    assert finished.run.is_complete()
+    found = finished.run.read_evaluation()
+    for split in found["splits"].values():
+        assert all(math.isfinite(value) for value in split.values())
+        # All images are one, so that which of them a latent is of cannot be told.
+        assert split["mutual_information_lower"] == pytest.approx(0.0, abs=1e-6)
+        assert split["active_units"] == 0
+    for view in found["consistency"].values():
+        assert view["kl"] == 0.0
+        assert view["distance_ratio"] == 0.0
+
+
+def test_a_finished_run_is_shown_under_another_version_of_a_package(odd):
+    odd.change_config(versions=odd.run.read_config()["versions"] | {"keras": "2.0"})
+    before = odd.run.config.read_bytes()
+    outcome = odd.train()
+    assert outcome.code == 0, outcome
+    assert "NLL, K = 3" in outcome.out
+    assert odd.run.config.read_bytes() == before
+
+
+def test_an_unfinished_run_goes_on_under_another_version_only_where_that_is_allowed(odd):
+    versions = odd.run.read_config()["versions"]
+    odd.change_config(versions=versions | {"keras": "2.0"})
+    odd.run.evaluation.unlink()
+    assert_told(odd.train(), "versions.keras=2.0; received versions.keras=3")
+    assert odd.train("--allow_config_change").code == 0
+    assert odd.run.read_config()["versions"] == versions
+
+
+def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
+    image = odd.images / "7.png"
+    kept = image.read_bytes()
+    before = odd.run.evaluation.read_bytes()
+    image.write_bytes(encoded(np.ones([9, 7], np.uint8), "PNG"))
+    try:
+        assert_told(odd.train(), "data_fingerprint=")
+        assert_told(
+            odd.evaluate(), f"--dataset=folder:{odd.images} must hold the data that the run was"
+        )
+    finally:
+        image.write_bytes(kept)
+    assert odd.run.evaluation.read_bytes() == before
+    assert odd.evaluate().code == 0
+    assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
+
+
+def test_a_damaged_evaluation_is_told(odd):
+    odd.run.evaluation.write_text('{"splits": ')
+    assert_told(odd.train(), f"{odd.run.evaluation}: expected JSON")
+
+
+def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
+    shutil.rmtree(odd.run.directory)
+    arguments = ["--batch_size=4", "--epochs=2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            evaluation, "estimate_seconds", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or 0.0
+        )
+        stopped = odd.train(*arguments)
+    assert stopped.code == 128 + signal.SIGTERM
+    assert stopped.err.endswith("stopped after a checkpoint; the same command goes on from there\n")
+    assert not odd.run.is_complete()
+    assert odd.train(*arguments).code == 0
+    assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line_and_the_command_given_again_finishes(odd):
+    """On a disk of its own, which root alone can mount."""
+    shutil.rmtree(odd.run.directory)
+    odd.run.directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(odd.run.directory)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("disks can be mounted by root alone")
+    try:
+        assert_told(odd.train(), "No space left on device")
+        mount[4] = "remount,size=100m"
+        subprocess.run(mount, check=True)
+        assert odd.train().code == 0
+        assert odd.run.is_complete()
+    finally:
+        subprocess.run(["umount", "--lazy", str(odd.run.directory)], check=True)

@@ -1,0 +1,99 @@
+"""Disks that are full, folders that may not be written, and folders and images that vanish."""
+
+import errno
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from crvae_tf import files
+from crvae_tf.datasets import ImageData, Preprocessing, folders
+from crvae_tf.errors import STORAGE_ERRORS, one_line
+from crvae_tf.runs import Run
+from tests.image_files import blocks, encoded
+from tests.small_training import assert_same_to_the_bit, noise, train
+
+
+@pytest.fixture(scope="module")
+def data():
+    return noise()
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("unbroken"), data)
+
+
+def test_a_file_for_which_there_is_no_room_leaves_the_old_one(tmp_path):
+    """What is not yet whole has a name of its own, here that of a device that is always full."""
+    files.write_text(tmp_path / "note.txt", "old")
+    (tmp_path / f".{os.getpid()}.note.txt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as full:
+        files.write_text(tmp_path / "note.txt", "new")
+    assert full.value.errno == errno.ENOSPC
+    assert (tmp_path / "note.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Returns a function that gives a disk of its own, a folder, a size and other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("disks can be mounted by root alone")
+        return folder
+
+    yield mount
+    while os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kibibytes", [4, 40, 80, 160])
+def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
+    small_disk, data, unbroken, kibibytes
+):
+    """In turn TensorBoard's files, a checkpoint, a later checkpoint and the weights find no room."""
+    disk = small_disk(f"size={kibibytes}k")
+    with pytest.raises(STORAGE_ERRORS) as full:
+        train(disk / "run", data)
+    assert "No space left on device" in one_line(full.value)
+    assert "\n" not in one_line(full.value)
+    assert not list(disk.glob("run/.*"))
+    assert not (disk / "run" / "model.weights.h5").exists()
+    small_disk("remount,size=10m")
+    assert_same_to_the_bit(train(disk / "run", data), unbroken)
+
+
+def test_a_folder_that_may_only_be_read_is_told(small_disk):
+    disk = small_disk("size=40k,ro")
+    with pytest.raises(OSError, match="Read-only file system"):
+        Run(disk / "run").begin({"seed": 1})
+
+
+def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, data):
+    run = Run(tmp_path / "run")
+    run.begin({"seed": 1})
+    with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work") as gone:
+        train(run, data, later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0)
+    assert str(gone.value).startswith(f"--output_dir={tmp_path / 'run'}: expected the run's folder")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert (tmp_path / "moved" / "config.json").exists()
+
+
+def test_images_that_vanish_are_told_by_name(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(60):
+        (images / f"{index}.png").write_bytes(encoded(blocks(index, side=2), "PNG"))
+    preprocessing = Preprocessing(8, 1)
+    splits = folders.splits(str(images), preprocessing, 0, memory_limit=0)
+    data = ImageData("folder", splits[0], splits[2], None, preprocessing, splits[3])
+    with pytest.raises(STORAGE_ERRORS) as gone:
+        train(tmp_path / "run", data, epochs=9, later_seconds=lambda: shutil.rmtree(images) or 0.0)
+    assert f"{images}/" in one_line(gone.value)
+    assert "No such file or directory" in one_line(gone.value)
