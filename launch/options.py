@@ -350,6 +350,9 @@ def _one_line(error: Exception) -> str:
     if wrong:
         received = {"": "nothing", "None": "none"}.get(wrong[2], wrong[2])
         return f"--{wrong[1]} {wrong[3]}; received {received}"
+    boolean = re.fullmatch(r"flag --(\w+)=(.*?): \('Non-boolean argument.*", text)
+    if boolean:
+        return f"--{boolean[1]} must be true or false; received {boolean[2]}"
     unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
     if unreadable:
         return f"--flagfile must be a file that can be read; received {unreadable[1]}"

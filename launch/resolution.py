@@ -23,6 +23,10 @@ METHODS = {
 """What `--method` sets; an eta of None is `auto`."""
 
 
+_MOST_STAGES = 19
+"""Of Burda et al.'s schedule, whose last then has 3^18 epochs."""
+
+
 def check_pairs(values: dict[str, Any]) -> None:
     """Raises UsageError if two values contradict each other."""
     if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
@@ -64,6 +68,10 @@ def resolve_epochs(values: dict[str, Any], present: set[str]) -> None:
         return
     from crvae_tf.schedules import burda_epochs
 
+    if values["schedule_stages"] > _MOST_STAGES:
+        raise UsageError(
+            f"--schedule_stages must be at most {_MOST_STAGES}; received {values['schedule_stages']}"
+        )
     epochs = burda_epochs(values["schedule_stages"])
     if "epochs" in present and values["epochs"] != epochs:
         raise UsageError(

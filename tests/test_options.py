@@ -512,3 +512,20 @@ def test_help_names_every_flag_and_exits_as_a_success(argument, capsys):
 @pytest.mark.parametrize(("stages", "epochs"), [(8, 3280), (6, 364)])
 def test_a_schedule_decides_the_epochs(stages, epochs):
     assert resolved("--schedule=burda", f"--schedule_stages={stages}").epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["--schedule=burda", "--schedule_stages=20"],
+            "--schedule_stages must be at most 19; received 20",
+        ),
+        (
+            ["--allow_config_change=maybe"],
+            "--allow_config_change must be true or false; received maybe",
+        ),
+    ],
+)
+def test_what_no_run_can_be_given_is_refused_in_the_usual_form(arguments, expected):
+    assert message(*arguments) == expected
