@@ -260,7 +260,9 @@ def parse(argv: Sequence[str]) -> list[str]:
     Raises:
       UsageError: a flag is unknown or has a value it cannot have.
     """
-    if any(re.fullmatch(r"--?(h|help|helpfull|helpshort)", argument) for argument in argv[1:]):
+    if any(
+        re.fullmatch(r"--?(h|help|helpfull|helpshort|helpxml)(=.*)?", argument) for argument in argv[1:]
+    ):
         print(f"{sys.modules['__main__'].__doc__}\n{_help()}")
         sys.exit(0)
     try:

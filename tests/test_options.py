@@ -529,3 +529,11 @@ def test_a_schedule_decides_the_epochs(stages, epochs):
 )
 def test_what_no_run_can_be_given_is_refused_in_the_usual_form(arguments, expected):
     assert message(*arguments) == expected
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h", "--helpshort=true", "--helpfull", "--helpxml"])
+def test_each_way_to_ask_for_help_is_answered_by_the_flags(argument, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        options.parse(["train", "--epochs=2", argument])
+    assert not stopped.value.code
+    assert "--eta: weight of the consistency term" in capsys.readouterr().out
