@@ -270,9 +270,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         if "preset" in flags.FLAGS:
             first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
             rest = flags.FLAGS([argv[0], first, *argv[1:]])
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise UsageError(
-            f"--flagfile must be a file of UTF-8 text; received one where {error}"
+            f"--flagfile must be a file of UTF-8 text; received one that cannot be read: {error}"
         ) from error
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise UsageError(_one_line(error)) from error
