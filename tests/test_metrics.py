@@ -212,3 +212,10 @@ def test_an_encoder_that_maps_all_images_to_one_place_retrieves_by_chance():
     received = metrics.consistency(zeros, ones, zeros, ones)
     assert received["kl"] == 0.0
     assert received["retrieval_at_1"] == pytest.approx(1.0 / 20.0)
+
+
+def test_the_distance_ratio_of_strangers_at_one_place_is_whether_pairs_are_apart():
+    stddev = np.ones((2, 1))
+    same, swapped = np.zeros((2, 1)), np.array([[1.0], [0.0]])
+    assert metrics.consistency(same, stddev, same, stddev)["distance_ratio"] == 0.0
+    assert metrics.consistency(swapped[::-1], stddev, swapped, stddev)["distance_ratio"] == 1.0
