@@ -42,7 +42,7 @@ class OddRun:
         return self._give(evaluate.main, f"--output_dir={self.run.directory}")
 
     def _give(self, main, *arguments):
-        """Gives a command that, as one in a process of its own, has read no images and holds no lock."""
+        """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
         gc.collect()  # The traceback of an error holds the run, and so its lock.
         return inprocess.run(main, arguments)
