@@ -19,9 +19,9 @@ test: $(READY)
 test-slow: $(READY)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m slow
 
-# Of crvae_tf and launch, the processes that tests start included.
+# Of crvae_tf and launch by all tests, the processes that these start included.
 coverage: $(READY)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile \
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		--cov=crvae_tf --cov=launch --cov-report=term:skip-covered
 
 # Hours on two cores; RELIABILITY.md has the figures of the last time.

@@ -9,7 +9,14 @@ import keras
 import tensorflow as tf
 
 from crvae_tf import datasets, files
-from crvae_tf.callbacks import FiniteGuard, MetricsLog, Pictures, ScalarTerms, TimeEstimate
+from crvae_tf.callbacks import (
+    EpochSummaries,
+    FiniteGuard,
+    MetricsLog,
+    Pictures,
+    ScalarTerms,
+    TimeEstimate,
+)
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError, reason
@@ -90,7 +97,7 @@ def train(
         FiniteGuard(lambda: checkpoints.latest),
         *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
-        keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
+        EpochSummaries(run),
         Pictures(run, data, binarization, transformation, pictures_every, epochs, seed),
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,

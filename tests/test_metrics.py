@@ -221,3 +221,18 @@ def test_where_strangers_do_not_lie_apart_the_ratio_says_whether_pairs_do(views,
     views = np.array(views)[:, np.newaxis]
     unit = np.ones([2, 1])
     assert metrics.consistency(means, unit, views, unit)["distance_ratio"] == ratio
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_distance_ratio_has_no_scale(scale):
+    rng = np.random.default_rng(6)
+    mean, view_mean = rng.normal(size=(2, 20, 3))
+    stddev = np.ones((20, 3))
+    scaled = metrics.consistency(scale * mean, stddev, scale * view_mean, stddev)
+    expected = metrics.consistency(mean, stddev, view_mean, stddev)
+    assert scaled["distance_ratio"] == pytest.approx(expected["distance_ratio"], rel=1e-9)
+
+
+def test_before_any_value_there_is_none_and_their_mean_is_zero():
+    moments = metrics.RunningMoments()
+    assert (moments.count, moments.mean, moments.standard_error) == (0, 0.0, 0.0)

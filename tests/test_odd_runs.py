@@ -1,5 +1,6 @@
 """Runs at the edge of what may be asked for, and what becomes of a run when its surroundings change."""
 
+import gc
 import json
 import math
 import os
@@ -35,12 +36,16 @@ class OddRun:
         self.arguments = (*ODD, f"--dataset=folder:{self.images}", f"--output_dir={folder / 'run'}")
 
     def train(self, *more):
-        assembly._load.cache_clear()  # A command is a process, and reads its images.
-        return inprocess.run(train.main, [*self.arguments, *more])
+        return self._give(train.main, *self.arguments, *more)
 
     def evaluate(self):
+        return self._give(evaluate.main, f"--output_dir={self.run.directory}")
+
+    def _give(self, main, *arguments):
+        """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
-        return inprocess.run(evaluate.main, [f"--output_dir={self.run.directory}"])
+        gc.collect()  # The traceback of an error holds the run, and so its lock.
+        return inprocess.run(main, arguments)
 
     def change_config(self, **values):
         config = self.run.read_config() | values

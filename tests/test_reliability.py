@@ -283,3 +283,12 @@ def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, data):
 def graphs():
     """How many traced functions the process holds."""
     return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+
+
+def test_no_summary_of_a_single_step_is_made(tmp_path, data, monkeypatch):
+    """TensorFlow would keep its numbers for as long as the process lives."""
+    names = []
+    monkeypatch.setattr(tf.summary, "scalar", lambda name, *_, **__: names.append(name))
+    train(tmp_path, data, epochs=1)
+    assert "epoch_loss" in names
+    assert all(name.startswith(("epoch_", "evaluation_")) for name in names)

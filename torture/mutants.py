@@ -4,7 +4,8 @@ python -m torture.mutants [--modules=objectives,metrics] [--seed=0] [--at_most=6
 
 A mutant is the module with one change: an operator, a comparison, a number, a name or a sign in it is
 another. The module's own tests run on each, in this process; a mutant on which all of them pass has
-survived.
+survived. An axis of -1 and the length of an array of means stay as they are: of two axes the last is 1,
+and there are as many standard deviations.
 """
 
 import argparse
@@ -69,12 +70,22 @@ class Mutant(NamedTuple):
 def mutants(source: str) -> Iterator[Mutant]:
     """Yields every mutant of a module."""
     tree = ast.parse(source)
+    lengths = _arguments_of_len(tree)
     for place, node in enumerate(ast.walk(tree)):
-        for what, change in _changes(node):
+        for what, change in _changes(node) if node not in lengths else ():
             changed = copy.deepcopy(tree)
             twin = next(each for number, each in enumerate(ast.walk(changed)) if number == place)
             change(twin)
             yield Mutant(f"line {_line(node)}: {what}", ast.fix_missing_locations(changed))
+
+
+def _arguments_of_len(tree: ast.Module) -> set[ast.AST]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {call.args[0] for call in calls if getattr(call.func, "id", "") == "len"}
+
+
+def _is_axis(node: ast.UnaryOp) -> bool:
+    return isinstance(node.operand, ast.Constant) and type(node.operand.value) is int
 
 
 def _line(node: ast.AST) -> int:
@@ -89,7 +100,7 @@ def _changes(node: ast.AST) -> Iterator[tuple]:
         yield _comparison(node)
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         yield f"{node.value} to {node.value + 1}", lambda twin: _set(twin, "value", node.value + 1)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not _is_axis(node):
         yield "- left out", lambda twin: _set(twin, "op", ast.UAdd())
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in _NAMES:
         yield f"{node.id} to {_NAMES[node.id]}", lambda twin: _set(twin, "id", _NAMES[node.id])
