@@ -161,6 +161,7 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         batch_size=options.batch_size,
         learning_rate=_learning_rate(options),
         seed=options.seed,
+        views_per_image=options.views_per_image,
         clip_norm=options.clip_norm,
         checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,
