@@ -174,6 +174,7 @@ class Encoder:
         self._encode_pixels = tf.function(
             lambda images: self._encode(images=to_unit_interval(images)), autograph=False
         ).get_concrete_function(tf.TensorSpec([None, *self.image_shape], tf.uint8))
+        self._encode_pixels(tf.zeros([1, *self.image_shape], tf.uint8))  # The first call is slow.
 
     def __call__(self, images: np.ndarray) -> Embeddings:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1].
