@@ -8,6 +8,7 @@ import time
 import keras
 import tensorflow as tf
 
+from crvae_tf import strategies
 from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
@@ -16,6 +17,10 @@ _LOGGER = logging.getLogger(__name__)
 
 _STATE = "checkpoint"
 """The file in which TensorFlow keeps the names of the checkpoints."""
+
+
+_DUE = 1
+"""A checkpoint is due; the numbers of SIGINT and SIGTERM are higher."""
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -47,6 +52,7 @@ class Checkpoints(keras.callbacks.Callback):
     ):
         super().__init__()
         self._run = run
+        self._strategy = strategies.of(model)
         self._steps_per_epoch = steps_per_epoch
         self._every_steps = every_steps
         self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
@@ -70,22 +76,29 @@ class Checkpoints(keras.callbacks.Callback):
         """Restores the last readable checkpoint and returns the steps taken so far, 0 without one.
 
         Raises:
-          InputError: the checkpoints are another model's, or none of them can be read.
+          InputError: the checkpoints are another model's, or none of them can be read, or another
+            worker has read a later one.
         """
-        paths = self._manager.checkpoints
-        for path in reversed(paths):
-            if self._restored(path):
-                self._resumed_means = [mean.numpy() for mean in self._means]
-                return int(self._position.numpy())
-            _LOGGER.warning("%s cannot be read: going on from the checkpoint before it", path)
-        if paths:
+        state = tf.train.get_checkpoint_state(str(self._run.resumed_checkpoints))
+        paths = state.all_model_checkpoint_paths if state else []
+        if not any(map(self._restored, reversed(paths))) and paths:
             raise InputError(f"{paths[-1]}: expected a readable checkpoint; received none that is")
-        return 0
+        position = int(self._position.numpy())
+        latest = strategies.highest(self._strategy, position)
+        if position < latest:
+            raise InputError(
+                f"{self._run.resumed_checkpoints}: expected the checkpoint of step {latest}, which "
+                f"another worker goes on from; received {position or 'none'}"
+            )
+        if position:
+            self._resumed_means = [mean.numpy() for mean in self._means]
+        return position
 
     def _restored(self, path: str) -> bool:
         try:
             self._checkpoint.restore(path).assert_consumed()
         except DAMAGED_VARIABLES:
+            _LOGGER.warning("%s cannot be read: going on from the checkpoint before it", path)
             return False
         except (AssertionError, ValueError) as error:
             raise InputError(
@@ -105,16 +118,24 @@ class Checkpoints(keras.callbacks.Callback):
         position = self._epoch_start + batch + 1
         if position % self._steps_per_epoch == 0:
             return  # The end of the epoch keeps one, when validation and the log are done.
-        stop = self._interruption is not None and self._interruption.signal is not None
-        if stop or self._is_due(position):
+        demand = self._demand(self._is_due(position))
+        if demand:
             self._save(position)
-        if stop:
-            raise Interrupted(self._interruption.signal)
+        self._stop_if_told(demand)
 
     def on_epoch_end(self, epoch, logs=None):
         self._save((epoch + 1) * self._steps_per_epoch)
-        if self._interruption is not None and self._interruption.signal is not None:
-            raise Interrupted(self._interruption.signal)
+        self._stop_if_told(self._demand())
+
+    def _demand(self, is_due: bool = False) -> int:
+        """Returns what any worker asks for: to stop, a signal's number; a checkpoint, `_DUE`; or 0."""
+        signal = self._interruption.signal if self._interruption else None
+        return strategies.highest(self._strategy, signal or _DUE * is_due)
+
+    @staticmethod
+    def _stop_if_told(demand: int) -> None:
+        if demand > _DUE:
+            raise Interrupted(demand)
 
     def _is_due(self, position: int) -> bool:
         if self._every_steps is not None and position % self._every_steps == 0:

@@ -18,15 +18,17 @@ class Run:
 
     Args:
       directory: of the run; it need not exist.
+      resumed: the directory of the run whose checkpoints it goes on from; by default its own.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path, resumed: str | Path | None = None):
         self.directory = Path(directory)
         self._held: int | None = None
         self.config = self.directory / "config.json"
         self.metrics = self.directory / "metrics.jsonl"
         self.tensorboard = self.directory / "tensorboard"
         self.checkpoints = self.directory / "checkpoints"
+        self.resumed_checkpoints = Path(resumed or directory) / "checkpoints"
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
         self.invariance = self.directory / "invariance.json"

@@ -1,6 +1,5 @@
 """Compile, fit, checkpoint and resume."""
 
-import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from crvae_tf import datasets, files
+from crvae_tf import datasets, files, strategies
 from crvae_tf.callbacks import (
     EpochSummaries,
     FiniteGuard,
@@ -75,7 +74,7 @@ def train(
     """
     steps = data.train.steps_per_epoch(batch_size)
     rate_of = learning_rate if callable(learning_rate) else None
-    with _scope_of(model):
+    with strategies.of(model).scope():
         first_rate = rate_of(0) if rate_of else learning_rate
         optimizer = _Adam(first_rate, global_clipnorm=clip_norm, name="adam")
         model.compile(optimizer=optimizer)
@@ -217,9 +216,3 @@ def _validation(
     return datasets.validation_pairs(
         data.validation, batch_size, binarization, transformation, with_transformations
     )
-
-
-def _scope_of(model: keras.Model):
-    """Returns the scope of the strategy that the model's variables were made under."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy.scope() if strategy else contextlib.nullcontext()

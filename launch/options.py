@@ -41,7 +41,7 @@ EVALUATION = (
 CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept")
 """Options that decide what a broken run loses, and change no figure."""
 
-MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
+MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "precision", "versions")
 """What a run may go on with other values of, if --allow_config_change says so."""
 
 
@@ -129,6 +129,12 @@ _number(
 _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelihood")
 _integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
 _choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
+_integer(
+    "num_devices",
+    None,
+    1,
+    "of --strategy=mirrored: GPUs, or parts of the CPU where there is none (all GPUs, or the CPU)",
+)
 _choice("precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation")
 _number("clip_norm", None, "largest norm of the gradient (none)", lambda value: value > 0.0, "> 0")
 _number("min_stddev", 0.0, "smallest standard deviation of a posterior")
@@ -196,6 +202,7 @@ class Options:
     output_dir: str
     view: str = "free"
     pose_dim: int = 0
+    num_devices: int | None = None
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""

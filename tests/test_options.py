@@ -51,6 +51,7 @@ DEFAULTS = {
     "checkpoints_kept": 2,
     "view": "free",
     "pose_dim": 0,
+    "num_devices": None,
 }
 
 
@@ -207,6 +208,7 @@ INTEGERS = {
     "checkpoints_kept": 1,
     "schedule_stages": 1,
     "pose_dim": 0,
+    "num_devices": 1,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -338,6 +340,10 @@ def test_the_message_of_the_manual_is_this():
         (
             ["--pose_dim=4", "--method=cr_iwae"],
             "--pose_dim must be 0 with --model=iwae; received 4",
+        ),
+        (
+            ["--num_devices=2"],
+            "--num_devices must go with --strategy=mirrored; received 2 with --strategy=none",
         ),
         (
             ["--binarization=none"],
