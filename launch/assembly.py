@@ -162,6 +162,8 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,
         checkpoints_kept=options.checkpoints_kept,
+        steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
+        jit={"auto": None, "on": True, "off": False}[options.jit],
         verbose=_verbosity(model),
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )

@@ -52,6 +52,8 @@ DEFAULTS = {
     "view": "free",
     "pose_dim": 0,
     "num_devices": None,
+    "steps_per_execution": None,
+    "jit": "auto",
 }
 
 
@@ -225,6 +227,7 @@ NUMBERS = {
     "clip_norm": ("> 0", "0", "-1"),
     "min_stddev": (">= 0", "-0.1"),
     "checkpoint_minutes": ("> 0", "0", "-1"),
+    "steps_per_execution": ("an integer >= 1, or auto", "0", "2.5"),
 }
 CHOICES = {
     "channels": "1, 3",
@@ -240,6 +243,7 @@ CHOICES = {
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker, tpu",
     "precision": "float32, mixed_bfloat16, mixed_float16",
+    "jit": "auto, on, off",
 }
 
 

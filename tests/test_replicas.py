@@ -4,14 +4,13 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from tests import replicas, small_training
+from tests import cluster, replicas, small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = 200
@@ -34,14 +33,6 @@ def result(process: subprocess.Popen) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict:
     return result(start("replicas", tmp_path_factory.mktemp("replicas")))
@@ -55,15 +46,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def workers(folder) -> list[dict]:
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    processes = [
-        start(
-            "worker",
-            folder,
-            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}),
-        )
-        for i in range(2)
-    ]
+    processes = [start("worker", folder, **variables) for variables in cluster.environments(2)]
     try:
         return [result(process) for process in processes]
     finally:
