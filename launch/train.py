@@ -23,6 +23,7 @@ def main() -> None:
             assembly.config(chosen, data),
             may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
             may_change=options.allowed_changes(),
+            absent=options.later_options(),
         )
         if not strategies.highest(strategy, run.is_complete()):
             assembly.train(chosen, model, data, run)
