@@ -85,7 +85,7 @@ def _tpu() -> Strategy:
 
 def _multi_worker() -> Strategy:
     try:
-        with _signals_end_the_process():
+        with _signals_given_back():
             return tf.distribute.MultiWorkerMirroredStrategy(_cluster())
     except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
         raise InputError(
@@ -95,17 +95,13 @@ def _multi_worker() -> Strategy:
 
 
 @contextlib.contextmanager
-def _signals_end_the_process() -> Iterator[None]:
-    """Has SIGTERM and SIGINT act at once while TensorFlow waits, and gives them back to Python.
-
-    TensorFlow's server keeps SIGTERM for itself.
-    """
+def _signals_given_back() -> Iterator[None]:
+    """Has SIGINT act at once while TensorFlow waits, and takes SIGTERM back, which its server keeps."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:

@@ -44,7 +44,7 @@ def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
     assert_same_to_the_bit(train(tmp_path, data), unbroken)
 
 
-@pytest.mark.parametrize("steps_per_execution", [2, 5, 7, 10, 100])
+@pytest.mark.parametrize("steps_per_execution", [2, 5, 100])
 def test_several_steps_at_a_time_end_as_steps_one_by_one(tmp_path, data, unbroken, steps_per_execution):
     together = train(tmp_path, data, steps_per_execution=steps_per_execution)
     assert_same_to_the_bit(together, unbroken)
