@@ -100,6 +100,9 @@ class FiniteGuard(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self._first = batch
+
     def on_train_batch_end(self, batch, logs=None):
         broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
         if broken:
@@ -107,8 +110,10 @@ class FiniteGuard(keras.callbacks.Callback):
             values = [f"{name} = {logs[name]}" for name in broken]
             received = "a gradient that is not" if broken == ["loss"] else ", ".join(values)
             kept = self._latest_checkpoint() or "none yet"
+            several = self._first < batch  # As steps_per_execution may say.
+            steps = f"steps {self._first + 1} to {batch + 1}" if several else f"step {batch + 1}"
             raise NotFiniteError(
-                f"epoch {self._epoch + 1}, step {batch + 1}: expected finite terms and a finite "
+                f"epoch {self._epoch + 1}, {steps}: expected finite terms and a finite "
                 f"gradient; received {received}; the last good checkpoint is {kept}; "
                 "--clip_norm, --min_stddev or a lower --learning_rate may help"
             )
@@ -129,12 +134,14 @@ class TimeEstimate(keras.callbacks.Callback):
         self._seconds = []
 
     def on_train_batch_begin(self, batch, logs=None):
+        self._first = batch
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         if len(self._seconds) == _TIMED_STEPS.stop:
             return
-        self._seconds.append(time.perf_counter() - self._began)
+        steps = batch + 1 - self._first
+        self._seconds.append((time.perf_counter() - self._began) / steps)
         if len(self._seconds) == _TIMED_STEPS.stop:
             self._report()
 

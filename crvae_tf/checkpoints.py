@@ -4,10 +4,12 @@ import logging
 import os
 import shutil
 import time
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from crvae_tf import strategies
 from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
@@ -16,6 +18,10 @@ _LOGGER = logging.getLogger(__name__)
 
 _STATE = "checkpoint"
 """The file in which TensorFlow keeps the names of the checkpoints."""
+
+
+_DUE = 1
+"""A checkpoint is due; the numbers of SIGINT and SIGTERM are higher."""
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -47,6 +53,7 @@ class Checkpoints(keras.callbacks.Callback):
     ):
         super().__init__()
         self._run = run
+        self._strategy = strategies.of(model)
         self._steps_per_epoch = steps_per_epoch
         self._every_steps = every_steps
         self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
@@ -58,7 +65,8 @@ class Checkpoints(keras.callbacks.Callback):
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, means=self._means, position=self._position
         )
-        self._forget_damaged_names()
+        if not _named(run.checkpoints):  # TensorFlow would refuse a file that was cut short.
+            (run.checkpoints / _STATE).unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), keep)
         self._saved_at = time.monotonic()
 
@@ -71,38 +79,36 @@ class Checkpoints(keras.callbacks.Callback):
         """Restores the last readable checkpoint and returns the steps taken so far, 0 without one.
 
         Raises:
-          InputError: the checkpoints are another model's, or none of them can be read.
+          InputError: the checkpoints are another model's, or none of them can be read, or another
+            worker has read a later one.
         """
-        paths = self._manager.checkpoints or self._unlisted()
-        for path in reversed(paths):
-            if self._restored(path):
-                self._resumed_means = [mean.numpy() for mean in self._means]
-                return int(self._position.numpy())
-            _LOGGER.warning("%s cannot be read: going on from the checkpoint before it", path)
-        if paths:
+        paths = _named(self._run.resumed_checkpoints) or self._unlisted()
+        if not any(map(self._restored, reversed(paths))) and paths:
             raise InputError(f"{paths[-1]}: expected a readable checkpoint; received none that is")
-        return 0
-
-    def _forget_damaged_names(self) -> None:
-        """Removes the file with the names where TensorFlow would refuse it."""
-        try:
-            tf.train.get_checkpoint_state(str(self._run.checkpoints))
-        except ValueError:
-            (self._run.checkpoints / _STATE).unlink()
+        position = int(self._position.numpy())
+        latest = strategies.highest(self._strategy, position)
+        if position < latest:
+            raise InputError(
+                f"{self._run.resumed_checkpoints}: expected the checkpoint of step {latest}, which "
+                f"another worker goes on from; received {position or 'none'}"
+            )
+        if position:
+            self._resumed_means = [mean.numpy() for mean in self._means]
+        return position
 
     def _unlisted(self) -> list[str]:
         """Returns the checkpoints that are there, the oldest first, where their names are lost."""
-        found = [path.with_suffix("") for path in self._run.checkpoints.glob("*-*.index")]
+        folder = self._run.resumed_checkpoints
+        found = [path.with_suffix("") for path in folder.glob("*-*.index")]
         if found:
-            _LOGGER.warning(
-                "%s cannot be read: looking for checkpoints by name", self._run.checkpoints / _STATE
-            )
+            _LOGGER.warning("%s cannot be read: looking for checkpoints by name", folder / _STATE)
         return [str(path) for path in sorted(found, key=lambda path: int(path.name.split("-")[-1]))]
 
     def _restored(self, path: str) -> bool:
         try:
             self._checkpoint.restore(path).assert_consumed()
         except DAMAGED_VARIABLES:
+            _LOGGER.warning("%s cannot be read: going on from the checkpoint before it", path)
             return False
         except (AssertionError, ValueError) as error:
             raise InputError(
@@ -122,16 +128,24 @@ class Checkpoints(keras.callbacks.Callback):
         position = self._epoch_start + batch + 1
         if position % self._steps_per_epoch == 0:
             return  # The end of the epoch keeps one, when validation and the log are done.
-        stop = self._interruption is not None and self._interruption.signal is not None
-        if stop or self._is_due(position):
+        demand = self._demand(self._is_due(position))
+        if demand:
             self._save(position)
-        if stop:
-            raise Interrupted(self._interruption.signal)
+        self._stop_if_told(demand)
 
     def on_epoch_end(self, epoch, logs=None):
         self._save((epoch + 1) * self._steps_per_epoch)
-        if self._interruption is not None and self._interruption.signal is not None:
-            raise Interrupted(self._interruption.signal)
+        self._stop_if_told(self._demand())
+
+    def _demand(self, is_due: bool = False) -> int:
+        """Returns what any worker asks for: to stop, a signal's number; a checkpoint, `_DUE`; or 0."""
+        signal = self._interruption.signal if self._interruption else None
+        return strategies.highest(self._strategy, signal or _DUE * is_due)
+
+    @staticmethod
+    def _stop_if_told(demand: int) -> None:
+        if demand > _DUE:
+            raise Interrupted(demand)
 
     def _is_due(self, position: int) -> bool:
         if self._every_steps is not None and position % self._every_steps == 0:
@@ -156,3 +170,12 @@ class Checkpoints(keras.callbacks.Callback):
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _named(folder: Path) -> list[str]:
+    """Returns the checkpoints that the file with their names lists, the oldest first."""
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:
+        return []
+    return list(state.all_model_checkpoint_paths) if state else []

@@ -40,6 +40,16 @@ class NotFiniteError(ArithmeticError):
     """A term of the objective or a gradient became NaN or infinite; the message is one line."""
 
 
+class LostWorkerError(Exception):
+    """Another worker of a training by several ended before this one; the message is one line."""
+
+    def __init__(self):
+        super().__init__(
+            "--strategy=multi_worker: expected all workers until the end; received none from another, "
+            "whose own output says why; the same command on all of them goes on"
+        )
+
+
 def one_line(error: Exception) -> str:
     """Returns an error's message as one line, without the names of TensorFlow's operations.
 

@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import metrics, objectives, randomness
+from crvae_tf import metrics, objectives, randomness, strategies
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.errors import InputError
 from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
+from crvae_tf.strategies import OnEachReplica
 from crvae_tf.transforms import RandomAffine
 
 Progress = Callable[[int, int], None]
@@ -142,19 +143,20 @@ def split_figures(
       nll_samples: K of the negative log-likelihood.
       advance: called with the number of images of each batch that is done.
     """
-    step = tf.function(
+    figures_of = OnEachReplica(
+        strategies.of(model),
         lambda indices, images: _image_figures(model, indices, images, nll_samples),
-        reduce_retracing=True,
     )
     moments = {name: metrics.RunningMoments() for name in ("nll", "rate", "distortion", "mean")}
     kept = []
-    for indices, images, _ in batches:
-        figures = {name: values.numpy() for name, values in step(indices, images).items()}
+    for tensors in figures_of((indices, images) for indices, images, _ in batches):
+        figures = {name: values.numpy() for name, values in tensors.items()}
+        num_images = len(figures["nll"])
         for name, running in moments.items():
             running.update(figures[name])
-        if moments["nll"].count - len(indices) < MUTUAL_INFORMATION_IMAGES:
+        if moments["nll"].count - num_images < MUTUAL_INFORMATION_IMAGES:
             kept.append([figures[name] for name in ("sample", "mean", "stddev")])
-        advance(len(indices))
+        advance(num_images)
     posteriors = [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
     return _summary(moments, posteriors, nll_samples) | _without_constant(model, moments)
 
@@ -273,11 +275,11 @@ class Embedder:
             content = content_of(model.posterior(images), getattr(model, "pose_dim", 0))
             return content.mean(), content.stddev()
 
-        self._step = tf.function(embed, reduce_retracing=True)
+        self._embed = OnEachReplica(strategies.of(model), embed)
 
     def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels)."""
-        pairs = [self._step(images) for _, images, _ in batches]
+        pairs = self._embed((images,) for _, images, _ in batches)
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         return mean, stddev
 

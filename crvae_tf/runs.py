@@ -18,15 +18,17 @@ class Run:
 
     Args:
       directory: of the run; it need not exist.
+      resumed: the directory of the run whose checkpoints it goes on from; by default its own.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path, resumed: str | Path | None = None):
         self.directory = Path(directory)
         self._held: int | None = None
         self.config = self.directory / "config.json"
         self.metrics = self.directory / "metrics.jsonl"
         self.tensorboard = self.directory / "tensorboard"
         self.checkpoints = self.directory / "checkpoints"
+        self.resumed_checkpoints = Path(resumed or directory) / "checkpoints"
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
         self.invariance = self.directory / "invariance.json"
@@ -40,6 +42,7 @@ class Run:
         config: dict[str, Any],
         may_differ: Collection[str] = (),
         may_change: Collection[str] = (),
+        absent: dict[str, Any] | None = None,
     ) -> None:
         """Writes `config`, or finds that the directory holds a run of the same one; locks the run.
 
@@ -48,6 +51,7 @@ class Run:
           may_differ: the names of those that do not.
           may_change: the names of those that the run may go on with other values of; the new ones are
             written, and what was evaluated under the old ones is removed.
+          absent: see `check_same`.
 
         Raises:
           InputError: the directory holds another run, or something that is no run, or a run that
@@ -56,7 +60,7 @@ class Run:
         if self.directory.exists() and not self.directory.is_dir():
             raise InputError(f"--output_dir={self.directory}: expected a folder; received a file")
         if self.config.exists():
-            self.check_same(config, {*may_differ, *may_change})
+            self.check_same(config, {*may_differ, *may_change}, absent)
         elif self._contents():
             raise InputError(
                 f"--output_dir={self.directory}: expected a new or empty folder, or a run to resume; "
@@ -65,7 +69,7 @@ class Run:
         self.lock()
         if not self.config.exists():
             files.write_json(self.config, config)
-        elif _differing(self.read_config(), config, may_differ):
+        elif _differing((absent or {}) | self.read_config(), config, may_differ):
             self.evaluation.unlink(missing_ok=True)
             files.write_json(self.config, config)
 

@@ -1,6 +1,6 @@
 """Compile, fit, checkpoint and resume."""
 
-import contextlib
+import math
 import os
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from crvae_tf import datasets, files
+from crvae_tf import datasets, files, strategies
 from crvae_tf.callbacks import (
     EpochSummaries,
     FiniteGuard,
@@ -41,6 +41,8 @@ def train(
     checkpoint_steps: int | None = None,
     checkpoint_minutes: float | None = None,
     checkpoints_kept: int = 2,
+    steps_per_execution: int = 1,
+    jit: bool | None = None,
     pictures_every: int = 5,
     later_seconds: Callable[[], float] = lambda: 0.0,
     verbose: int | str = "auto",
@@ -63,6 +65,10 @@ def train(
       checkpoint_steps: steps between checkpoints within an epoch, or None.
       checkpoint_minutes: minutes between them, or None.
       checkpoints_kept: how many of the last to keep.
+      steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
+        largest number that divides those of an epoch, and `checkpoint_steps`, is taken.
+      jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
+        under a strategy.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
       later_seconds: about how long what follows the training takes; for the estimate that is logged.
       verbose: as in Keras' `fit`.
@@ -77,10 +83,10 @@ def train(
     """
     steps = data.train.steps_per_epoch(batch_size)
     rate_of = learning_rate if callable(learning_rate) else None
-    with _scope_of(model):
+    with strategies.of(model).scope():
         first_rate = rate_of(0) if rate_of else learning_rate
         optimizer = _Adam(first_rate, global_clipnorm=clip_norm, name="adam")
-        model.compile(optimizer=optimizer)
+        model.compile(optimizer=optimizer, jit_compile="auto" if jit is None else jit)
         model.optimizer.build(model.trainable_variables)
     interruption = Interruption()
     checkpoints = Checkpoints(
@@ -120,9 +126,12 @@ def train(
             views_per_image,
         )
 
+    def execution(first_step: int) -> int:
+        return largest_divisor(steps_per_execution, steps, first_step, checkpoint_steps or 0)
+
     validation = _validation(data, batch_size, binarization, transformation, conditional)
     with interruption.noted():
-        _fit(model, batches, position, steps, epochs, validation, callbacks, verbose)
+        _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
     run.check_there()
     with files.whole_file(run.weights) as unfinished:
         save_weights(model, unfinished)
@@ -145,6 +154,7 @@ class _Adam(keras.optimizers.Adam):
 def _fit(
     model: keras.Model,
     batches: Callable[[int, int], tf.data.Dataset],
+    execution: Callable[[int], int],
     position: int,
     steps: int,
     epochs: int,
@@ -161,6 +171,7 @@ def _fit(
         "shuffle": False,
     }
     if step:
+        _set_steps_per_execution(model, execution(step))
         model.fit(
             batches(epoch, step),
             initial_epoch=epoch,
@@ -170,9 +181,32 @@ def _fit(
         )
         epoch += 1
     if epoch < epochs:
+        _set_steps_per_execution(model, execution(0))
         model.fit(
             batches(epoch, 0), initial_epoch=epoch, epochs=epochs, steps_per_epoch=steps, **common
         )
+
+
+def default_steps_per_execution(model: keras.Model) -> int:
+    """Returns 10 for a network of less than a million parameters, whose steps Python would delay."""
+    return 10 if model.count_params() < 1_000_000 else 1
+
+
+def largest_divisor(limit: int, *numbers: int) -> int:
+    """Returns the largest number up to `limit`, 1 or more, that divides all of the others.
+
+    >>> largest_divisor(50, 600, 0), largest_divisor(50, 600, 20), largest_divisor(50, 23)
+    (50, 20, 23)
+    """
+    common = math.gcd(*numbers)
+    return max(number for number in range(1, limit + 1) if common % number == 0)
+
+
+def _set_steps_per_execution(model: keras.Model, steps: int) -> None:
+    """Keras overruns an epoch whose steps it does not divide."""
+    if model.steps_per_execution != steps:
+        model.steps_per_execution = steps
+        model.train_function = model.test_function = None  # Made for the steps before.
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
@@ -220,9 +254,3 @@ def _validation(
     return datasets.validation_pairs(
         data.validation, batch_size, binarization, transformation, with_transformations
     )
-
-
-def _scope_of(model: keras.Model):
-    """Returns the scope of the strategy that the model's variables were made under."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy.scope() if strategy else contextlib.nullcontext()

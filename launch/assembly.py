@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 import platform
 import sys
 import time
@@ -24,6 +25,7 @@ from crvae_tf import (
     networks,
     pictures,
     provenance,
+    strategies,
     training,
 )
 from crvae_tf.datasets import ImageData
@@ -79,9 +81,22 @@ def config(options: Options, data: ImageData) -> dict[str, Any]:
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
 
 
-def make_model(options: Options, data: ImageData) -> keras.Model:
+def make_strategy(options: Options) -> tf.distribute.Strategy:
+    """Returns the strategy that the options name, and leaves what is logged to the chief.
+
+    See `strategies.make` for when it may be called.
+    """
+    strategy = strategies.make(options.strategy, options.num_devices)
+    if not strategies.is_chief(strategy):
+        logging.getLogger("crvae_tf").setLevel(logging.WARNING)
+    return strategy
+
+
+def make_model(
+    options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
+) -> keras.Model:
     """Returns the model that the options describe, with its weights as they begin."""
-    with _strategy(options.strategy).scope():
+    with (strategy or tf.distribute.get_strategy()).scope():
         base = _base(options, *make_networks(options, data))
         if not options.lambda_ and not options.eta:
             return base
@@ -119,24 +134,6 @@ def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae
     return crvae_tf.VAE(encoder, decoder, **common)
 
 
-def _strategy(name: str) -> tf.distribute.Strategy:
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    if name == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if name == "tpu":
-        return _tpu_strategy()
-    return tf.distribute.get_strategy()
-
-
-def _tpu_strategy() -> tf.distribute.Strategy:
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
-    except (ValueError, tf.errors.OpError) as error:
-        raise UsageError("--strategy=tpu must run where a TPU can be reached; received none") from error
-    return tf.distribute.TPUStrategy(resolver)
-
-
 def transformation(options: Options) -> crvae_tf.RandomAffine:
     """Returns t(x~|x) of the training."""
     return crvae_tf.RandomAffine(options.translation, options.rotation, options.scaling)
@@ -166,9 +163,17 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,
         checkpoints_kept=options.checkpoints_kept,
-        verbose="auto" if sys.stdout.isatty() else 2,
+        steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
+        jit={"auto": None, "on": True, "off": False}[options.jit],
+        verbose=_verbosity(model),
         later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
+
+
+def _verbosity(model: keras.Model) -> int | str:
+    if not strategies.is_chief(strategies.of(model)):
+        return 0
+    return "auto" if sys.stdout.isatty() else 2
 
 
 def _learning_rate(options: Options) -> float | Callable[[int], float]:
@@ -288,7 +293,7 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
             f"--dataset={options.dataset} must hold the data that the run was trained on, of the "
             f"fingerprint {trained_on}; received {data.fingerprint}"
         )
-    model = make_model(options, data)
+    model = make_model(options, data, strategies.local(options.strategy))
     training.load_weights(model, run.weights)
     return model, data
 

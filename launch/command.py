@@ -39,6 +39,7 @@ def _guarded(main: Callable[[], None]) -> None:
         options.UsageError,
         errors.InputError,
         errors.NotFiniteError,
+        errors.LostWorkerError,
         *errors.STORAGE_ERRORS,
     ) as error:
         _fail(errors.one_line(error))

@@ -38,7 +38,7 @@ class Checked(flags.ArgumentParser):
             raise ValueError(self.syntactic_help) from error
         if not self._check(value):
             raise ValueError(self.syntactic_help)
-        if self._highest is not None and value > self._highest:
+        if self._highest is not None and value is not None and value > self._highest:
             raise ValueError(f"must be an integer <= {self._highest}")
         return value
 
@@ -111,6 +111,11 @@ def preset_file(name: str) -> Path:
 def number_or_auto(given: str) -> float | None:
     """Reads a number, or None for `auto`."""
     return None if given == "auto" else float(given)
+
+
+def integer_or_auto(given: str) -> int | None:
+    """Reads an integer, or None for `auto`."""
+    return None if given == "auto" else int(given)
 
 
 def numbers(given: str) -> tuple[float, ...]:

@@ -38,10 +38,10 @@ EVALUATION = (
 """Options that may differ between a training and a later evaluation of it."""
 
 
-CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept")
+CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "steps_per_execution")
 """Options that decide what a broken run loses, and change no figure."""
 
-MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "precision", "versions")
+MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precision", "versions")
 """What a run may go on with other values of, if --allow_config_change says so."""
 
 
@@ -130,7 +130,26 @@ _number(
 _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelihood")
 _integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
 _choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
+_integer(
+    "num_devices",
+    None,
+    1,
+    "of --strategy=mirrored: GPUs, or parts of the CPU where there is none (all GPUs, or the CPU)",
+)
 _choice("precision", "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "of the computation")
+_define(
+    "steps_per_execution",
+    None,
+    _Checked(
+        flag_kinds.integer_or_auto,
+        lambda steps: steps is None or steps >= 1,
+        "an integer >= 1, or auto",
+        highest=2**31 - 1,
+    ),
+    "steps that TensorFlow takes before it returns to Python, at most; auto is more than 1 for small "
+    "networks (auto)",
+)
+_choice("jit", "auto", ("auto", "on", "off"), "whether XLA compiles the step; auto: on one GPU")
 _number("clip_norm", None, "largest norm of the gradient (none)", lambda value: value > 0.0, "> 0")
 _number("min_stddev", 0.0, "smallest standard deviation of a posterior")
 _integer("checkpoint_steps", None, 1, "steps between checkpoints within an epoch (none)")
@@ -198,6 +217,9 @@ class Options:
     view: str = "free"
     pose_dim: int = 0
     views_per_image: int = 1
+    num_devices: int | None = None
+    steps_per_execution: int | None = None
+    jit: str = "auto"
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""

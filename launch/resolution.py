@@ -34,6 +34,11 @@ def check_pairs(values: dict[str, Any]) -> None:
             "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
         )
     _check_views(values)
+    if values["num_devices"] and values["strategy"] != "mirrored":
+        raise UsageError(
+            f"--num_devices must go with --strategy=mirrored; received {values['num_devices']} "
+            f"with --strategy={values['strategy']}"
+        )
     if values["gradient"] != "standard" and values["model"] != "iwae":
         raise UsageError(
             f"--gradient must be standard unless --model=iwae; received {values['gradient']} "

@@ -9,25 +9,36 @@ from launch import command, options
 
 def main() -> None:
     """Brings the run that the flags describe to its end."""
-    from crvae_tf.runs import Run
-    from launch import assembly, tables
+    from crvae_tf import strategies
+    from launch import assembly
 
     chosen = options.resolve()
-    data = assembly.load_data(chosen)
-    model = assembly.make_model(chosen, data)
-    run = Run(chosen.output_dir)
-    # What is finished need not be reproduced: it is shown whatever version asks for it.
-    finished_by = ("versions",) if run.is_complete() else ()
-    run.begin(
-        assembly.config(chosen, data),
-        may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
-        may_change=options.allowed_changes(),
-    )
+    strategy = assembly.make_strategy(chosen)
+    with strategies.run_of(strategy, chosen.output_dir) as run:
+        data = assembly.load_data(chosen)
+        model = assembly.make_model(chosen, data, strategy)
+        # What is finished need not be reproduced: it is shown whatever version asks for it.
+        finished_by = ("versions",) if run.is_complete() else ()
+        run.begin(
+            assembly.config(chosen, data),
+            may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
+            may_change=options.allowed_changes(),
+            absent=options.later_options(),
+        )
+        if not strategies.highest(strategy, run.is_complete()):
+            assembly.train(chosen, model, data, run)
+        if strategies.is_chief(strategy):
+            _finish(chosen, model, data, run)
+
+
+def _finish(chosen, model, data, run) -> None:
+    """Draws, exports and evaluates, or shows what was made before."""
+    from launch import assembly, tables
+
     if run.is_complete():
         print(tables.evaluation(run.read_evaluation()))
         assembly.say(f"{run.directory} was complete: nothing was done; remove it to train anew")
         return
-    assembly.train(chosen, model, data, run)
     assembly.draw_figures(chosen, model, data, run)
     assembly.export(chosen, model, data, run)
     assembly.evaluate(chosen, model, data, run)

@@ -1,18 +1,24 @@
 """Trains small models on one replica, on two, or as one of two workers, and prints the outcome as JSON.
 
 TensorFlow splits a CPU into devices only before it starts, so `test_replicas.py` runs this in processes
-of its own: `python -m tests.replicas replicas`, or `worker` with TF_CONFIG set.
+of its own: `python -m tests.replicas replicas FOLDER`, or `worker FOLDER` with TF_CONFIG set.
 """
 
 import json
+import os
+import pathlib
+import signal
 import sys
+import tempfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import networks, objectives
+from crvae_tf import RandomAffine, datasets, networks, objectives, strategies
+from crvae_tf.errors import Interrupted
+from tests import small_training
 
 SHAPE = (8, 8, 1)
 PENALTY = 0.5
@@ -102,22 +108,83 @@ def bounds_of_one_image(strategy: tf.distribute.Strategy) -> list:
     return found
 
 
-def replicas() -> dict:
+def shares(strategy: tf.distribute.Strategy) -> list:
+    """Returns each pair of an epoch of the pipeline, and what this process' replicas get of it."""
+
+    def batches():
+        return datasets.training_batches(
+            small_training.noise().train, small_training.BATCH, "dynamic", RandomAffine(), 3, range(1)
+        )
+
+    def listed(pair):
+        return [part.numpy().round(4).tolist() for part in pair]
+
+    def local(pair):
+        return zip(*map(strategy.experimental_local_results, pair), strict=True)
+
+    distributed = strategy.experimental_distribute_dataset(batches())
+    return [
+        [listed(pair), [listed(share) for share in local(shared)]]
+        for pair, shared in zip(batches(), distributed, strict=True)
+    ]
+
+
+def figures(strategy: tf.distribute.Strategy) -> dict:
+    """Returns what `crvae_tf.evaluate` does, in batches of which the last is short."""
+    with strategy.scope():
+        model = crvae_tf.CRVAE(crvae_tf.VAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+    data = small_training.noise()
+    views = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
+    return crvae_tf.evaluate(model, data, "dynamic", *views, nll_samples=45, batch_size=19)
+
+
+def calm_training(strategy: tf.distribute.Strategy, directory: str, later_seconds=lambda: 0.0) -> dict:
+    """Returns the weights and the metrics of the epochs of `small_training`, and who wrote what."""
+    with strategies.run_of(strategy, directory) as run, strategy.scope():
+        model = crvae_tf.CRVAE(CalmVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+        found = {"directory": str(run.directory)}
+        try:
+            found["lines"] = small_training.train(
+                run, small_training.noise(), model=model, later_seconds=later_seconds
+            )[1]
+        except Interrupted as interrupted:
+            found["signal"] = interrupted.signal
+        found["weights"] = [w.tolist() for w in model.get_weights()]
+        found["kept"] = sorted(path.name for path in run.checkpoints.glob("*.index"))
+    return found | {"left": pathlib.Path(found["directory"]).exists()}
+
+
+def replicas(folder: str) -> dict:
     """Returns everything on one and on two replicas, by the number of replicas."""
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategies = {
-        "1": tf.distribute.get_strategy(),
-        "2": tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"]),
+    two = strategies.make("mirrored", 2)
+    by_number = {"1": strategies.make("none"), "2": two}
+    results = {
+        number: outcomes(strategy, SIZES) | {"figures": figures(strategy)}
+        for number, strategy in by_number.items()
     }
-    results = {number: outcomes(strategy, SIZES) for number, strategy in strategies.items()}
-    return results | {"bounds_of_one_image": bounds_of_one_image(strategies["2"])}
+    return results | {
+        "bounds_of_one_image": bounds_of_one_image(two),
+        "shares": shares(two),
+        "calm_training": calm_training(by_number["1"], f"{folder}/one"),
+    }
 
 
-def worker() -> dict:
-    """Returns what this worker of several trains."""
-    return outcomes(tf.distribute.MultiWorkerMirroredStrategy(), ["uneven_last_batch"])
+def worker(folder: str) -> dict:
+    """Returns what this worker of several trains; the second is told to stop after eight steps."""
+    strategy = strategies.make("multi_worker")
+
+    def terminate():
+        if not strategies.is_chief(strategy):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    return outcomes(strategy, ["uneven_last_batch"]) | {
+        "shares": shares(strategy),
+        "stopped": calm_training(strategy, f"{folder}/two", terminate),
+        "resumed": calm_training(strategy, f"{folder}/two"),
+        "temporary": tempfile.gettempdir(),
+    }
 
 
 if __name__ == "__main__":
-    print(json.dumps({"replicas": replicas, "worker": worker}[sys.argv[1]]()))
+    print(json.dumps({"replicas": replicas, "worker": worker}[sys.argv[1]](sys.argv[2])))

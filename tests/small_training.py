@@ -23,9 +23,9 @@ def noise():
     return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
 
 
-def train(run, data, **options):
+def train(run, data, model=None, **options):
     """Trains in a `Run` or a folder; returns the model and the lines of its metrics."""
-    model = CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), seed=3))
+    model = model or CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), seed=3))
     arguments = {
         "binarization": "dynamic",
         "transformation": RandomAffine(),

@@ -404,5 +404,5 @@ def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, digi
 
 def test_a_machine_without_a_tpu_is_told_so(tmp_path):
     outcome = launch("train", *TINY, "--strategy=tpu", f"--output_dir={tmp_path / 'run'}")
-    assert_mistake(outcome, "--strategy=tpu must run where a TPU can be reached; received none")
+    assert_mistake(outcome, "--strategy=tpu: expected a machine that can reach a TPU; received none")
     assert not (tmp_path / "run").exists()

@@ -52,6 +52,9 @@ DEFAULTS = {
     "view": "free",
     "pose_dim": 0,
     "views_per_image": 1,
+    "num_devices": None,
+    "steps_per_execution": None,
+    "jit": "auto",
 }
 
 
@@ -209,6 +212,7 @@ INTEGERS = {
     "schedule_stages": 1,
     "pose_dim": 0,
     "views_per_image": 1,
+    "num_devices": 1,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -225,6 +229,7 @@ NUMBERS = {
     "clip_norm": ("> 0", "0", "-1"),
     "min_stddev": (">= 0", "-0.1"),
     "checkpoint_minutes": ("> 0", "0", "-1"),
+    "steps_per_execution": ("an integer >= 1, or auto", "0", "2.5"),
 }
 CHOICES = {
     "channels": "1, 3",
@@ -240,6 +245,7 @@ CHOICES = {
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker, tpu",
     "precision": "float32, mixed_bfloat16, mixed_float16",
+    "jit": "auto, on, off",
 }
 
 
@@ -344,6 +350,10 @@ def test_the_message_of_the_manual_is_this():
         (
             ["--pose_dim=4", "--method=cr_iwae"],
             "--pose_dim must be 0 with --model=iwae; received 4",
+        ),
+        (
+            ["--num_devices=2"],
+            "--num_devices must go with --strategy=mirrored; received 2 with --strategy=none",
         ),
         (
             ["--binarization=none"],

@@ -44,6 +44,24 @@ def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
     assert_same_to_the_bit(train(tmp_path, data), unbroken)
 
 
+@pytest.mark.parametrize("steps_per_execution", [2, 5, 100])
+def test_several_steps_at_a_time_end_as_steps_one_by_one(tmp_path, data, unbroken, steps_per_execution):
+    together = train(tmp_path, data, steps_per_execution=steps_per_execution)
+    assert_same_to_the_bit(together, unbroken)
+
+
+def test_a_run_goes_on_with_several_steps_at_a_time_where_it_stood(tmp_path, data, unbroken):
+    with pytest.raises(CrashError):
+        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
+    assert_same_to_the_bit(train(tmp_path, data, steps_per_execution=5), unbroken)
+
+
+def test_checkpoints_within_an_epoch_are_kept_where_several_steps_are_taken_at_a_time(tmp_path, data):
+    train(tmp_path, data, checkpoint_steps=4, steps_per_execution=10, checkpoints_kept=9, epochs=2)
+    kept = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert kept == {f"ckpt-{step}.index" for step in (4, 8, 10, 12, 16, 20)}
+
+
 def test_a_run_that_was_told_to_stop_finishes_its_step_and_ends_as_one_that_was_not(
     tmp_path, data, unbroken
 ):
@@ -156,6 +174,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_chec
         train(tmp_path, data, learning_rate=1e12, checkpoint_steps=1)
     assert "ckpt-" in str(stopped.value)
     assert "\n" not in str(stopped.value)
+
+
+def test_of_several_steps_at_a_time_all_are_named_where_one_is_not_finite(tmp_path, data):
+    with pytest.raises(NotFiniteError, match=r"epoch 1, steps 1 to 5: expected finite terms"):
+        train(tmp_path, data, learning_rate=1e12, steps_per_execution=5)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, data):

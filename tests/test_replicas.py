@@ -3,22 +3,22 @@
 import json
 import os
 import pathlib
-import socket
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from tests import replicas
+from tests import cluster, replicas, small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = 200
 
 
-def start(what: str, **environment: str) -> subprocess.Popen:
+def start(what: str, folder: pathlib.Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.replicas", what],
+        [sys.executable, "-m", "tests.replicas", what, str(folder)],
         cwd=ROOT,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""} | environment,
         stdout=subprocess.PIPE,
@@ -33,28 +33,20 @@ def result(process: subprocess.Popen) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> dict:
+    return result(start("replicas", tmp_path_factory.mktemp("replicas")))
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict:
-    return result(start("replicas"))
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Where the workers' run lies, `two`."""
+    return tmp_path_factory.mktemp("workers")
 
 
 @pytest.fixture(scope="module")
-def workers() -> list[dict]:
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    processes = [
-        start(
-            "worker", TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})
-        )
-        for i in range(2)
-    ]
+def workers(folder) -> list[dict]:
+    processes = [start("worker", folder, **variables) for variables in cluster.environments(2)]
     try:
         return [result(process) for process in processes]
     finally:
@@ -81,6 +73,60 @@ def test_two_replicas_draw_different_noise(outcomes, step):
     assert abs(first - second) > 1e-3
 
 
+def test_two_replicas_evaluate_to_the_figures_of_one(outcomes):
+    one, two = (flat(outcomes[number]["figures"]) for number in ("1", "2"))
+    assert one["splits.test.num_images"] == small_training.IMAGES
+    assert one == pytest.approx(two, rel=1e-5)
+
+
+def flat(figures: dict, prefix: str = "") -> dict[str, float]:
+    """Returns the leaves of nested dictionaries by their path."""
+    leaves = {}
+    for name, value in figures.items():
+        path = f"{prefix}{name}"
+        leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return leaves
+
+
+def test_the_shares_of_two_replicas_are_the_batch(outcomes):
+    assert len(outcomes["shares"]) == small_training.STEPS
+    for batch, (first, second) in outcomes["shares"]:
+        assert [one + other for one, other in zip(first, second, strict=True)] == batch
+
+
+def test_the_shares_of_two_workers_are_the_batch(outcomes, workers):
+    for whole, *shares in zip(outcomes["shares"], *(w["shares"] for w in workers), strict=True):
+        (first,), (second,) = (share for _, share in shares)
+        assert [one + other for one, other in zip(first, second, strict=True)] == whole[0]
+
+
 def test_two_workers_take_the_steps_of_one(outcomes, workers):
     for worker in workers:
         assert_same_training(outcomes["1"]["uneven_last_batch"], worker["uneven_last_batch"])
+
+
+def test_a_worker_that_is_told_to_stop_stops_all_of_them_after_the_same_step(workers):
+    for worker in workers:
+        assert worker["stopped"]["signal"] == signal.SIGTERM
+        assert worker["stopped"]["kept"] == ["ckpt-8.index"]
+
+
+def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(outcomes, workers):
+    one = outcomes["calm_training"]
+    for worker in workers:
+        for a, b in zip(one["weights"], worker["resumed"]["weights"], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    for expected, line in zip(one["lines"], workers[0]["resumed"]["lines"], strict=True):
+        for name in ("loss", "bound", "view_bound", "val_loss"):
+            assert line[name] == pytest.approx(expected[name], rel=1e-5)
+
+
+def test_the_chief_alone_writes_the_run(folder, workers):
+    chief, other = (worker["resumed"] for worker in workers)
+    assert chief["directory"] == str(folder / "two")
+    assert chief["left"]
+    assert other["directory"].startswith(workers[1]["temporary"])
+    assert not other["left"]
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    parts = {"checkpoints", "metrics.jsonl", "model.weights.h5", "tensorboard"}
+    assert {path.name for path in (folder / "two").iterdir()} == parts

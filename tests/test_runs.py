@@ -41,6 +41,15 @@ def test_a_run_may_be_begun_again_and_keeps_all_its_files(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == "{}\n"
 
 
+def test_options_that_came_later_had_their_defaults_in_an_older_run(tmp_path):
+    Run(tmp_path).begin(CONFIG)
+    (tmp_path / "evaluation.json").write_text("{}")
+    Run(tmp_path).begin(CONFIG | {"jit": "auto"}, absent={"jit": "auto"})
+    assert (tmp_path / "evaluation.json").exists()
+    with pytest.raises(InputError, match="jit=auto; received jit=on"):
+        Run(tmp_path).begin(CONFIG | {"jit": "on"}, absent={"jit": "auto"})
+
+
 def test_a_tuple_is_the_list_that_json_makes_of_it(tmp_path):
     Run(tmp_path).begin({"sides": (28, 28)})
     Run(tmp_path).begin({"sides": (28, 28)})

@@ -156,4 +156,6 @@ def _binarized(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    # Each of several workers takes its share of every batch, not of the files.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,241 @@
+"""On which devices, and by which workers, a model is trained; what workers have to agree on.
+
+A worker is a process of several that train one model together. The first, the chief, alone writes the
+run's directory; each of the others has a temporary one of its own, so that all of them do the same.
+"""
+
+import contextlib
+import functools
+import itertools
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from crvae_tf.errors import InputError, LostWorkerError, reason
+from crvae_tf.runs import Run
+
+Strategy = tf.distribute.Strategy
+
+STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+
+
+def make(name: str, num_devices: int | None = None) -> Strategy:
+    """Returns the strategy of `tf.distribute` that is called `name`, one of `STRATEGIES`.
+
+    It must be made before TensorFlow has computed anything: `multi_worker` waits for the other workers
+    here, and a CPU can be split only now.
+
+    Args:
+      name: `none` is TensorFlow's default strategy, one device.
+      num_devices: of `mirrored`: the first GPUs, or where there are none as many parts of the CPU; None
+        for all GPUs, or the CPU.
+
+    Raises:
+      InputError: there are fewer GPUs, no TPU can be reached, the CPU cannot be split any more, or the
+        environment does not say who the workers are.
+    """
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(_devices(num_devices))
+    if name == "multi_worker":
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu()
+    return tf.distribute.get_strategy()
+
+
+def _devices(number: int | None) -> list[str] | None:
+    if number is None:
+        return None
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if not gpus:
+        _split_cpu(number)
+        return [f"CPU:{i}" for i in range(number)]
+    if number > gpus:
+        raise InputError(f"--num_devices: expected at most {gpus}, the GPUs here; received {number}")
+    return [f"GPU:{i}" for i in range(number)]
+
+
+def _split_cpu(number: int) -> None:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    parts = [tf.config.LogicalDeviceConfiguration()] * number
+    try:
+        tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError as error:
+        raise InputError(
+            "--num_devices: expected to be chosen before TensorFlow computes; received "
+            f"{number} after it did"
+        ) from error
+
+
+def _tpu() -> Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            "--strategy=tpu: expected a machine that can reach a TPU; received none"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _multi_worker() -> Strategy:
+    try:
+        with _signals_given_back():
+            return tf.distribute.MultiWorkerMirroredStrategy(_cluster())
+    except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
+        raise InputError(
+            "--strategy=multi_worker: expected workers that TF_CONFIG or SLURM's variables name; "
+            f"received {reason(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _signals_given_back() -> Iterator[None]:
+    """Has SIGINT act at once while TensorFlow waits, and takes SIGTERM back, which its server keeps."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Returns who the workers are: by TF_CONFIG, or by SLURM, or this process alone."""
+    if "TF_CONFIG" in os.environ or "SLURM_STEP_NUM_TASKS" not in os.environ:
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    return _slurm_cluster(int(os.environ["SLURM_STEP_NUM_TASKS"]))
+
+
+def _slurm_cluster(tasks: int) -> tf.distribute.cluster_resolver.ClusterResolver:
+    # TensorFlow's resolver refuses nodes with fewer GPUs than tasks, and those without any: it is asked
+    # for names and ranks alone, and each task uses the GPUs that SLURM shows it.
+    slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+    )
+    workers = slurm.cluster_spec()
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        workers, task_type=slurm.task_type, task_id=slurm.task_id, num_accelerators={"GPU": gpus}
+    )
+
+
+def local(name: str) -> Strategy:
+    """Returns the strategy for one process alone that stands in for `make(name)`, to evaluate say."""
+    return make("mirrored" if name in ("mirrored", "multi_worker") else "none")
+
+
+def of(model: Any) -> Strategy:
+    """Returns the strategy that a model was made under."""
+    return getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
+
+
+def num_workers(strategy: Strategy) -> int:
+    """Returns how many processes train together."""
+    return strategy.num_replicas_in_sync // _num_local_replicas(strategy)
+
+
+def _num_local_replicas(strategy: Strategy) -> int:
+    if strategy.num_replicas_in_sync == 1:
+        return 1
+    return len(strategy.extended.worker_devices)
+
+
+def is_chief(strategy: Strategy) -> bool:
+    """Returns whether this process is the chief, as it is where there is no other."""
+    return strategy.extended.should_checkpoint
+
+
+def highest(strategy: Strategy, value: int) -> int:
+    """Returns the highest of the workers' values; each must call this as often as the others."""
+    if num_workers(strategy) == 1:
+        return value
+    return int(tf.reduce_max(_gathered(strategy)(tf.constant([value], tf.int64))))
+
+
+@functools.lru_cache(maxsize=1)
+def _gathered(strategy: Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(lambda values: strategy.gather(values, axis=0))
+
+
+@contextlib.contextmanager
+def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
+    """Yields the run in `directory` to the chief, and to another worker a run of its own.
+
+    That one lies in a temporary folder, which is removed at the end, and goes on from the chief's
+    checkpoints. The workers end together.
+
+    Raises:
+      LostWorkerError: another worker ended before.
+    """
+    with _lost_workers_noticed(strategy), contextlib.ExitStack() as stack:
+        if is_chief(strategy):
+            yield Run(directory)
+        else:
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="crvae_tf_worker_"))
+            yield Run(own, resumed=directory)
+        highest(strategy, 0)
+
+
+@contextlib.contextmanager
+def _lost_workers_noticed(strategy: Strategy) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        if num_workers(strategy) == 1:
+            raise
+        raise LostWorkerError from error
+
+
+class OnEachReplica:
+    """Calls a function on batches, a batch on each replica of this process at a time.
+
+    Args:
+      strategy: whose replicas.
+      function: takes the tensors of a batch, returns a structure of tensors.
+    """
+
+    def __init__(self, strategy: Strategy, function: Callable[..., Any]):
+        self._strategy = strategy
+        self._function = function
+        self._step = tf.function(self._on_replicas)
+
+    def __call__(self, batches: Iterable[tuple[tf.Tensor, ...]]) -> Iterator[Any]:
+        """Yields what the function returns for each batch, in order."""
+        replicas = _num_local_replicas(self._strategy)
+        batches = iter(batches)
+        while taken := list(itertools.islice(batches, replicas)):
+            # A replica without a batch repeats one, and what it finds is left out.
+            given = taken + taken[:1] * (replicas - len(taken))
+            # Traced once, for batches of any length.
+            step = self._step.get_concrete_function(tf.nest.map_structure(_of_any_length, given))
+            yield from step(given)[: len(taken)]
+
+    def _on_replicas(self, batches: list[tuple[tf.Tensor, ...]]) -> list[Any]:
+        """Returns what the function returns for each batch, of which each replica takes one."""
+        distributed = [
+            self._strategy.experimental_distribute_values_from_function(
+                lambda context, each=each: each[context.replica_id_in_sync_group]
+            )
+            for each in zip(*batches, strict=True)
+        ]
+        found = self._strategy.run(self._function, args=distributed)
+        return [
+            tf.nest.map_structure(
+                lambda value, i=i: self._strategy.experimental_local_results(value)[i], found
+            )
+            for i in range(len(batches))
+        ]
+
+
+def _of_any_length(tensor: tf.Tensor) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)

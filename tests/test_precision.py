@@ -1,0 +1,55 @@
+"""Other arithmetic, the same figures: mixed precision, and steps that XLA compiles."""
+
+import keras
+import pytest
+
+from crvae_tf import CRVAE, VAE, RandomAffine, datasets, evaluation, networks, training
+from crvae_tf.runs import Run
+from tests import small_training
+from tests.replicas import SHAPE, CalmVAE
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 2
+
+
+@pytest.fixture(autouse=True)
+def _policy():
+    """Keras' is one for the whole process."""
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def mnist_nll(precision, data, directory, epochs):
+    """Returns the NLL of 500 test images, nats, K = 100, after some epochs of `mlp`."""
+    keras.mixed_precision.set_global_policy(precision)
+    model = CRVAE(VAE(*networks.build("mlp", data.preprocessing.image_shape)))
+    training.train(
+        model, data, Run(directory), binarization="dynamic", transformation=RandomAffine(),
+        epochs=epochs, batch_size=100, learning_rate=1e-3, seed=0, steps_per_execution=10, verbose=0,
+    )  # fmt: skip
+    batches = datasets.evaluation_batches(data.test, 50, "dynamic", limit=500)
+    return evaluation.split_figures(model, batches, nll_samples=100)["nll"]
+
+
+@pytest.mark.timeout(900)
+def test_mixed_bfloat16_and_float32_agree_within_half_a_nat(shared_data_dir, tmp_path):
+    data = datasets.load("mnist", shared_data_dir)
+    single, mixed = (
+        mnist_nll(precision, data, tmp_path / precision, EPOCHS)
+        for precision in ("float32", "mixed_bfloat16")
+    )
+    assert single < 150.0  # 784 fair coins cost 543 nats.
+    assert mixed == pytest.approx(single, abs=0.5)
+
+
+def test_a_step_without_noise_that_xla_compiles_is_the_same(tmp_path):
+    lines = {}
+    for jit in (False, True):
+        model = CRVAE(CalmVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+        data = small_training.noise()
+        _, lines[jit] = small_training.train(tmp_path / str(jit), data, model=model, jit=jit)
+        assert model.jit_compile == jit
+    for name in ("loss", "view_bound", "consistency", "val_loss"):
+        received, expected = ([line[name] for line in lines[jit]] for jit in (True, False))
+        assert received == pytest.approx(expected, rel=1e-4)
