@@ -132,7 +132,7 @@ def test_a_damaged_evaluation_is_told(odd):
 
 def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
     shutil.rmtree(odd.run.directory)
-    arguments = ["--batch_size=4", "--epochs=2"]
+    arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]
     with monkeypatch.context() as patched:
         patched.setattr(
             evaluation, "estimate_seconds", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or 0.0
