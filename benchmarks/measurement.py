@@ -65,9 +65,7 @@ def parser(text: str | None, repeats: int = 5) -> argparse.ArgumentParser:
     return made
 
 
-def by_turns(
-    contestants: dict[str, Callable[[], float]], repeats: int
-) -> dict[str, list[float]]:
+def by_turns(contestants: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Returns what each contestant measured, one value for each of the turns.
 
     >>> by_turns({"one": lambda: 1.0, "other": lambda: 2.0}, repeats=2)

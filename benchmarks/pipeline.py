@@ -57,7 +57,9 @@ def main() -> None:
         if case.label.startswith(options.only):
             waits = [waiting(case) for _ in range(options.repeats)]
             figures.append(Figure(case.label, "step's time spent waiting", "%", waits))
-            goals.append(Goal(f"{case.label}: % of a step spent waiting", 3.0, max(waits), at_least=False))
+            goals.append(
+                Goal(f"{case.label}: % of a step spent waiting", 3.0, max(waits), at_least=False)
+            )
     measurement.report(options, figures, goals)
 
 
@@ -106,7 +108,12 @@ def waiting(case: Case, duration: float = 5.0) -> float:
     epochs = range(10**6)  # A training that is stopped by the clock.
     batches = iter(
         datasets.training_batches(
-            train_step.split_of(IMAGES), case.batch_size, "dynamic", train_step.TRANSFORMATION, 0, epochs
+            train_step.split_of(IMAGES),
+            case.batch_size,
+            "dynamic",
+            train_step.TRANSFORMATION,
+            0,
+            epochs,
         )
     )
     step(next(batches))

@@ -37,7 +37,9 @@ def main() -> None:
     parser = measurement.parser(__doc__, repeats=3)
     parser.add_argument("--arrangement", choices=ARRANGEMENTS, help="train alone: what a process does")
     parser.add_argument("--case", type=int, default=0, help="which one that trains")
-    parser.add_argument("--seconds", type=float, default=1.0, help="about how long a turn of steps takes")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="about how long a turn of steps takes"
+    )
     options = parser.parse_args()
     if options.arrangement:
         print(json.dumps(own_rate(options.arrangement, SPREAD[options.case])))
@@ -65,7 +67,8 @@ def growth(options: argparse.Namespace) -> list[Figure]:
     }
     found = measurement.by_turns(contestants, options.repeats)
     return [
-        Figure(f"{case.network}'s bare step", case.label, "ms", values) for case, values in found.items()
+        Figure(f"{case.network}'s bare step", case.label, "ms", values)
+        for case, values in found.items()
     ]
 
 

@@ -52,7 +52,9 @@ def main() -> None:
     total = found.pop(FIRST_STEP)
     figures = [Figure("launch.train", FIRST_STEP, "s", total)]
     figures += [Figure("of these", name, "s", values) for name, values in found.items() if max(values)]
-    measurement.report(options, figures, [Goal(FIRST_STEP, 15.0, statistics.median(total), at_least=False)])
+    measurement.report(
+        options, figures, [Goal(FIRST_STEP, 15.0, statistics.median(total), at_least=False)]
+    )
 
 
 def command_seconds() -> float:
@@ -75,9 +77,7 @@ def watched_seconds() -> dict[str, float]:
 def until_first_step(command: list[str], run: pathlib.Path) -> float:
     """Starts a command and returns when it has written its first line of metrics; ends it."""
     began = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     metrics = run / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size):
         if process.poll() is not None:

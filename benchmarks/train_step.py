@@ -23,6 +23,7 @@ from benchmarks import measurement, operations
 from benchmarks.measurement import Figure, Goal
 from crvae_tf import datasets, networks, training
 from crvae_tf.datasets import ArraySplit, ImageData
+from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
 
 try:
@@ -105,11 +106,15 @@ def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
 
 def goals_of(case: Case, rates: dict[str, list[float]]) -> Iterator[Goal]:
     """Yields what the figures of a case shall be."""
-    yield Goal(f"{case.label}: fit to bare step", 0.95, measurement.ratio(rates["fit"], rates["bare step"]))
+    yield Goal(
+        f"{case.label}: fit to bare step", 0.95, measurement.ratio(rates["fit"], rates["bare step"])
+    )
     best = [max(turn) for turn in zip(*(rates[n] for n in PYTORCH if n in rates), strict=True)]
     if best:
         wanted = {"mlp": 2.0, "wae": 1.2 if case.precision == "float32" else 1.3}[case.network]
-        yield Goal(f"{case.label}: fit to PyTorch's best", wanted, measurement.ratio(rates["fit"], best))
+        yield Goal(
+            f"{case.label}: fit to PyTorch's best", wanted, measurement.ratio(rates["fit"], best)
+        )
     if case.network == "wae":
         share = measurement.ratio(rates["bare step's"], rates["matrix products"])
         yield Goal(f"{case.label}: step's share of the machine's rate", 0.8, share)
@@ -160,7 +165,7 @@ def model_of(case: Case) -> keras.Model:
 def step_function(case: Case) -> Callable[[tuple], tf.Tensor]:
     """Returns the model's own train_step as one function, from a batch to its loss."""
     model = model_of(case)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4))
+    model.compile(optimizer=Adam(1e-4))
     model.optimizer.build(model.trainable_variables)
     step = tf.function(model.train_step)
     return lambda batch: step(batch)["loss"].numpy()
