@@ -3,21 +3,25 @@
   python -m benchmarks.lower_step --network=wae --batch_size=64 --output=FOLDER
 
 The step is the model's own train_step, posterior noise and Adam included. FOLDER gets program.mlir
-(StableHLO), inputs.npz (the batch, then each variable, in the program's order) and step.json, with the loss
-that TensorFlow finds, the pairs and the operations of the step. `benchmarks.run_step` runs it.
+(StableHLO), inputs.npz (the batch, then each variable, in the program's order) and step.json, with the
+losses of the first steps by TensorFlow, the pairs and the operations of a step. `benchmarks/run_step.py` runs it.
 """
 
 import argparse
 import json
 import pathlib
+import re
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from benchmarks import operations, train_step
 from benchmarks.train_step import Case
 from crvae_tf import datasets
+from crvae_tf.optimizers import Adam
+
+STEPS = 3
+"""Whose losses TensorFlow finds: the later ones depend on gradients and on Adam."""
 
 
 def main() -> None:
@@ -31,36 +35,47 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="folder to write to")
     options = parser.parse_args()
     case = Case(options.network, options.width, options.batch_size, options.precision)
-    print(f"loss by TensorFlow: {lower(case, pathlib.Path(options.output)):.4f}")
+    losses = lower(case, pathlib.Path(options.output))
+    print("losses by TensorFlow:", *(f"{loss:.4f}" for loss in losses))
 
 
-def lower(case: Case, folder: pathlib.Path) -> float:
-    """Writes the program of the case's step with its inputs, and returns TensorFlow's loss, nats."""
+def lower(case: Case, folder: pathlib.Path) -> list[float]:
+    """Writes the program of the case's step with its inputs, and returns TensorFlow's losses, nats."""
     model = train_step.model_of(case)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), jit_compile=True)
+    model.compile(optimizer=Adam(1e-4))
     model.optimizer.build(model.trainable_variables)
-    images, views = batch(case)
+    pair = batch(case)
 
     @tf.function(jit_compile=True)
     def step(images, views):
         return model.train_step((images, views))["loss"]
 
-    program = step.experimental_get_compiler_ir(images, views)(stage="stablehlo")
-    captured = step.get_concrete_function(images, views).captured_inputs
-    inputs = [images, views, *map(value_of, captured)]
+    program = step.experimental_get_compiler_ir(*pair)(stage="stablehlo")
+    captured = step.get_concrete_function(*pair).captured_inputs
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "program.mlir").write_text(program)
-    np.savez(folder / "inputs.npz", *(np.asarray(value) for value in inputs))
-    loss = float(step(images, views))
-    operations_of_step = operations.step_operations(*train_step.build(case), case.batch_size)
+    # Before a step is taken, which changes the variables.
+    np.savez(folder / "inputs.npz", *(np.asarray(value) for value in (*pair, *map(value_of, captured))))
+    losses = [float(step(*pair)) for _ in range(STEPS)]
     about = {
         "case": case.label,
-        "loss": loss,
+        "losses": losses,
         "pairs": case.batch_size,
-        "operations": operations_of_step,
+        "operations": operations.step_operations(*train_step.build(case), case.batch_size),
+        "updates": updates_of(program),
     }
-    (folder / "step.json").write_text(json.dumps(about, indent=2) + "\n")
-    return loss
+    (folder / "step.json").write_text(json.dumps(about) + "\n")
+    return losses
+
+
+def updates_of(program: str) -> list[tuple[int, int]]:
+    """Returns which output is the new value of which input, (output, input), of each variable.
+
+    >>> updates_of("parameter_number = 2 : i64}, output_index = array<i64: 1>}")
+    [(1, 2)]
+    """
+    found = re.findall(r"parameter_number = (\d+) : i64}, output_index = array<i64: (\d+)>", program)
+    return [(int(output), int(place)) for place, output in found]
 
 
 def batch(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,8 +91,7 @@ def value_of(captured: tf.Tensor) -> np.ndarray:
     """Returns the value of what a function captured: a constant, or a variable's handle."""
     if captured.dtype != tf.resource:
         return captured.numpy()
-    handle = captured.handle_data if hasattr(captured, "handle_data") else captured._handle_data
-    dtype = handle.shape_and_type[0].dtype
+    dtype = captured._handle_data.shape_and_type[0].dtype
     return tf.raw_ops.ReadVariableOp(resource=captured, dtype=dtype).numpy()
 
 

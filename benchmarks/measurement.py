@@ -87,7 +87,7 @@ def seconds(call: Callable[[], Any], times: int = 1) -> float:
 
 
 def times_for(call: Callable[[], Any], duration: float) -> int:
-    """Returns how many calls take about `duration` seconds, 1 or more, after one that is not counted."""
+    """Returns how many calls take about `duration` seconds, 1 or more; a first is not counted."""
     call()
     return max(1, round(duration / seconds(call)))
 

@@ -2,8 +2,9 @@
 
   python -m benchmarks.nll --json=results/benchmarks/nll.json
 
-An image-sample is one latent decoded and scored. The decoder alone is given as many latents at a time. The
-peak is of the resident memory of a process of its own, which imports TensorFlow and evaluates 200 images.
+An image-sample is one latent decoded and scored. The decoder alone is given as many latents at a time.
+The peak is of the resident memory of a process of its own, which imports TensorFlow and evaluates 200
+images.
 """
 
 import functools

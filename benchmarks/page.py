@@ -14,10 +14,11 @@ FOLDER = pathlib.Path("results/benchmarks")
 PAGE = "BENCHMARKS.md"
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.page` from the JSON files in `results/benchmarks`: change those, not this page.
+Written by `python -m benchmarks.page` from the JSON files in `results/benchmarks`: change those, not
+this page.
 
-Contestants took turns. Each figure is the median of their values, with the least and the most; a ratio is the median of the
-ratios by turn, to the first figure of the same case and unit."""
+Contestants took turns. Each figure is the median of their values, with the least and the most; a ratio
+is the median of the ratios by turn, to the first figure of the same case and unit."""
 
 
 def document(folder: pathlib.Path) -> str:

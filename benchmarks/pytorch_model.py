@@ -214,7 +214,7 @@ class Training:
             loss = self._loss(images, views, noise[0], noise[1])
         loss.backward()
         self._optimizer.step()
-        return float(loss)
+        return loss.item()
 
 
 def _normalised(convolution: nn.Module, channels: int) -> nn.Module:

@@ -3,10 +3,12 @@
   python -m benchmarks.scaling --json=results/benchmarks/scaling.json
 
 Each training is a process of its own, held to its cores: one replica on one core, one on two, two
-replicas on two, and two workers on one each, all with the same global batch. Images/s are of the last of three epochs.
+replicas on two, and two workers on one each, all with the same global batch. Images/s are of the last
+of three epochs.
 """
 
 import argparse
+import functools
 import json
 import os
 import socket
@@ -52,7 +54,7 @@ def spread(options: argparse.Namespace) -> list[Figure]:
     """Returns the images/s of every arrangement of each case."""
     figures = []
     for index, case in enumerate(SPREAD):
-        contestants = {name: lambda name=name: rate(name, index) for name in ARRANGEMENTS}  # noqa: B023, called in this turn of the loop
+        contestants = {name: functools.partial(rate, name, index) for name in ARRANGEMENTS}
         found = measurement.by_turns(contestants, options.repeats)
         figures += [Figure(case.label, name, "images/s", values) for name, values in found.items()]
     return figures
@@ -67,8 +69,7 @@ def growth(options: argparse.Namespace) -> list[Figure]:
     }
     found = measurement.by_turns(contestants, options.repeats)
     return [
-        Figure(f"{case.network}'s bare step", case.label, "ms", values)
-        for case, values in found.items()
+        Figure(f"{case.network}, bare step", case.label, "ms", values) for case, values in found.items()
     ]
 
 

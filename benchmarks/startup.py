@@ -52,9 +52,8 @@ def main() -> None:
     total = found.pop(FIRST_STEP)
     figures = [Figure("launch.train", FIRST_STEP, "s", total)]
     figures += [Figure("of these", name, "s", values) for name, values in found.items() if max(values)]
-    measurement.report(
-        options, figures, [Goal(FIRST_STEP, 15.0, statistics.median(total), at_least=False)]
-    )
+    goal = Goal(FIRST_STEP, 15.0, statistics.median(total), at_least=False)
+    measurement.report(options, figures, [goal])
 
 
 def command_seconds() -> float:

@@ -35,6 +35,7 @@ except ImportError:  # The extra `benchmark` is not installed.
 
 SHAPE = (28, 28, 1)
 TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
+STEP_PRODUCTS, LARGE_PRODUCTS = "products of the bare step", "products of large matrices"
 PYTORCH = ("PyTorch, eager", "PyTorch, compiled")
 
 
@@ -89,34 +90,31 @@ def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
     contestants = {"fit": functools.partial(fit_rate, case, steps)}
     contestants["bare step"] = lambda: case.batch_size / measurement.seconds(step, steps)
     contestants |= others(case, steps)
-    kind = "float32" if case.precision == "float32" else "bfloat16"
-    contestants["matrix products"] = functools.partial(operations.matrix_product_rate, kind)
+    contestants[LARGE_PRODUCTS] = functools.partial(operations.matrix_product_rate, case.precision)
     found = measurement.by_turns(contestants, repeats)
-    machine = [rate / 1e9 for rate in found.pop("matrix products")]
+    machine = [rate / 1e9 for rate in found.pop(LARGE_PRODUCTS)]
     figures = [Figure(case.label, name, "images/s", values) for name, values in found.items()]
     if case.method != "cr_vae":
         return figures
-    of_image = operations.step_operations(*build(case), pairs=1) / 1e9
+    of_pair = operations.step_operations(*build(case), pairs=1) / 1e9
     return [
         *figures,
-        Figure(case.label, "matrix products", "GFLOP/s", machine),
-        Figure(case.label, "bare step's", "GFLOP/s", [of_image * r for r in found["bare step"]]),
+        Figure(case.label, LARGE_PRODUCTS, "GFLOP/s", machine),
+        Figure(case.label, STEP_PRODUCTS, "GFLOP/s", [of_pair * r for r in found["bare step"]]),
     ]
 
 
 def goals_of(case: Case, rates: dict[str, list[float]]) -> Iterator[Goal]:
     """Yields what the figures of a case shall be."""
-    yield Goal(
-        f"{case.label}: fit to bare step", 0.95, measurement.ratio(rates["fit"], rates["bare step"])
-    )
+    to_bare = measurement.ratio(rates["fit"], rates["bare step"])
+    yield Goal(f"{case.label}: fit to bare step", 0.95, to_bare)
     best = [max(turn) for turn in zip(*(rates[n] for n in PYTORCH if n in rates), strict=True)]
     if best:
         wanted = {"mlp": 2.0, "wae": 1.2 if case.precision == "float32" else 1.3}[case.network]
-        yield Goal(
-            f"{case.label}: fit to PyTorch's best", wanted, measurement.ratio(rates["fit"], best)
-        )
+        to_best = measurement.ratio(rates["fit"], best)
+        yield Goal(f"{case.label}: fit to PyTorch's best", wanted, to_best)
     if case.network == "wae":
-        share = measurement.ratio(rates["bare step's"], rates["matrix products"])
+        share = measurement.ratio(rates[STEP_PRODUCTS], rates[LARGE_PRODUCTS])
         yield Goal(f"{case.label}: step's share of the machine's rate", 0.8, share)
 
 

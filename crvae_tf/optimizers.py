@@ -7,8 +7,8 @@ import tensorflow as tf
 class Adam(keras.optimizers.Adam):
     """Keras' Adam (Kingma and Ba 2015), with each variable's update as one operation of TensorFlow.
 
-    Keras' own takes about ten, which for small networks take longer than what they compute. Its numbers,
-    the names of its variables and what a checkpoint holds are the same.
+    Keras' own takes about ten, which for small networks take longer than what they compute. Its
+    numbers, the names of its variables and what a checkpoint holds are the same.
 
     Gradients are summed over replicas only where there are several: TensorFlow registers the gradient
     of every such sum for ever, and with it the graph of the step, so that a process that trains many

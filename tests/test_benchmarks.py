@@ -82,7 +82,7 @@ def test_the_pytorch_model_has_our_loss_and_gradients_on_the_same_weights_and_no
     images, views = (torch.from_numpy(part.transpose(0, 3, 1, 2)) for part in pair)
     their_loss = other(images, views, *(torch.from_numpy(part.numpy()) for part in noise))
     their_loss.backward()
-    assert float(their_loss) == pytest.approx(loss, rel=1e-5)
+    assert their_loss.item() == pytest.approx(loss, rel=1e-5)
     for parameter, gradient in zip(other.parameters(), gradients, strict=True):
         theirs, ours = parameter.grad.norm().item(), float(tf.norm(gradient))
         assert theirs == pytest.approx(ours, rel=1e-3, abs=1e-4)
@@ -101,3 +101,15 @@ def test_the_pytorch_transformation_is_ours():
         *(torch.from_numpy(part.numpy()) for part in drawn),
     )
     np.testing.assert_allclose(theirs.numpy().transpose(0, 2, 3, 1), ours, atol=1e-4)
+
+
+def test_a_lowered_step_trains_under_jax_as_under_tensorflow(tmp_path):
+    jax = pytest.importorskip("jax")
+    from benchmarks import lower_step, run_step
+    from benchmarks.train_step import Case
+
+    jax.config.update("jax_enable_x64", True)
+    losses = lower_step.lower(Case("mlp", 0.1, 8, "float32"), tmp_path)
+    assert len(set(losses)) == len(losses)
+    step = run_step.Step(tmp_path)
+    np.testing.assert_allclose([float(step()) for _ in losses], losses, rtol=1e-5)
