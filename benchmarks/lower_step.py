@@ -4,7 +4,8 @@
 
 The step is the model's own train_step, posterior noise and Adam included. FOLDER gets program.mlir
 (StableHLO), inputs.npz (the batch, then each variable, in the program's order) and step.json, with the
-losses of the first steps by TensorFlow, the pairs and the operations of a step. `benchmarks/run_step.py` runs it.
+losses of the first steps by TensorFlow, the pairs and the operations of a step. `benchmarks/run_step.py`
+runs it.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 It needs JAX and NumPy alone, on whatever accelerator JAX finds: no TensorFlow, and nothing else of this
 package. Prints the losses of the first steps beside TensorFlow's (running means, as train_step returns
-them), the time of a step, images and operations a second; exits with 1 where a loss differs by more than
---tolerance.
+them), the time of a step, images and operations a second; exits with 1 where a loss differs by more
+than --tolerance.
 """
 
 import argparse

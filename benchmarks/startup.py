@@ -51,7 +51,11 @@ def main() -> None:
             found[name].append(spent)
     total = found.pop(FIRST_STEP)
     figures = [Figure("launch.train", FIRST_STEP, "s", total)]
-    figures += [Figure("of these", name, "s", values) for name, values in found.items() if max(values)]
+    figures += [
+        Figure("launch.train", f"of these {name}", "s", values)
+        for name, values in found.items()
+        if max(values)
+    ]
     goal = Goal(FIRST_STEP, 15.0, statistics.median(total), at_least=False)
     measurement.report(options, figures, [goal])
 
