@@ -4,8 +4,8 @@
 
 The step is the model's own train_step, posterior noise and Adam included. FOLDER gets program.mlir
 (StableHLO), inputs.npz (the batch, then each variable, in the program's order) and step.json, with the
-losses of the first steps by TensorFlow, the pairs and the operations of a step. `benchmarks/run_step.py`
-runs it.
+losses of the first steps by TensorFlow, the pairs and the operations of a step.
+`benchmarks/run_step.py` runs it.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def batch(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a batch of pairs as the training makes them."""
     split = train_step.split_of(case.batch_size)
     batches = datasets.training_batches(
-        split, case.batch_size, "dynamic", train_step.TRANSFORMATION, 0, range(1)
+        split, case.batch_size, "dynamic", train_step.transformation(), 0, range(1)
     )
     return next(iter(batches))
 

@@ -66,7 +66,7 @@ def main() -> None:
 def rates(batch_size: int, repeats: int) -> tuple[list[Figure], list[Goal]]:
     """Returns the pairs/s of every pipeline, and what they shall be."""
     contestants = {
-        OWN: functools.partial(pairs_rate, pipeline(train_step.TRANSFORMATION, batch_size)),
+        OWN: functools.partial(pairs_rate, pipeline(train_step.transformation(), batch_size)),
         STACK: functools.partial(pairs_rate, pipeline(KerasCVStack(), batch_size)),
     }
     if train_step.torch is not None:
@@ -106,7 +106,7 @@ def waiting(case: Case, duration: float = 5.0) -> float:
     """Returns which percentage of about `duration` seconds of training was spent waiting for data."""
     step = train_step.step_function(case)
     epochs = range(10**6)  # The clock ends it.
-    batches = pipeline(train_step.TRANSFORMATION, case.batch_size, epochs)()
+    batches = pipeline(train_step.transformation(), case.batch_size, epochs)()
     step(next(batches))
     waited, began = 0.0, time.perf_counter()
     while (now := time.perf_counter()) - began < duration:

@@ -118,7 +118,7 @@ def own_rate(arrangement: str, case: Case) -> float:
             data,
             Run(folder),
             binarization="dynamic",
-            transformation=train_step.TRANSFORMATION,
+            transformation=train_step.transformation(),
             epochs=3,
             batch_size=case.batch_size,
             learning_rate=1e-4,

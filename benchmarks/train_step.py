@@ -34,7 +34,6 @@ except ImportError:  # The extra `benchmark` is not installed.
     torch = None
 
 SHAPE = (28, 28, 1)
-TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
 STEP_PRODUCTS, LARGE_PRODUCTS = "products of the bare step", "products of large matrices"
 PYTORCH = ("PyTorch, eager", "PyTorch, compiled")
 
@@ -172,16 +171,21 @@ def step_function(case: Case) -> Callable[[tuple], tf.Tensor]:
 def bare_step(case: Case) -> Callable[[], float]:
     """Returns a step on one batch in memory."""
     step = step_function(case)
-    transformation = transformation_of(case)
-    split = split_of(case.batch_size)
-    data = datasets.training_batches(split, case.batch_size, "dynamic", transformation, 0, range(1))
-    batch = next(iter(data))
+    batches = datasets.training_batches(
+        split_of(case.batch_size), case.batch_size, "dynamic", transformation_of(case), 0, range(1)
+    )
+    batch = next(iter(batches))
     return lambda: step(batch)
+
+
+def transformation() -> crvae_tf.RandomAffine:
+    """Returns the t(x~|x) of MNIST."""
+    return crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
 
 
 def transformation_of(case: Case) -> crvae_tf.RandomAffine | None:
     """Returns t(x~|x) of the case, or None where no view is needed."""
-    return None if case.method == "vae" else TRANSFORMATION
+    return None if case.method == "vae" else transformation()
 
 
 def fit_rate(case: Case, steps: int) -> float:
