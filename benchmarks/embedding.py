@@ -5,13 +5,11 @@
 Embeds the first 6,000 and all 60,000 training images of MNIST, from an array, from TFDS and from PNG
 files, each with launch.embed in a process of its own; prints images/s without the start of the process,
 and the peak of its resident memory. The bare encoder is given the same images in batches in memory
-before each run. Every figure is the median of --repeats, the ratio that of the pairs.
+before each run.
 """
 
-import argparse
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,30 +19,44 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from benchmarks import measurement
+from benchmarks.measurement import Figure
 from crvae_tf.embedding import BATCH_SIZE
 
 SIZES = (6_000, 60_000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = measurement.parser(__doc__, repeats=3)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data_dir")
-    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    figures = []
     with tempfile.TemporaryDirectory() as work:
         sources = write_sources(pathlib.Path(work), options.data_dir)
         images = np.load(pathlib.Path(work) / f"{SIZES[-1]}.npy")
-        print(f"{'images':24}{'images/s':>12}{'bare encoder':>14}{'ratio':>8}{'peak, MiB':>12}")
         for name, sized in sources.items():
             for size, arguments in zip(SIZES, sized, strict=True):
-                pairs = [
-                    (bare_rate(options.encoder, images), *embed(options.encoder, arguments, work))
-                    for _ in range(options.repeats)
-                ]
-                bare, rate, peak = (statistics.median(column) for column in zip(*pairs, strict=True))
-                ratio = statistics.median(embedded / alone for alone, embedded, _ in pairs)
-                print(f"{name:16}{size:8}{rate:12.0f}{bare:14.0f}{ratio:8.0%}{peak:12.0f}", flush=True)
+                case = f"{size} images, {name}"
+                figures += measure(case, options.encoder, images, arguments, work, options.repeats)
+    measurement.report(options, figures)
+
+
+def measure(
+    case: str, encoder: str, images: np.ndarray, arguments: list[str], work: str, repeats: int
+) -> list[Figure]:
+    """Returns the images/s of the bare encoder and of launch.embed, and the latter's peak of memory."""
+    peaks = []
+
+    def embedded() -> float:
+        rate, peak = embed(encoder, arguments, work)
+        peaks.append(peak)
+        return rate
+
+    contestants = {"bare encoder": lambda: bare_rate(encoder, images), "launch.embed": embedded}
+    rates = measurement.by_turns(contestants, repeats)
+    figures = [Figure(case, name, "images/s", values) for name, values in rates.items()]
+    return [*figures, Figure(case, "launch.embed, peak", "MiB", peaks)]
 
 
 def write_sources(work: pathlib.Path, data_dir: str | None) -> dict[str, list]:
@@ -91,24 +103,11 @@ def embed(encoder: str, arguments: list[str], work: str) -> tuple[float, float]:
         )
         peak = 0.0
         while process.poll() is None:
-            peak = max(peak, resident_peak(process.pid))
+            peak = max(peak, measurement.resident_peak(process.pid))
             time.sleep(0.05)
         if process.returncode:
             sys.exit(f"launch.embed failed: {' '.join(command)}")
     return float(re.search(r"([\d.]+) images/s", process.stdout.read())[1]), peak
-
-
-def resident_peak(pid: int) -> float:
-    """Returns the largest resident memory of a process so far, MiB; 0 if it has ended.
-
-    What wait4 reports would begin at that of the process which started it.
-    """
-    try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    found = re.search(r"VmHWM:\s*(\d+) kB", status)
-    return float(found[1]) / 1024 if found else 0.0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError, reason
 from crvae_tf.interruption import Interruption
+from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
 from crvae_tf.transforms import RandomAffine
 
@@ -85,7 +86,7 @@ def train(
     rate_of = learning_rate if callable(learning_rate) else None
     with strategies.of(model).scope():
         first_rate = rate_of(0) if rate_of else learning_rate
-        optimizer = _Adam(first_rate, global_clipnorm=clip_norm, name="adam")
+        optimizer = Adam(first_rate, global_clipnorm=clip_norm, name="adam")
         model.compile(optimizer=optimizer, jit_compile="auto" if jit is None else jit)
         model.optimizer.build(model.trainable_variables)
     interruption = Interruption()
@@ -136,19 +137,6 @@ def train(
     with files.whole_file(run.weights) as unfinished:
         save_weights(model, unfinished)
     return log.lines
-
-
-class _Adam(keras.optimizers.Adam):
-    """Adam that sums gradients over replicas only where there are several.
-
-    TensorFlow registers the gradient of every such sum for ever, and with it the graph of the step: a
-    process that trains many models would grow by some 10 MiB with each.
-    """
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            return list(grads_and_vars)
-        return super()._all_reduce_sum_gradients(grads_and_vars)
 
 
 def _fit(

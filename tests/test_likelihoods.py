@@ -184,3 +184,28 @@ def test_ink_where_the_transformed_mean_is_0_is_unlikely_and_not_impossible():
 def test_a_likelihood_without_a_mean_image_to_transform_is_refused(likelihood, name):
     with pytest.raises(InputError, match=f"view=conditional: expected .* received {name}$"):
         likelihoods.transformed(likelihood, tf.identity)
+
+
+@pytest.mark.parametrize("kind", ["binary", "gray"])
+def test_bernoulli_log_probabilities_and_gradients_are_those_of_tfp(kind):
+    logits = tf.constant(np.linspace(-40.0, 40.0, 2 * 4).reshape([2, 2, 2, 1]), tf.float32)
+    draw = np.random.default_rng(0).random([3, 2, 2, 2, 1]).astype(np.float32)
+    images = draw.round() if kind == "binary" else draw
+    tfd = tfp.distributions
+    tfp_own = tfd.Independent(tfd.Bernoulli(logits=logits, dtype=tf.float32), 3)
+    results = []
+    for likelihood in (likelihoods.bernoulli(logits), tfp_own):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            pixels = likelihood.distribution.copy(logits=logits)
+            log_prob = tfd.Independent(pixels, 3).log_prob(images)
+        results.append([log_prob, tape.gradient(log_prob, logits)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-5)
+
+
+def test_a_bernoulli_by_its_probabilities_has_the_log_probabilities_of_tfp():
+    by_logits = likelihoods.bernoulli(tf.constant([-2.0, 0.5, 3.0, 1.0], shape=[1, 2, 2, 1]))
+    by_probabilities = likelihoods.transformed(by_logits, lambda means: means)
+    image = tf.constant([1.0, 0.0, 0.3, 1.0], shape=[2, 2, 1])
+    np.testing.assert_allclose(by_probabilities.log_prob(image), by_logits.log_prob(image), rtol=1e-5)

@@ -1,0 +1,120 @@
+"""How fast pairs of images and views are made, and how long a training waits for them.
+
+  python -m benchmarks.pipeline --json=results/benchmarks/pipeline.json
+
+The pipeline of a training with its own layer, which resamples once; the same with KerasCV's three
+layers in its place; and PyTorch's affine_grid and grid_sample, as torchvision resamples, in one thread
+of Python.
+"""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import keras_cv
+
+from benchmarks import measurement, train_step
+from benchmarks.measurement import Figure, Goal
+from benchmarks.train_step import Case
+from crvae_tf import datasets
+
+IMAGES = 20_000
+WAITING = [
+    Case("mlp", 1.0, 64, "float32"),
+    Case("wae", 0.25, 64, "float32"),
+    Case("wae", 1.0, 64, "float32"),
+]
+OWN, STACK = "one composed layer", "KerasCV, three layers"
+
+
+class KerasCVStack:
+    """KerasCV's three layers, to be given to `training_batches` as a transformation."""
+
+    def __init__(self):
+        options = {"fill_mode": "constant", "fill_value": 0.0}
+        self._layers = [
+            keras_cv.layers.RandomTranslation(2.0 / 28.0, 2.0 / 28.0, seed=1, **options),
+            keras_cv.layers.RandomRotation(15.0 / 360.0, seed=2, **options),
+            keras_cv.layers.RandomZoom((-0.1, 0.1), seed=3, **options),
+        ]
+
+    def sample(self, batch_size, key):
+        """Draws nothing: the layers draw for themselves."""
+
+    def augment_images(self, images, transformations):
+        for layer in self._layers:
+            images = layer(images, training=True)
+        return images
+
+
+def main() -> None:
+    parser = measurement.parser(__doc__)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--only", default="", help="waits only of cases whose name begins so")
+    options = parser.parse_args()
+    figures, goals = rates(options.batch_size, options.repeats)
+    for case in WAITING:
+        if case.label.startswith(options.only):
+            waits = [waiting(case) for _ in range(options.repeats)]
+            figures.append(Figure(case.label, "step's time spent waiting", "%", waits))
+            name = f"{case.label}: % of a step spent waiting"
+            goals.append(Goal(name, 3.0, statistics.median(waits), at_least=False))
+    measurement.report(options, figures, goals)
+
+
+def rates(batch_size: int, repeats: int) -> tuple[list[Figure], list[Goal]]:
+    """Returns the pairs/s of every pipeline, and what they shall be."""
+    contestants = {
+        OWN: functools.partial(pairs_rate, pipeline(train_step.transformation(), batch_size)),
+        STACK: functools.partial(pairs_rate, pipeline(KerasCVStack(), batch_size)),
+    }
+    if train_step.torch is not None:
+        contestants["PyTorch, grid_sample"] = functools.partial(pairs_rate, pytorch_pairs(batch_size))
+    found = measurement.by_turns(contestants, repeats)
+    case = f"batch {batch_size}"
+    figures = [Figure(case, name, "pairs/s", values) for name, values in found.items()]
+    goal = Goal("pairs/s to KerasCV's stack", 2.3, measurement.ratio(found[OWN], found[STACK]))
+    return figures, [goal]
+
+
+def pipeline(transformation, batch_size: int, epochs: range = range(1)) -> Callable[[], Iterator]:
+    """Returns what begins the epochs of pairs."""
+    data = datasets.training_batches(
+        train_step.split_of(IMAGES), batch_size, "dynamic", transformation, 0, epochs
+    )
+    return lambda: iter(data)
+
+
+def pytorch_pairs(batch_size: int) -> Callable[[], Iterator]:
+    """Returns what begins an epoch of pairs made in PyTorch."""
+    pairs = train_step.pytorch_model.Pairs(train_step.some_images(IMAGES), batch_size)
+    return lambda: (pairs.draw() for _ in range(IMAGES // batch_size))
+
+
+def pairs_rate(epoch: Callable[[], Iterator]) -> float:
+    """Returns the pairs/s of an epoch, its first batch left out."""
+    batches, pairs = epoch(), 0
+    next(batches)
+    began = time.perf_counter()
+    for images, _ in batches:
+        pairs += len(images)
+    return pairs / (time.perf_counter() - began)
+
+
+def waiting(case: Case, duration: float = 5.0) -> float:
+    """Returns which percentage of about `duration` seconds of training was spent waiting for data."""
+    step = train_step.step_function(case)
+    epochs = range(10**6)  # The clock ends it.
+    batches = pipeline(train_step.transformation(), case.batch_size, epochs)()
+    step(next(batches))
+    waited, began = 0.0, time.perf_counter()
+    while (now := time.perf_counter()) - began < duration:
+        batch = next(batches)
+        waited += time.perf_counter() - now
+        step(batch)
+    return 100.0 * waited / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
