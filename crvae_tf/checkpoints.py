@@ -58,6 +58,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, means=self._means, position=self._position
         )
+        self._forget_damaged_names()
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), keep)
         self._saved_at = time.monotonic()
 
@@ -72,7 +73,7 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
           InputError: the checkpoints are another model's, or none of them can be read.
         """
-        paths = self._manager.checkpoints
+        paths = self._manager.checkpoints or self._unlisted()
         for path in reversed(paths):
             if self._restored(path):
                 self._resumed_means = [mean.numpy() for mean in self._means]
@@ -81,6 +82,22 @@ class Checkpoints(keras.callbacks.Callback):
         if paths:
             raise InputError(f"{paths[-1]}: expected a readable checkpoint; received none that is")
         return 0
+
+    def _forget_damaged_names(self) -> None:
+        """Removes the file with the names where TensorFlow would refuse it."""
+        try:
+            tf.train.get_checkpoint_state(str(self._run.checkpoints))
+        except ValueError:
+            (self._run.checkpoints / _STATE).unlink()
+
+    def _unlisted(self) -> list[str]:
+        """Returns the checkpoints that are there, the oldest first, where their names are lost."""
+        found = [path.with_suffix("") for path in self._run.checkpoints.glob("*-*.index")]
+        if found:
+            _LOGGER.warning(
+                "%s cannot be read: looking for checkpoints by name", self._run.checkpoints / _STATE
+            )
+        return [str(path) for path in sorted(found, key=lambda path: int(path.name.split("-")[-1]))]
 
     def _restored(self, path: str) -> bool:
         try:

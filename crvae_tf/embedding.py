@@ -31,6 +31,7 @@ Places = dict[str, str | None]
 ROWS_PER_FILE = 10_000
 BATCH_SIZE = 256
 _PARTS_WAITING = 4
+_BATCHES_AT_A_TIME = 2
 
 # Programs that read a folder of Parquet files leave out what begins with an underscore.
 _ABOUT = "_embedding.json"
@@ -297,11 +298,27 @@ def _parts(
 def _embedded(
     encoder: Encoder, batches: Iterable[Batch], advance: Callable[[int], None]
 ) -> Iterator["_Embedded"]:
-    for rows, labels, images in batches:
-        encode = encoder.encode_pixels if images.dtype == np.uint8 else encoder
-        embeddings = encode(images)
-        advance(len(rows))
-        yield _Embedded(rows, None if labels is None else np.asarray(labels), *embeddings)
+    """Yields the embeddings of batches in order, while those after them are on their way."""
+    with ThreadPoolExecutor(_BATCHES_AT_A_TIME) as workers:
+        waiting = collections.deque()
+        for batch in batches:
+            waiting.append(workers.submit(_embeddings_of, encoder, batch))
+            if len(waiting) > _BATCHES_AT_A_TIME:
+                yield _finished(waiting, advance)
+        while waiting:
+            yield _finished(waiting, advance)
+
+
+def _finished(waiting: collections.deque, advance: Callable[[int], None]) -> "_Embedded":
+    embedded = waiting.popleft().result()
+    advance(len(embedded.rows))
+    return embedded
+
+
+def _embeddings_of(encoder: Encoder, batch: Batch) -> "_Embedded":
+    rows, labels, images = batch
+    encode = encoder.encode_pixels if images.dtype == np.uint8 else encoder
+    return _Embedded(rows, None if labels is None else np.asarray(labels), *encode(images))
 
 
 class _Embedded(NamedTuple):

@@ -172,10 +172,9 @@ class Encoder:
         self._encode = saved_model.signatures["serving_default"]
         self._encode_bytes = saved_model.signatures["encode_bytes"]
         self._encode_pixels = tf.function(
-            lambda images: self._encode(images=to_unit_interval(images)),
-            reduce_retracing=True,
-            autograph=False,
-        )
+            lambda images: self._encode(images=to_unit_interval(images)), autograph=False
+        ).get_concrete_function(tf.TensorSpec([None, *self.image_shape], tf.uint8))
+        self._encode_pixels(tf.zeros([1, *self.image_shape], tf.uint8))  # The first call is slow.
 
     def __call__(self, images: np.ndarray) -> Embeddings:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1].
@@ -197,7 +196,7 @@ class Encoder:
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
         """Embeds images, uint8 `[N, H, W, C]`, as `preprocessing` returns them."""
-        return _embeddings(self._encode_pixels(images))
+        return _embeddings(self._encode_pixels(tf.constant(images)))
 
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
         """Embeds image files, given as their contents.

@@ -37,6 +37,7 @@ def train(
     batch_size: int,
     learning_rate: float | Callable[[int], float],
     seed: int,
+    views_per_image: int = 1,
     clip_norm: float | None = None,
     checkpoint_steps: int | None = None,
     checkpoint_minutes: float | None = None,
@@ -58,6 +59,7 @@ def train(
       batch_size: images in a step, over all replicas.
       learning_rate: of Adam, or a function that returns it for an epoch, counted from 0.
       seed: of every draw.
+      views_per_image: see `datasets.training_batches`.
       clip_norm: the largest norm of the whole gradient, or None to leave it as it is.
       checkpoint_steps: steps between checkpoints within an epoch, or None.
       checkpoint_minutes: minutes between them, or None.
@@ -116,6 +118,7 @@ def train(
             range(first_epoch, epochs),
             first_step,
             conditional,
+            views_per_image,
         )
 
     validation = _validation(data, batch_size, binarization, transformation, conditional)

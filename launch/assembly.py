@@ -81,7 +81,6 @@ def config(options: Options, data: ImageData) -> dict[str, Any]:
 
 def make_model(options: Options, data: ImageData) -> keras.Model:
     """Returns the model that the options describe, with its weights as they begin."""
-    keras.mixed_precision.set_global_policy(options.precision)
     with _strategy(options.strategy).scope():
         base = _base(options, *make_networks(options, data))
         if not options.lambda_ and not options.eta:
@@ -98,6 +97,7 @@ def make_model(options: Options, data: ImageData) -> keras.Model:
 
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
     """Returns the encoder and the decoder that the options describe."""
+    keras.mixed_precision.set_global_policy(options.precision)
     shape = data.preprocessing.image_shape
     return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
 
@@ -161,6 +161,7 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         batch_size=options.batch_size,
         learning_rate=_learning_rate(options),
         seed=options.seed,
+        views_per_image=options.views_per_image,
         clip_norm=options.clip_norm,
         checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,

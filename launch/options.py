@@ -92,6 +92,7 @@ _choice(
 _integer(
     "pose_dim", 0, 0, "last dimensions of z that an image and its view do not share (0: no sharing)"
 )
+_integer("views_per_image", 1, 1, "views that each image of a step is paired with")
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(
     "width",
@@ -196,6 +197,7 @@ class Options:
     output_dir: str
     view: str = "free"
     pose_dim: int = 0
+    views_per_image: int = 1
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""

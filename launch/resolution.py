@@ -47,7 +47,7 @@ def check_pairs(values: dict[str, Any]) -> None:
 
 
 def _check_views(values: dict[str, Any]) -> None:
-    """Raises UsageError if --view or --pose_dim contradicts what is trained."""
+    """Raises UsageError if --view, --pose_dim or --views_per_image contradicts what is trained."""
     if values["pose_dim"] >= values["latent_dim"]:
         raise UsageError(
             f"--pose_dim must be < --latent_dim={values['latent_dim']}; received {values['pose_dim']}"
@@ -58,6 +58,11 @@ def _check_views(values: dict[str, Any]) -> None:
                 f"--{name} must be {default} with --lambda=0, which no view is scored with; "
                 f"received {values[name]}"
             )
+    if values["views_per_image"] != 1 and not values["lambda"] and not values["eta"]:
+        raise UsageError(
+            "--views_per_image must be 1 with --lambda=0 and --eta=0, which have no view; "
+            f"received {values['views_per_image']}"
+        )
     if values["pose_dim"] and values["model"] == "iwae":
         raise UsageError(f"--pose_dim must be 0 with --model=iwae; received {values['pose_dim']}")
 

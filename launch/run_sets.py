@@ -64,10 +64,12 @@ def titled(directories: Sequence[str]) -> dict[str, Run]:
 
 
 def label(of_run: Options) -> str:
-    """Returns what a run is called among others: its method, with K or beta, its view and its pose."""
+    """Returns what a run is called among others: its method, with K or beta, and its views."""
     parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
     number = parameters.get(of_run.model)
     name = of_run.method if number is None else f"{of_run.method}_{number:g}"
     view = [] if of_run.view == "free" else [f"view={of_run.view}"]
     pose = [f"pose_dim={of_run.pose_dim}"] if of_run.pose_dim else []
-    return " ".join([name, *view, *pose])
+    number = of_run.views_per_image
+    several = [] if number == 1 else [f"views_per_image={number}"]
+    return " ".join([name, *view, *pose, *several])

@@ -11,7 +11,17 @@ from launch.flag_kinds import Checked
 from launch.options import drop_training_flags, given, named
 from launch.resolution import UsageError
 
-_SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "view", "pose_dim", "seed"}
+_SET_BY_GRID = {
+    "method",
+    "model",
+    "beta",
+    "lambda",
+    "eta",
+    "view",
+    "pose_dim",
+    "views_per_image",
+    "seed",
+}
 
 _PRESETS = ("paper", "cpu", "eta", "invariance")
 

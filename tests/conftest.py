@@ -13,6 +13,14 @@ from crvae_tf.runs import Run
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _same_policy():
+    """What a command set for its process is not left to the next test."""
+    before = keras.mixed_precision.global_policy()
+    yield
+    keras.mixed_precision.set_global_policy(before)
+
+
 @pytest.fixture(scope="session")
 def digits():
     """The embedded data set."""

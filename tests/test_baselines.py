@@ -101,3 +101,15 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     for name in found:
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
+
+
+def test_the_contrastive_encoder_is_of_the_precision_that_was_asked_for(tmp_path, monkeypatch):
+    received = []
+    monkeypatch.setattr(baselines, "train_contrastive", lambda encoder, *_: received.append(encoder))
+    monkeypatch.setattr(baselines, "measure", lambda *_: {})
+    with flagsaver.flagsaver():
+        given = "--dataset=digits --network=mlp --width=0.1 --precision=mixed_bfloat16"
+        options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
+        launch.baselines.main()
+    first = next(layer for layer in received[0].layers if layer.weights)
+    assert first.compute_dtype == "bfloat16"

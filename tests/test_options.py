@@ -51,6 +51,7 @@ DEFAULTS = {
     "checkpoints_kept": 2,
     "view": "free",
     "pose_dim": 0,
+    "views_per_image": 1,
 }
 
 
@@ -207,6 +208,7 @@ INTEGERS = {
     "checkpoints_kept": 1,
     "schedule_stages": 1,
     "pose_dim": 0,
+    "views_per_image": 1,
 }
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -336,6 +338,10 @@ def test_the_message_of_the_manual_is_this():
             "--view must be free with --lambda=0, which no view is scored with; received conditional",
         ),
         (
+            ["--views_per_image=2", "--method=iwae"],
+            "--views_per_image must be 1 with --lambda=0 and --eta=0, which have no view; received 2",
+        ),
+        (
             ["--pose_dim=4", "--method=cr_iwae"],
             "--pose_dim must be 0 with --model=iwae; received 4",
         ),
@@ -405,7 +411,8 @@ def test_options_are_read_back_from_what_a_run_keeps_of_them():
 
 def test_a_run_that_is_older_than_an_option_has_its_default():
     config = resolved("--method=cr_vae").to_config()
-    older = {name: value for name, value in config.items() if name not in ("view", "pose_dim")}
+    later = ("view", "pose_dim", "views_per_image")
+    older = {name: value for name, value in config.items() if name not in later}
     assert Options.from_config(older).to_config() == config
 
 

@@ -110,6 +110,17 @@ def test_without_a_transformation_there_are_images_alone(split):
     assert_same(alone, [images for images, _ in training(split)])
 
 
+@pytest.mark.parametrize("binarization", ["none", "fixed"])
+def test_each_image_stands_in_as_many_pairs_as_it_is_to_have_views(split, binarization):
+    alone = training(split, binarization=binarization)
+    several = training(split, binarization=binarization, views_per_image=3, with_transformations=True)
+    for (images, _), (repeated, views, drawn) in zip(alone, several, strict=True):
+        np.testing.assert_array_equal(repeated, np.repeat(images, 3, axis=0))
+        assert len(patterns(views)) == len(views) == 3 * len(images)
+        if binarization == "none":
+            np.testing.assert_array_equal(TRANSFORMATION.augment_images(repeated, drawn), views)
+
+
 @pytest.mark.parametrize("transformation", [None, TRANSFORMATION])
 def test_gray_images_come_as_they_are_each_once_an_epoch(split, transformation):
     batches = training(split, binarization="none", transformation=transformation)

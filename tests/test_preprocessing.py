@@ -68,6 +68,17 @@ def test_an_image_with_nothing_to_do_is_kept_to_the_bit(channels):
     np.testing.assert_array_equal(in_tf_data(Preprocessing(28, channels), image), image)
 
 
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("crop", [None, 20, 28, 40])
+@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (28, 30, 1), (20, 20, 1)])
+def test_what_is_said_to_be_kept_is_kept(shape, crop, invert):
+    preprocessing = Preprocessing(28, 1, crop, invert)
+    image = random_image(*shape)
+    received = applied(preprocessing, image)
+    kept = received.shape == image.shape and np.array_equal(received, image)
+    assert preprocessing.keeps(shape) == kept
+
+
 def test_inverting_makes_every_level_its_complement():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     np.testing.assert_array_equal(applied(Preprocessing(16, 1, invert=True), levels), 255 - levels)

@@ -75,6 +75,20 @@ def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
     assert_same_to_the_bit(resumed, unbroken)
 
 
+@pytest.mark.parametrize("text", ["", "model_checkpoint_path: ", None])
+def test_checkpoints_are_found_by_name_where_the_file_with_their_names_is_damaged(
+    tmp_path, data, unbroken, caplog, text
+):
+    with pytest.raises(CrashError):
+        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
+    names = tmp_path / "checkpoints" / "checkpoint"
+    names.unlink() if text is None else names.write_text(text)
+    os.truncate(tmp_path / "checkpoints" / "ckpt-6.data-00000-of-00001", 0)
+    resumed = train(tmp_path, data)
+    assert "ckpt-6 cannot be read: going on from the checkpoint before it" in caplog.text
+    assert_same_to_the_bit(resumed, unbroken)
+
+
 def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, data):
     with pytest.raises(CrashError):
         train(tmp_path, data, checkpoint_steps=1, checkpoints_kept=3, later_seconds=crash)

@@ -177,8 +177,8 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
         (["--table=4", "--view=conditional"], "--view must be left out, the grid sets it; received c"),
         (
             ["--settings=cr_vae:width=2"],
-            "--settings must be of the flags beta, eta, lambda, method, model, pose_dim, view; "
-            "received width",
+            "--settings must be of the flags beta, eta, lambda, method, model, pose_dim, view, "
+            "views_per_image; received width",
         ),
         (["--settings=cr_vae:eta"], "--settings: eta must be >= 0; received "),
         (["--settings=vae,gan"], "--settings: method must be one of vae, vae_aug, cr_vae, iwae, "),
@@ -244,6 +244,7 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(command_line
     [
         ({"method": "cr_iwae"}, "cr_iwae_5"),
         ({"pose_dim": 3}, "cr_vae pose_dim=3"),
+        ({"method": "vae_aug", "views_per_image": 4}, "vae_aug views_per_image=4"),
         (
             {"method": "cr_beta_vae", "beta": 2.0, "view": "conditional", "pose_dim": 3},
             "cr_beta_vae_2 view=conditional pose_dim=3",

@@ -1,5 +1,6 @@
 """Training: what it writes, and that it goes on from where it stood."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -50,7 +51,7 @@ def new_model(latent_dim=3, width=0.1, regularised=True, weights_seed=0):
     return CRVAE(base) if regularised else base
 
 
-def train(model, run, data, epochs=EPOCHS, seed=0):
+def train(model, run, data, epochs=EPOCHS, seed=0, **options):
     return training.train(
         model,
         data,
@@ -62,6 +63,7 @@ def train(model, run, data, epochs=EPOCHS, seed=0):
         learning_rate=1e-3,
         seed=seed,
         verbose=0,
+        **options,
     )
 
 
@@ -185,6 +187,13 @@ def test_a_finished_run_is_not_trained_further(whole, data):
     other = new_model(weights_seed=5)
     assert train(other, run, data) == lines
     assert_same_to_the_bit(other.get_weights(), model.get_weights())
+
+
+def test_an_epoch_has_as_many_pairs_of_an_image_as_that_has_views(data, tmp_path):
+    model = new_model()
+    run = Run(tmp_path)
+    train(model, run, dataclasses.replace(data, validation=None), epochs=1, views_per_image=3)
+    assert {metric.name: int(metric.count) for metric in model.metrics}["consistency"] == 900
 
 
 @pytest.mark.parametrize(

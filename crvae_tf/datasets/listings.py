@@ -148,6 +148,7 @@ class ArrayListing(Listing):
     def __init__(self, path: str, preprocessing: Preprocessing):
         self._path = path
         self._array = _opened(path)
+        self._preprocessing = preprocessing
         self._preprocess = tf.function(preprocessing, reduce_retracing=True, autograph=False)
         self._check(preprocessing.image_shape)
         described = repr([preprocessing, self._array.shape, self._array.dtype.str, _ends(path)])
@@ -158,7 +159,7 @@ class ArrayListing(Listing):
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
             images = self._read(some)
-            if images.dtype == np.uint8:
+            if images.dtype == np.uint8 and not self._preprocessing.keeps(images.shape[1:]):
                 images = self._preprocess(images).numpy()
             yield Batch(np.array(some), None, images)
 

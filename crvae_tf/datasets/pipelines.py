@@ -32,6 +32,7 @@ def training_batches(
     epochs: range,
     first_step: int = 0,
     with_transformations: bool = False,
+    views_per_image: int = 1,
 ) -> tf.data.Dataset:
     """Returns the batches of the given epochs, one after the other, shuffled.
 
@@ -46,11 +47,12 @@ def training_batches(
       epochs: which to return.
       first_step: the step at which the first of them begins.
       with_transformations: whether to return the transformations too.
+      views_per_image: how many pairs, each with a view of its own, an image of a batch stands in.
 
     Returns:
       A data set of pairs (images, views), or of images where there is no transformation; each
-      float32 `[batch, H, W, C]` in [0, 1]. With transformations, of triples: the third is the
-      `Affine` that made the views.
+      float32 `[batch * views_per_image, H, W, C]` in [0, 1], the pairs of an image one after
+      another. With transformations, of triples: the third is the `Affine` that made the views.
     """
 
     def binarized(images, epoch, step, indices, view):
@@ -66,6 +68,8 @@ def training_batches(
         images = to_unit_interval(images)
         if transformation is None:
             return binarized(images, epoch, step, indices, _IMAGE)
+        if views_per_image > 1:
+            images, indices = (tf.repeat(each, views_per_image, axis=0) for each in (images, indices))
         key = randomness.key(seed, Purpose.TRANSFORMATION, epoch, step)
         drawn = transformation.sample(tf.shape(images)[0], key)
         views = transformation.augment_images(images, drawn)

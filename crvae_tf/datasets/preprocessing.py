@@ -41,6 +41,11 @@ class Preprocessing:
         resized = _resized(image, self.image_size)
         return tf.ensure_shape(resized, [*image.shape[:-3], *self.image_shape])
 
+    def keeps(self, shape: tuple[int, int, int]) -> bool:
+        """Returns whether images of (h, w, c) pass unchanged."""
+        fits = self.crop is None or self.crop >= self.image_size
+        return tuple(shape) == self.image_shape and fits and not self.invert
+
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Returns the same for the bytes of one PNG, JPEG, BMP or GIF file (its first frame)."""
         return self(decoding.decode(data))
