@@ -59,6 +59,6 @@ setup(
         ],
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ONNX,
-        "benchmark": ["torch>=2.4"],
+        "benchmark": ["torch>=2.13,<2.14", "jax>=0.10.2,<0.11"],
     },
 )

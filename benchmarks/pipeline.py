@@ -40,7 +40,8 @@ class KerasCVStack:
         ]
 
     def sample(self, batch_size, key):
-        """Draws nothing: the layers draw for themselves."""
+        """Returns nothing: the layers draw for themselves."""
+        return ()
 
     def augment_images(self, images, transformations):
         for layer in self._layers:
