@@ -330,10 +330,10 @@ def test_with_one_weight_0_the_views_still_train(lambda_, eta):
     plain, wrapped = vae("wae"), vae("wae")
     stepped(compiled(plain), 1)
     stepped(compiled(crvae_tf.CRVAE(wrapped, lambda_, eta)), 1)
-    for alone, regularised in zip(
-        plain.encoder.get_weights(), wrapped.encoder.get_weights(), strict=True
-    ):
-        assert alone.size == 1 or not np.array_equal(alone, regularised)
+    for alone, regularised in zip(plain.encoder.weights, wrapped.encoder.weights, strict=True):
+        # A bias that moves both means, or that a normalisation takes out again, has no gradient here.
+        if not alone.path.endswith("/bias"):
+            assert np.abs(alone.numpy() - regularised.numpy()).max() > 1e-4, alone.path
 
 
 @pytest.mark.parametrize("training", [False, True])
