@@ -192,9 +192,10 @@ def fit_rate(case: Case, steps: int) -> float:
     """Returns the images/s of an epoch of `steps`, the first of a training left out."""
     split = split_of(steps * case.batch_size)
     data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
+    model = model_of(case)
     with tempfile.TemporaryDirectory() as folder:
         lines = training.train(
-            model_of(case),
+            model,
             data,
             Run(folder),
             binarization="dynamic",
@@ -204,6 +205,7 @@ def fit_rate(case: Case, steps: int) -> float:
             learning_rate=1e-4,
             seed=0,
             pictures_every=3,
+            steps_per_execution=training.default_steps_per_execution(model),
             verbose=0,
         )
     return lines[-1]["images_per_second"]
