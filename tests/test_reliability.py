@@ -35,7 +35,7 @@ def terminate():
     return 0.0
 
 
-@pytest.mark.parametrize("checkpoint_steps", [1, 3, 5, None])
+@pytest.mark.parametrize("checkpoint_steps", [3, None])
 def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
     tmp_path, data, unbroken, checkpoint_steps
 ):
@@ -44,7 +44,7 @@ def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
     assert_same_to_the_bit(train(tmp_path, data), unbroken)
 
 
-@pytest.mark.parametrize("steps_per_execution", [2, 5, 100])
+@pytest.mark.parametrize("steps_per_execution", [5, 100])
 def test_several_steps_at_a_time_end_as_steps_one_by_one(tmp_path, data, unbroken, steps_per_execution):
     together = train(tmp_path, data, steps_per_execution=steps_per_execution)
     assert_same_to_the_bit(together, unbroken)
@@ -79,8 +79,7 @@ def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("part", ["data*", "index"])
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize(("part", "share"), [("data*", 0.0), ("data*", 0.99), ("index", 0.5)])
 def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
     tmp_path, data, unbroken, caplog, part, share
 ):
@@ -93,7 +92,7 @@ def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
     assert_same_to_the_bit(resumed, unbroken)
 
 
-@pytest.mark.parametrize("text", ["", "model_checkpoint_path: ", None])
+@pytest.mark.parametrize("text", ["", None])
 def test_checkpoints_are_found_by_name_where_the_file_with_their_names_is_damaged(
     tmp_path, data, unbroken, caplog, text
 ):
