@@ -1,5 +1,7 @@
 """Stands in for launch.train where a test is about many runs: writes what a run leaves behind, slowly.
 
+It knows the names of a run's files by heart: to import them is to import TensorFlow.
+
 python -m tests.fake_training --output_dir=RUN --epochs=2 --seconds=0.1 [--outcome=fails|killed]
 """
 
@@ -10,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from crvae_tf.runs import Run
-
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -20,22 +20,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--outcome", default="finishes")
     given = parser.parse_args()
-    run = Run(given.output_dir)
-    run.directory.mkdir(parents=True, exist_ok=True)
-    done = len(run.read_metrics())
+    run = given.output_dir
+    run.mkdir(parents=True, exist_ok=True)
+    metrics = run / "metrics.jsonl"
+    done = metrics.read_text(encoding="utf-8").count("\n") if metrics.exists() else 0
     print(f"begins at epoch {done}", flush=True)
     for epoch in range(done, given.epochs):
         time.sleep(given.seconds)
-        with open(run.metrics, "a", encoding="utf-8") as file:
+        with open(metrics, "a", encoding="utf-8") as file:
             file.write(f'{{"epoch": {epoch + 1}}}\n')
     if given.outcome == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if given.outcome == "fails":
         sys.exit("first line\nerror: the data are gone\n")
-    for folder in (run.encoder, run.decoder, run.figures):
-        folder.mkdir()
-    run.weights.touch()
-    run.evaluation.write_text("{}", encoding="utf-8")
+    for folder in ("encoder", "decoder", "figures"):
+        (run / folder).mkdir()
+    (run / "model.weights.h5").touch()
+    (run / "evaluation.json").write_text("{}", encoding="utf-8")
 
 
 if __name__ == "__main__":
