@@ -13,7 +13,7 @@ train: $(READY)
 	$(BIN)/python -m launch.train --flagfile=digits.flags --output_dir=runs/digits
 
 test: $(READY)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 	@echo "left out: tests marked slow (make test-slow)"
 
 test-slow: $(READY)

@@ -328,6 +328,8 @@ def estimate(caplog, monkeypatch):
 
     def say(seconds, steps, later=0.0):
         caplog.set_level(logging.INFO, "crvae_tf")
+        # Whatever handlers other tests have left there: each message once.
+        monkeypatch.setattr(logging.getLogger("crvae_tf"), "handlers", [])
         monkeypatch.setattr(logging.getLogger("crvae_tf"), "propagate", True)
         monkeypatch.setattr(callbacks, "time", Clock(seconds))
         callback = callbacks.TimeEstimate(steps, lambda: later)
