@@ -11,19 +11,15 @@ import argparse
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 
 import tensorflow as tf
 
-from benchmarks import measurement, train_step
+from benchmarks import cluster, measurement, train_step
 from benchmarks.measurement import Figure
 from benchmarks.train_step import Case
-from crvae_tf import datasets, training
-from crvae_tf.datasets import ImageData
-from crvae_tf.runs import Run
+from crvae_tf import strategies
 
 SPREAD = [Case("mlp", 1.0, 512, "float32"), Case("wae", 0.25, 64, "float32")]
 STEPS = {"mlp": 100, "wae": 6}
@@ -77,9 +73,10 @@ def rate(arrangement: str, case: int) -> float:
     """Returns the images/s over all processes of an arrangement."""
     command = [sys.executable, "-m", "benchmarks.scaling", f"--case={case}"]
     command.append(f"--arrangement={arrangement}")
+    environments = cluster.environments(2) if arrangement == "two workers" else [{}]
     processes = [
         subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
-        for variables in environments(arrangement)
+        for variables in environments
     ]
     printed = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
@@ -87,46 +84,9 @@ def rate(arrangement: str, case: int) -> float:
     return min(json.loads(text.splitlines()[-1]) for text in printed)
 
 
-def environments(arrangement: str) -> list[dict[str, str]]:
-    """Returns the variables of each process."""
-    if arrangement != "two workers":
-        return [{}]
-    addresses = [f"localhost:{port}" for port in free_ports(2)]
-    tasks = [{"type": "worker", "index": index} for index in range(2)]
-    return [{"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": t})} for t in tasks]
-
-
-def free_ports(number: int) -> list[int]:
-    """Returns ports that nobody listens on."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
 def own_rate(arrangement: str, case: Case) -> float:
     """Trains in this process and returns the images/s of the last epoch, over all replicas."""
-    strategy = arranged(arrangement)
-    split = train_step.split_of(STEPS[case.network] * case.batch_size)
-    data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
-    with strategy.scope():
-        model = train_step.model_of(case)
-    with tempfile.TemporaryDirectory() as folder:
-        lines = training.train(
-            model,
-            data,
-            Run(folder),
-            binarization="dynamic",
-            transformation=train_step.transformation(),
-            epochs=3,
-            batch_size=case.batch_size,
-            learning_rate=1e-4,
-            seed=0,
-            pictures_every=4,
-            verbose=0,
-        )
-    return lines[-1]["images_per_second"]
+    return train_step.fit_rate(case, STEPS[case.network], arranged(arrangement), epochs=3)
 
 
 def arranged(arrangement: str) -> tf.distribute.Strategy:
@@ -137,13 +97,8 @@ def arranged(arrangement: str) -> tf.distribute.Strategy:
     held = {cores[task["index"] % len(cores)]} if one_core else set(cores)
     os.sched_setaffinity(0, held)
     tf.config.threading.set_intra_op_parallelism_threads(len(held))
-    if arrangement == "two workers":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if arrangement != "two replicas":
-        return tf.distribute.get_strategy()
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    return tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    names = {"two replicas": ("mirrored", 2), "two workers": ("multi_worker",)}
+    return strategies.make(*names.get(arrangement, ("none",)))
 
 
 if __name__ == "__main__":

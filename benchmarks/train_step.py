@@ -188,12 +188,15 @@ def transformation_of(case: Case) -> crvae_tf.RandomAffine | None:
     return None if case.method == "vae" else transformation()
 
 
-def fit_rate(case: Case, steps: int) -> float:
-    """Returns the images/s of an epoch of `steps`, the first of a training left out."""
+def fit_rate(
+    case: Case, steps: int, strategy: tf.distribute.Strategy | None = None, epochs: int = 2
+) -> float:
+    """Returns the images/s of the last of some epochs of `steps`, over all replicas."""
     steps = steps - steps % 10 or steps  # A number with divisors, as most epochs have one.
     split = split_of(steps * case.batch_size)
     data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
-    model = model_of(case)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = model_of(case)
     with tempfile.TemporaryDirectory() as folder:
         lines = training.train(
             model,
@@ -201,11 +204,11 @@ def fit_rate(case: Case, steps: int) -> float:
             Run(folder),
             binarization="dynamic",
             transformation=transformation_of(case),
-            epochs=2,
+            epochs=epochs,
             batch_size=case.batch_size,
             learning_rate=1e-4,
             seed=0,
-            pictures_every=3,
+            pictures_every=epochs + 1,
             steps_per_execution=training.default_steps_per_execution(model),
             verbose=0,
         )

@@ -141,10 +141,11 @@ def of(model: Any) -> Strategy:
 
 def num_workers(strategy: Strategy) -> int:
     """Returns how many processes train together."""
-    return strategy.num_replicas_in_sync // _num_local_replicas(strategy)
+    return strategy.num_replicas_in_sync // num_local_replicas(strategy)
 
 
-def _num_local_replicas(strategy: Strategy) -> int:
+def num_local_replicas(strategy: Strategy) -> int:
+    """Returns how many replicas this process has."""
     if strategy.num_replicas_in_sync == 1:
         return 1
     return len(strategy.extended.worker_devices)
@@ -211,7 +212,7 @@ class OnEachReplica:
 
     def __call__(self, batches: Iterable[tuple[tf.Tensor, ...]]) -> Iterator[Any]:
         """Yields what the function returns for each batch, in order."""
-        replicas = _num_local_replicas(self._strategy)
+        replicas = num_local_replicas(self._strategy)
         batches = iter(batches)
         while taken := list(itertools.islice(batches, replicas)):
             # A replica without a batch repeats one, and what it finds is left out.

@@ -9,6 +9,7 @@ import pytest
 
 from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks, training
 from crvae_tf.runs import Run
+from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -34,6 +35,18 @@ def shared_data_dir():
     if not (folder / "mnist").is_dir():
         pytest.skip("no prepared MNIST and OMNIGLOT: set CRVAE_TFDS_DATA_DIR to a TFDS folder")
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """What `small_training` trains on; some files have other data."""
+    return small_training.noise()
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+    """The outcome of a training of `small_training` that nothing disturbed."""
+    return small_training.train(tmp_path_factory.mktemp("unbroken"), data)
 
 
 class Trained(NamedTuple):

@@ -154,6 +154,16 @@ def calm_training(strategy: tf.distribute.Strategy, directory: str, later_second
     return found | {"left": pathlib.Path(found["directory"]).exists()}
 
 
+def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]:
+    """Returns the epochs that are trained where several steps at a time are asked for."""
+    with strategy.scope():
+        model = crvae_tf.CRVAE(CalmVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+    _, lines = small_training.train(
+        directory, small_training.noise(), model=model, epochs=1, steps_per_execution=5
+    )
+    return [line["epoch"] for line in lines]
+
+
 def replicas(folder: str) -> dict:
     """Returns everything on one and on two replicas, by the number of replicas."""
     two = strategies.make("mirrored", 2)
@@ -165,6 +175,7 @@ def replicas(folder: str) -> dict:
     return results | {
         "bounds_of_one_image": bounds_of_one_image(two),
         "shares": shares(two),
+        "several_steps": several_steps(two, f"{folder}/several"),
         "calm_training": calm_training(by_number["1"], f"{folder}/one"),
     }
 

@@ -7,6 +7,7 @@ from absl import flags
 
 from launch import options
 from launch.options import METHODS, Options, UsageError
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 DEFAULTS = {
     "dataset": "digits",
@@ -56,19 +57,6 @@ DEFAULTS = {
     "steps_per_execution": None,
     "jit": "auto",
 }
-
-
-@pytest.fixture(autouse=True)
-def _forgotten_flags():
-    """absl's flags are one for the whole process."""
-    flags.FLAGS.unparse_flags()
-    yield
-    flags.FLAGS.unparse_flags()
-
-
-def resolved(*arguments):
-    options.parse(["train", *arguments])
-    return options.resolve()
 
 
 def message(*arguments):

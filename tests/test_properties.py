@@ -4,7 +4,6 @@ import json
 import random
 
 import numpy as np
-import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from absl import flags
@@ -16,6 +15,7 @@ from crvae_tf import RandomAffine, networks, objectives, randomness
 from crvae_tf.datasets import Preprocessing, decoding
 from launch import options
 from launch.options import Options, UsageError
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 from tests.image_files import blocks, encoded
 from torture.command_lines import line
 from torture.inprocess import run
@@ -24,20 +24,6 @@ tfd = tfp.distributions
 
 FLAGS = sorted(options.training_flags())
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
-
-
-@pytest.fixture(autouse=True)
-def _forgotten_flags():
-    """absl's flags are one for the whole process."""
-    flags.FLAGS.unparse_flags()
-    yield
-    flags.FLAGS.unparse_flags()
-
-
-def resolved(*arguments):
-    flags.FLAGS.unparse_flags()
-    options.parse(["train", *arguments])
-    return options.resolve()
 
 
 def refusal(*arguments):

@@ -15,19 +15,9 @@ from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, trainin
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
-from tests.small_training import BATCH, CrashError, assert_same_to_the_bit, crash, noise, train
+from tests.small_training import BATCH, CrashError, assert_same_to_the_bit, crash, train
 
 tfd = tfp.distributions
-
-
-@pytest.fixture(scope="module")
-def data():
-    return noise()
-
-
-@pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory):
-    return train(tmp_path_factory.mktemp("unbroken"), data)
 
 
 def terminate():

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests import cluster, replicas, small_training
+from benchmarks import cluster
+from tests import replicas, small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = 200
@@ -71,6 +72,10 @@ def test_two_replicas_take_the_steps_of_one(outcomes, case):
 def test_two_replicas_draw_different_noise(outcomes, step):
     first, second = outcomes["bounds_of_one_image"][step]
     assert abs(first - second) > 1e-3
+
+
+def test_two_replicas_train_where_several_steps_at_a_time_are_asked_for(outcomes):
+    assert outcomes["several_steps"] == [1]
 
 
 def test_two_replicas_evaluate_to_the_figures_of_one(outcomes):

@@ -12,17 +12,7 @@ from crvae_tf.datasets import ImageData, Preprocessing, folders
 from crvae_tf.errors import STORAGE_ERRORS, one_line
 from crvae_tf.runs import Run
 from tests.image_files import blocks, encoded
-from tests.small_training import assert_same_to_the_bit, noise, train
-
-
-@pytest.fixture(scope="module")
-def data():
-    return noise()
-
-
-@pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory):
-    return train(tmp_path_factory.mktemp("unbroken"), data)
+from tests.small_training import assert_same_to_the_bit, train
 
 
 def test_a_file_for_which_there_is_no_room_leaves_the_old_one(tmp_path):
