@@ -128,9 +128,7 @@ def train(
         )
 
     if strategies.num_local_replicas(strategies.of(model)) > 1:
-        steps_per_execution = (
-            1  # Keras' loop over steps fails on several replicas of a process.
-        )
+        steps_per_execution = 1  # Keras' loop over steps fails on several replicas of a process.
 
     def execution(first_step: int) -> int:
         return largest_divisor(steps_per_execution, steps, first_step, checkpoint_steps or 0)
