@@ -18,8 +18,6 @@ import tensorflow as tf
 
 from benchmarks import operations, train_step
 from benchmarks.train_step import Case
-from crvae_tf import datasets
-from crvae_tf.optimizers import Adam
 
 STEPS = 3
 """Whose losses TensorFlow finds: the later ones depend on gradients and on Adam."""
@@ -42,10 +40,8 @@ def main() -> None:
 
 def lower(case: Case, folder: pathlib.Path) -> list[float]:
     """Writes the program of the case's step with its inputs, and returns TensorFlow's losses, nats."""
-    model = train_step.model_of(case)
-    model.compile(optimizer=Adam(1e-4))
-    model.optimizer.build(model.trainable_variables)
-    pair = batch(case)
+    model = train_step.compiled_model(case)
+    pair = train_step.batch_of(case)
 
     @tf.function(jit_compile=True)
     def step(images, views):
@@ -77,15 +73,6 @@ def updates_of(program: str) -> list[tuple[int, int]]:
     """
     found = re.findall(r"parameter_number = (\d+) : i64}, output_index = array<i64: (\d+)>", program)
     return [(int(output), int(place)) for place, output in found]
-
-
-def batch(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a batch of pairs as the training makes them."""
-    split = train_step.split_of(case.batch_size)
-    batches = datasets.training_batches(
-        split, case.batch_size, "dynamic", train_step.transformation(), 0, range(1)
-    )
-    return next(iter(batches))
 
 
 def value_of(captured: tf.Tensor) -> np.ndarray:

@@ -159,23 +159,33 @@ def model_of(case: Case) -> keras.Model:
     return base if case.method == "vae" else crvae_tf.CRVAE(base)
 
 
-def step_function(case: Case) -> Callable[[tuple], tf.Tensor]:
-    """Returns the model's own train_step as one function, from a batch to its loss."""
+def compiled_model(case: Case) -> keras.Model:
+    """Returns a model with its optimizer, both built."""
     model = model_of(case)
     model.compile(optimizer=Adam(1e-4))
     model.optimizer.build(model.trainable_variables)
-    step = tf.function(model.train_step)
+    return model
+
+
+def step_function(case: Case) -> Callable[[tuple], tf.Tensor]:
+    """Returns the model's own train_step as one function, from a batch to its loss."""
+    step = tf.function(compiled_model(case).train_step)
     return lambda batch: step(batch)["loss"].numpy()
 
 
 def bare_step(case: Case) -> Callable[[], float]:
     """Returns a step on one batch in memory."""
-    step = step_function(case)
-    batches = datasets.training_batches(
-        split_of(case.batch_size), case.batch_size, "dynamic", transformation_of(case), 0, range(1)
-    )
-    batch = next(iter(batches))
+    step, batch = step_function(case), batch_of(case)
     return lambda: step(batch)
+
+
+def batch_of(case: Case) -> tuple[tf.Tensor, tf.Tensor] | tf.Tensor:
+    """Returns a batch as the training makes them: of pairs, or of images alone."""
+    split = split_of(case.batch_size)
+    batches = datasets.training_batches(
+        split, case.batch_size, "dynamic", transformation_of(case), 0, range(1)
+    )
+    return next(iter(batches))
 
 
 def transformation() -> crvae_tf.RandomAffine:

@@ -49,6 +49,11 @@ class NoisyVAE(crvae_tf.VAE):
         return bound
 
 
+def small_model(base: type[crvae_tf.VAE]) -> crvae_tf.CRVAE:
+    """Returns a model that is not compiled, with the same weights whenever it is asked for."""
+    return crvae_tf.CRVAE(base(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+
+
 def pairs(images: int, batch: int) -> tf.data.Dataset:
     """Returns pairs of random images in batches over all replicas."""
     generator = np.random.default_rng(0)
@@ -132,7 +137,7 @@ def shares(strategy: tf.distribute.Strategy) -> list:
 def figures(strategy: tf.distribute.Strategy) -> dict:
     """Returns what `crvae_tf.evaluate` does, in batches of which the last is short."""
     with strategy.scope():
-        model = crvae_tf.CRVAE(crvae_tf.VAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+        model = small_model(crvae_tf.VAE)
     data = small_training.noise()
     views = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
     return crvae_tf.evaluate(model, data, "dynamic", *views, nll_samples=45, batch_size=19)
@@ -141,7 +146,7 @@ def figures(strategy: tf.distribute.Strategy) -> dict:
 def calm_training(strategy: tf.distribute.Strategy, directory: str, later_seconds=lambda: 0.0) -> dict:
     """Returns the weights and the metrics of the epochs of `small_training`, and who wrote what."""
     with strategies.run_of(strategy, directory) as run, strategy.scope():
-        model = crvae_tf.CRVAE(CalmVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+        model = small_model(CalmVAE)
         found = {"directory": str(run.directory)}
         try:
             found["lines"] = small_training.train(
@@ -157,7 +162,7 @@ def calm_training(strategy: tf.distribute.Strategy, directory: str, later_second
 def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]:
     """Returns the epochs that are trained where several steps at a time are asked for."""
     with strategy.scope():
-        model = crvae_tf.CRVAE(CalmVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
+        model = small_model(CalmVAE)
     _, lines = small_training.train(
         directory, small_training.noise(), model=model, epochs=1, steps_per_execution=5
     )
