@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl.testing import flagsaver
 from sklearn.decomposition import PCA
 
 import launch.baselines
@@ -14,6 +13,7 @@ from crvae_tf import RandomAffine, baselines, evaluation, metrics, networks
 from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches
 from crvae_tf.probes import Probes
 from launch import options
+from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
 
 TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
 
@@ -93,9 +93,8 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "PROBE_IMAGES", 200)
     monkeypatch.setattr(baselines, "PROBE_IMAGES", 200)
     given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
-    with flagsaver.flagsaver():
-        options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
-        launch.baselines.main()
+    options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
+    launch.baselines.main()
     found = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
     assert list(found) == ["pixels", "pca", "contrastive"]
     for name in found:
@@ -107,9 +106,8 @@ def test_the_contrastive_encoder_is_of_the_precision_that_was_asked_for(tmp_path
     received = []
     monkeypatch.setattr(baselines, "train_contrastive", lambda encoder, *_: received.append(encoder))
     monkeypatch.setattr(baselines, "measure", lambda *_: {})
-    with flagsaver.flagsaver():
-        given = "--dataset=digits --network=mlp --width=0.1 --precision=mixed_bfloat16"
-        options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
-        launch.baselines.main()
+    given = "--dataset=digits --network=mlp --width=0.1 --precision=mixed_bfloat16"
+    options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
+    launch.baselines.main()
     first = next(layer for layer in received[0].layers if layer.weights)
     assert first.compute_dtype == "bfloat16"

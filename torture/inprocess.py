@@ -47,6 +47,7 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
         except BaseException:
             fault = traceback.format_exc()
     sys.argv = kept
+    flags.FLAGS.unparse_flags()  # They are one for the whole process: the next command has its own.
     logging.getLogger("crvae_tf").handlers.clear()
     gc.collect()  # A run is locked while something refers to it; a process of its own would have ended.
     return Outcome(code, out.getvalue(), err.getvalue(), fault)
