@@ -2,17 +2,19 @@
 
   python -m benchmarks.pipeline --json=results/benchmarks/pipeline.json
 
-The pipeline of a training with its own layer, which resamples once; the same with KerasCV's three
-layers in its place; and PyTorch's affine_grid and grid_sample, as torchvision resamples, in one thread
-of Python.
+Our own layer, which resamples once; KerasCV's three layers in its place; and PyTorch's affine_grid and
+grid_sample, as torchvision resamples, in one thread of Python. Each alone, on a batch in memory, and in
+the pipeline of a training, which also shuffles and binarises.
 """
 
 import functools
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import keras_cv
+import tensorflow as tf
 
 from benchmarks import measurement, train_step
 from benchmarks.measurement import Figure, Goal
@@ -25,7 +27,7 @@ WAITING = [
     Case("wae", 0.25, 64, "float32"),
     Case("wae", 1.0, 64, "float32"),
 ]
-OWN, STACK = "one composed layer", "KerasCV, three layers"
+OWN, STACK, PYTORCH = "one composed layer", "KerasCV, three layers", "PyTorch, grid_sample"
 
 
 class KerasCVStack:
@@ -66,17 +68,52 @@ def main() -> None:
 
 def rates(batch_size: int, repeats: int) -> tuple[list[Figure], list[Goal]]:
     """Returns the pairs/s of every pipeline, and what they shall be."""
-    contestants = {
-        OWN: functools.partial(pairs_rate, pipeline(train_step.transformation(), batch_size)),
-        STACK: functools.partial(pairs_rate, pipeline(KerasCVStack(), batch_size)),
+    cases = {
+        f"batch {batch_size}, transformation alone": {
+            OWN: views_rate(train_step.transformation(), batch_size),
+            STACK: views_rate(KerasCVStack(), batch_size),
+        },
+        f"batch {batch_size}, whole pipeline": {
+            OWN: functools.partial(pairs_rate, pipeline(train_step.transformation(), batch_size)),
+            STACK: functools.partial(pairs_rate, pipeline(KerasCVStack(), batch_size)),
+        },
     }
     if train_step.torch is not None:
-        contestants["PyTorch, grid_sample"] = functools.partial(pairs_rate, pytorch_pairs(batch_size))
-    found = measurement.by_turns(contestants, repeats)
-    case = f"batch {batch_size}"
-    figures = [Figure(case, name, "pairs/s", values) for name, values in found.items()]
-    goal = Goal("pairs/s to KerasCV's stack", 2.3, measurement.ratio(found[OWN], found[STACK]))
-    return figures, [goal]
+        alone, whole = cases.values()
+        alone[PYTORCH] = pytorch_views_rate(batch_size)
+        whole[PYTORCH] = functools.partial(pairs_rate, pytorch_pairs(batch_size))
+    figures, goals = [], []
+    for case, contestants in cases.items():
+        found = measurement.by_turns(contestants, repeats)
+        figures += [Figure(case, name, "pairs/s", values) for name, values in found.items()]
+        to_stack = measurement.ratio(found[OWN], found[STACK])
+        goals.append(Goal(f"{case}: pairs/s to KerasCV's stack", 2.3, to_stack))
+    return figures, goals
+
+
+def views_rate(transformation, batch_size: int) -> Callable[[], float]:
+    """Returns what measures the views/s of a transformation, drawn and applied, in memory."""
+    images = tf.constant(train_step.some_images(batch_size) / 255.0, tf.float32)
+
+    @tf.function
+    def views(key):
+        return transformation.augment_images(images, transformation.sample(batch_size, key))
+
+    keys = itertools.count()
+    return timed_views(lambda: views(tf.constant([0, next(keys)])).numpy(), batch_size)
+
+
+def pytorch_views_rate(batch_size: int) -> Callable[[], float]:
+    """Returns what measures the views/s of the same in PyTorch."""
+    pairs = train_step.pytorch_model.Pairs(train_step.some_images(batch_size), batch_size)
+    images = pairs.gray(slice(None))
+    return timed_views(lambda: pairs.views(images), batch_size)
+
+
+def timed_views(make: Callable[[], object], batch_size: int) -> Callable[[], float]:
+    """Returns what measures the views/s of calls that make a batch of them."""
+    times = measurement.times_for(make, 2.0)
+    return lambda: batch_size / measurement.seconds(make, times)
 
 
 def pipeline(transformation, batch_size: int, epochs: range = range(1)) -> Callable[[], Iterator]:

@@ -179,12 +179,18 @@ class Pairs:
 
     def draw(self):
         """Returns (images, views), each float32 `[batch, 1, 28, 28]`, 0 or 1."""
-        chosen = torch.randint(len(self._images), (self._batch_size,))
-        images = self._images[chosen].float() / 255.0
+        images = self.gray(torch.randint(len(self._images), (self._batch_size,)))
+        return tuple((torch.rand_like(gray) < gray).float() for gray in (images, self.views(images)))
+
+    def gray(self, chosen):
+        """Returns the images of the indices `chosen`, float32 in [0, 1]."""
+        return self._images[chosen].float() / 255.0
+
+    def views(self, images):
+        """Returns a view of each of `images`, float32 `[batch, 1, 28, 28]`."""
         limits = torch.tensor([[2.0], [2.0], [15.0], [0.1]])
         right, down, angle, growth = (2.0 * torch.rand(4, len(images)) - 1.0) * limits
-        views = transformed(images, right, down, angle, 1.0 + growth)
-        return tuple((torch.rand_like(gray) < gray).float() for gray in (images, views))
+        return transformed(images, right, down, angle, 1.0 + growth)
 
 
 class Training:

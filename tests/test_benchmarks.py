@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 import crvae_tf
-from benchmarks import measurement, operations, page
+from benchmarks import measurement, operations, page, profile
 from benchmarks.measurement import Figure, Goal
 from crvae_tf import networks, randomness
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("module", [measurement, operations])
+@pytest.mark.parametrize("module", [measurement, operations, profile])
 def test_the_examples_of_the_benchmarks_hold(module):
     assert doctest.testmod(module).failed == 0
 
@@ -45,6 +45,15 @@ def test_a_table_has_medians_spreads_and_ratios_by_turn_to_the_first_of_a_case()
 )
 def test_a_goal_is_met_on_its_own_side(goal, is_met):
     assert goal.is_met == is_met
+
+
+def test_a_profile_knows_operations_from_what_surrounds_them():
+    matrix = tf.random.stateless_normal([500, 500], [0, 0])
+    product = tf.function(lambda: tf.linalg.matmul(matrix, matrix))
+    product()
+    times = profile.operation_times(lambda: product().numpy(), times=3)
+    assert set(times) <= {"MatMul", "Identity", "Const"}
+    assert times["MatMul"] > 0.9 * sum(times.values())
 
 
 def test_contestants_take_turns():
