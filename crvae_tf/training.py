@@ -67,7 +67,8 @@ def train(
       checkpoint_minutes: minutes between them, or None.
       checkpoints_kept: how many of the last to keep.
       steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
-        largest number that divides those of an epoch, and `checkpoint_steps`, is taken.
+        largest number that divides those of an epoch, and `checkpoint_steps`, is taken; on several
+        replicas 1.
       jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
         under a strategy.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
@@ -127,8 +128,8 @@ def train(
             views_per_image,
         )
 
-    if strategies.num_local_replicas(strategies.of(model)) > 1:
-        steps_per_execution = 1  # Keras' loop over steps fails on several replicas of a process.
+    if strategies.of(model).num_replicas_in_sync > 1:
+        steps_per_execution = 1  # Keras' loop over steps fails on several replicas.
 
     def execution(first_step: int) -> int:
         return largest_divisor(steps_per_execution, steps, first_step, checkpoint_steps or 0)

@@ -161,11 +161,10 @@ def calm_training(strategy: tf.distribute.Strategy, directory: str, later_second
 
 def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]:
     """Returns the epochs that are trained where several steps at a time are asked for."""
-    with strategy.scope():
-        model = small_model(CalmVAE)
-    _, lines = small_training.train(
-        directory, small_training.noise(), model=model, epochs=1, steps_per_execution=5
-    )
+    with strategies.run_of(strategy, directory) as run, strategy.scope():
+        _, lines = small_training.train(
+            run, small_training.noise(), model=small_model(CalmVAE), epochs=1, steps_per_execution=5
+        )
     return [line["epoch"] for line in lines]
 
 
@@ -196,6 +195,7 @@ def worker(folder: str) -> dict:
 
     return outcomes(strategy, ["uneven_last_batch"]) | {
         "shares": shares(strategy),
+        "several_steps": several_steps(strategy, f"{folder}/several"),
         "stopped": calm_training(strategy, f"{folder}/two", terminate),
         "resumed": calm_training(strategy, f"{folder}/two"),
         "temporary": tempfile.gettempdir(),

@@ -78,6 +78,10 @@ def test_two_replicas_train_where_several_steps_at_a_time_are_asked_for(outcomes
     assert outcomes["several_steps"] == [1]
 
 
+def test_two_workers_train_where_several_steps_at_a_time_are_asked_for(workers):
+    assert [worker["several_steps"] for worker in workers] == [[1], [1]]
+
+
 def test_two_replicas_evaluate_to_the_figures_of_one(outcomes):
     one, two = (flat(outcomes[number]["figures"]) for number in ("1", "2"))
     assert one["splits.test.num_images"] == small_training.IMAGES
