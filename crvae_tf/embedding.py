@@ -31,7 +31,7 @@ Places = dict[str, str | None]
 ROWS_PER_FILE = 10_000
 BATCH_SIZE = 256
 _PARTS_WAITING = 4
-_BATCHES_AT_A_TIME = 2
+_BATCHES_AT_A_TIME = 3
 
 # Programs that read a folder of Parquet files leave out what begins with an underscore.
 _ABOUT = "_embedding.json"

@@ -19,16 +19,19 @@ _LEAST_PROBABILITY = 1e-6
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's, whose log-probability takes one softplus instead of two where it has logits.
+    """TFP's, whose log-probability takes no softplus, and TFP's own two, where it has logits.
 
-    The pixels of an image take as long as a small decoder.
+    The pixels of an image take as long as a small decoder, and TensorFlow's softplus longer than an
+    absolute value, a sigmoid and a logarithm together.
     """
 
     def _log_prob(self, event):
         if self.logits is None:
             return super()._log_prob(event)
-        # A pixel's log-probability is event * log(p / (1 - p)) + log(1 - p).
-        return event * self.logits - tf.math.softplus(self.logits)
+        # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)); its gradient is
+        # that of the softplus where l = 0, too.
+        magnitude = tf.abs(self.logits)
+        return (event - 0.5) * self.logits - 0.5 * magnitude + tf.math.log(tf.sigmoid(magnitude))
 
 
 def bernoulli(logits: tf.Tensor) -> tfd.Distribution:
