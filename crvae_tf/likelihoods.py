@@ -28,8 +28,8 @@ class _Bernoulli(tfd.Bernoulli):
     def _log_prob(self, event):
         if self.logits is None:
             return super()._log_prob(event)
-        # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)); its gradient is
-        # that of the softplus where l = 0, too.
+        # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)). Its gradient
+        # is that of the softplus where l = 0, too.
         magnitude = tf.abs(self.logits)
         return (event - 0.5) * self.logits - 0.5 * magnitude + tf.math.log(tf.sigmoid(magnitude))
 
