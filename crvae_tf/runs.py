@@ -162,11 +162,17 @@ class Run:
             return []
         return _read_json(self.metrics, as_lines=True)
 
-    def keep_record(self, folder: Path) -> None:
-        """Copies what tables need of a finished run, and no more, to `folder`."""
+    def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
+        """Copies what tables need of a finished run, and no more, to `folder`.
+
+        Args:
+          folder: where to.
+          left_out: the names of options that say nothing elsewhere, as places do.
+        """
         for path in (self.config, self.evaluation, self.provenance):
             if path.exists():
-                files.write_text(folder / path.name, path.read_text(encoding="utf-8"))
+                kept = {name: v for name, v in _read_json(path).items() if name not in left_out}
+                files.write_json(folder / path.name, kept)
 
     def _contents(self) -> list[Path]:
         return list(self.directory.iterdir()) if self.directory.exists() else []

@@ -70,7 +70,7 @@ class Job:
     def keep_record(self) -> None:
         """Keeps what tables need of the run, if it is finished and that is asked for."""
         if self.record and self.run.is_complete():
-            self.run.keep_record(self.record.directory)
+            self.run.keep_record(self.record.directory, left_out=PLACES)
 
     def done(self) -> float:
         """Returns how much of the work is done."""

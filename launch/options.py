@@ -26,6 +26,8 @@ from launch.resolution import METHODS, UsageError
 PLACES = ("output_dir", "data_dir")
 """Options that say where things lie and change no figure."""
 
+_PLACES_OF_GRIDS = ("records",)
+
 EVALUATION = (
     *PLACES,
     "eval_split",
@@ -269,12 +271,13 @@ def command_line() -> str:
     """Returns the command that this process was started with, without the flags that name places."""
     spec = sys.modules["__main__"].__spec__
     module = spec.name if spec else Path(sys.argv[0]).stem
+    places = (*PLACES, *_PLACES_OF_GRIDS)
     kept, skips = [], False
     for argument in sys.argv[1:]:
         name = argument.lstrip("-").split("=")[0]
-        if not skips and name not in PLACES:
+        if not skips and name not in places:
             kept.append(argument)
-        skips = not skips and name in PLACES and "=" not in argument
+        skips = not skips and name in places and "=" not in argument
     return shlex.join(["python", "-m", module, *kept])
 
 

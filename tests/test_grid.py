@@ -86,8 +86,11 @@ def test_a_training_that_fails_is_named_with_its_last_line_and_the_others_go_on(
 
 def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records" / "run_0"))
+    files.write_json(kept.run.config, kept.options.to_config())
     assert grid.run([kept], parallel=1, title="test") == []
     assert kept.record.read_evaluation() == kept.run.read_evaluation() == {}
+    places = {"output_dir", "data_dir"}
+    assert kept.record.read_config().keys() == kept.run.read_config().keys() - places
     shutil.rmtree(kept.run.directory)
     assert grid.run([kept], parallel=1, title="test") == []
     assert not kept.run.directory.exists()

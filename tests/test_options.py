@@ -542,3 +542,9 @@ def test_each_way_to_ask_for_help_is_answered_by_the_flags(argument, capsys):
         options.parse(["train", "--epochs=2", argument])
     assert not stopped.value.code
     assert "--eta: weight of the consistency term" in capsys.readouterr().out
+
+
+def test_the_command_that_is_told_of_names_no_place(monkeypatch):
+    given = ["--table=4", "--output_dir", "here", "--data_dir=/there", "--seeds=2", "--records=kept"]
+    monkeypatch.setattr("sys.argv", ["reproduce.py", *given])
+    assert options.command_line().endswith(" --table=4 --seeds=2")
