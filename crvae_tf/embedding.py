@@ -6,6 +6,7 @@ parts of its own, fill one folder: no row comes twice and none is lost.
 """
 
 import collections
+import contextlib
 import json
 import logging
 import math
@@ -81,9 +82,11 @@ class Embedding:
         return [number for number in range(self.num_files) if not self.file(number).exists()]
 
     def forget_if_empty(self) -> None:
-        """Removes what says what the folder is for, so that another input may have it; keeps parts."""
+        """Removes what says what the folder is for, and the folder, if there is no part in it."""
         if len(self.missing()) == self.num_files:
             (self.path / _ABOUT).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Other jobs may be at work in it.
+                self.path.rmdir()
 
     def parts(self) -> Iterator[Part]:
         """Yields every part, one at a time.

@@ -53,7 +53,7 @@ def write(path: Path, part: Part) -> None:
             dtype = np.str_ if part.key == FILE else np.int64
             arrays = {name: np.array(column, dtype) for name, column in columns.items()}
             broken = np.array(part.broken, np.str_)
-            np.savez(unfinished, **arrays, **vectors, broken=broken)
+            _save_arrays(unfinished, arrays | vectors | {_BROKEN: broken})
         else:
             arrow_type = pa.string() if part.key == FILE else pa.int64()
             columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
@@ -61,6 +61,14 @@ def write(path: Path, part: Part) -> None:
             table = pa.table(columns).replace_schema_metadata({_BROKEN: json.dumps(part.broken)})
             # A dictionary of floats would be built in vain.
             pq.write_table(table, unfinished, compression=_COMPRESSION, use_dictionary=["label"])
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes what `numpy.load` reads; `numpy.savez` takes no array of the name `file`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read(path: Path) -> Part:

@@ -79,6 +79,27 @@ def test_a_transparent_colour_of_a_palette_is_white():
     np.testing.assert_array_equal(decoded(encoded(image, "PNG", transparency=clear)), expected)
 
 
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
+def test_a_transparent_colour_of_a_png_without_palette_is_white(channels):
+    pixels = blocks(16, *channels)
+    clear = pixels[0, 0]
+    data = encoded(pixels, "PNG", transparency=tuple(map(int, clear)) if channels else int(clear))
+    is_clear = (pixels == clear).all(axis=-1) if channels else pixels == clear
+    expected = pixels.copy()
+    expected[is_clear] = WHITE
+    np.testing.assert_array_equal(decoded(data), expected.reshape(*pixels.shape[:2], -1))
+
+
+def test_a_png_that_only_names_transparency_is_read_as_it_is_stored():
+    pixels = blocks(17, 3)
+    np.testing.assert_array_equal(decoded(encoded(pixels, "PNG") + b"tRNS"), pixels)
+
+
+def test_a_webp_is_refused_as_what_it_is():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a WebP file, which is no PNG"):
+        decoded(encoded(blocks(18, 3), "WEBP"))
+
+
 def test_a_gray_bmp_and_a_colour_bmp_are_read():
     gray, colour = blocks(8), blocks(9, 3)
     np.testing.assert_array_equal(decoded(encoded(gray, "BMP")), np.stack([gray] * 3, axis=-1))

@@ -138,7 +138,7 @@ def embed_until_killed(encoder_path, path, images_path):
         path,
         rows_per_file=40,
         batch_size=32,
-        progress=lambda done, whole: time.sleep(0.02),
+        progress=lambda done, whole: time.sleep(0.05),
     )
 
 
@@ -226,6 +226,17 @@ def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, 
     np.testing.assert_allclose(stddev, alone.stddev, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("file_format", ["parquet", "npz"])
+def test_the_files_of_a_folder_are_in_either_format(tmp_path, encoder, files, file_format):
+    listing = listings.listing(f"folder:{files}", encoder.preprocessing)
+    embedding.embed(encoder, listing, tmp_path / "embeddings", file_format=file_format)
+    keys, labels, mean, _ = columns(tmp_path / "embeddings")
+    assert keys.tolist() == listing.keys(range(listing.num_rows))
+    assert labels.tolist() == [key.split("/")[0] for key in keys]
+    contents = [(files / key).read_bytes() for key in keys[:3]]
+    np.testing.assert_allclose(mean[:3], encoder.encode_bytes(contents).mean, rtol=1e-5, atol=1e-6)
+
+
 def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files):
     data = crvae_tf.datasets.load(f"folder:{files}", image_size=28, channels=1)
     names = [n for n in folders.image_names(str(files)) if folders._hash_fraction(n) >= 0.1]
@@ -267,6 +278,7 @@ def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, en
     listing = listings.listing(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
         embedding.embed(encoder, listing, tmp_path / "embeddings")
+    assert not (tmp_path / "embeddings").exists()
 
 
 def test_arrays_of_bytes_are_preprocessed_and_of_floats_are_not(tmp_path, encoder):

@@ -5,7 +5,8 @@ An exported encoder carries this graph, so that it reads a file as the training 
 * an Exif orientation in the first 128 KiB (of a JPEG or a PNG) is applied;
 * of 16-bit PNGs the upper eight bits are taken;
 * palettes (of a PNG, a GIF or an 8-bit BMP) become colours;
-* what an alpha channel or a palette of a PNG makes transparent is put on white; a GIF's is black;
+* what an alpha channel, a palette or a colour of its own (tRNS) makes transparent in a PNG is put on
+  white; a GIF's is black;
 * the fourth channel of a BMP is left out, as it is in most programs;
 * of an animation the first frame is taken;
 * compressed and 1-, 4- and 16-bit BMPs are refused;
@@ -13,12 +14,15 @@ An exported encoder carries this graph, so that it reads a file as the training 
   an animation are not counted).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 LARGEST_IMAGE = 2**26
 """Pixels; 8192 x 8192. A file of a few bytes can claim any number of them."""
 _TOO_LARGE = f"more than {LARGEST_IMAGE} pixels"
+_WEBP = "a WebP file, which is no PNG, JPEG, GIF or BMP"
 _WHITE = 255.0
 _ORIENTATION_TAG = 0x112
 _HEADER_BYTES = 2**17
@@ -27,8 +31,11 @@ _LARGEST_DIRECTORY = 256
 _BMP_HEADER = 14
 _BMP_UNCOMPRESSED = (0, 3)
 _BMP_COLOURS = 256
-_JPEG_MARK, _GIF_MARK, _BMP_MARK = 0xFF, ord("G"), ord("B")
-"""First bytes; what begins with another is taken for a PNG."""
+_JPEG_MARK, _GIF_MARK, _BMP_MARK, _PNG_MARK = 0xFF, ord("G"), ord("B"), 0x89
+"""First bytes. WebP, which TensorFlow decodes too, is refused: nothing here reads its sides."""
+_PNG_COLOUR_TYPE = 25
+_PNG_GRAY, _PNG_COLOUR = b"\x00", b"\x02"
+"""The types of PNG without an alpha channel and without a palette."""
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -37,16 +44,17 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     The graph raises tf.errors.InvalidArgumentError where they cannot be decoded.
     """
     # tf.debugging.Assert has another message outside a graph.
+    known = tf.raw_ops.Assert(condition=_bytes_at(data, 0, 4) != b"RIFF", data=[_WEBP])
     small = tf.raw_ops.Assert(condition=_pixels(data) <= LARGEST_IMAGE, data=[_TOO_LARGE])
-    with tf.control_dependencies([small]):
+    with tf.control_dependencies([known, small]):
         image = tf.io.decode_image(data, expand_animations=False)
-    has_exif = tf.strings.regex_full_match(
-        tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf)\C*"
+    has_more = tf.strings.regex_full_match(
+        tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf|tRNS)\C*"
     )
     is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
     has_alpha = tf.shape(image)[-1] % 2 == 0
     # Most files are none of these; asked one by one, the questions would cost more than the decoding.
-    return tf.cond(has_exif | is_bmp | has_alpha, lambda: _as_shown(data, image, is_bmp), lambda: image)
+    return tf.cond(has_more | is_bmp | has_alpha, lambda: _as_shown(data, image, is_bmp), lambda: image)
 
 
 def _side_weights() -> np.ndarray:
@@ -71,10 +79,9 @@ def _pixels(data: tf.Tensor) -> tf.Tensor:
     def in_header():
         sides = tf.linalg.matvec(tf.constant(_SIDE_WEIGHTS), start)
         sides = tf.minimum(sides, 2.0**32 - sides)  # The height of a BMP may be negative.
-        pixels = sides[::2] * sides[1::2]
-        return tf.where(
-            start[0] == _GIF_MARK, pixels[1], tf.where(start[0] == _BMP_MARK, pixels[2], pixels[0])
-        )
+        marks = tf.constant([_PNG_MARK, _GIF_MARK, _BMP_MARK], tf.float64)
+        is_format = tf.cast(start[0] == marks, tf.float64)
+        return tf.reduce_sum(is_format * sides[::2] * sides[1::2])
 
     def in_jpeg():
         shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.float64)
@@ -85,8 +92,25 @@ def _pixels(data: tf.Tensor) -> tf.Tensor:
 
 def _as_shown(data: tf.Tensor, image: tf.Tensor, is_bmp: tf.Tensor) -> tf.Tensor:
     """Returns the image as other programs show it."""
-    image = tf.cond(is_bmp, lambda: _bmp(data, image), lambda: _on_white(image))
+    image = tf.cond(is_bmp, lambda: _bmp(data, image), lambda: _on_white(_with_alpha(data, image)))
     return _upright(image, _orientation(_exif(data)))
+
+
+def _with_alpha(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Returns a PNG that makes a colour transparent with an alpha channel, others as they are."""
+    kind = _bytes_at(data, _PNG_COLOUR_TYPE, 1)
+    is_png = _bytes_at(data, 0, 1) == bytes([_PNG_MARK])
+
+    def transparent(kept: tf.Tensor) -> Callable[[], tf.Tensor]:
+        return lambda: tf.gather(tf.io.decode_png(data, channels=4), kept, axis=-1)
+
+    return tf.case(
+        [
+            (is_png & (kind == _PNG_GRAY), transparent([0, 3])),
+            (is_png & (kind == _PNG_COLOUR), transparent([0, 1, 2, 3])),
+        ],
+        default=lambda: image,
+    )
 
 
 def _on_white(image: tf.Tensor) -> tf.Tensor:
