@@ -18,9 +18,9 @@ Written by `python -m benchmarks.page` from the JSON files in `results/benchmark
 this page.
 
 Contestants took turns. Each figure is the median of their values, with the least and the most; a ratio
-is the median of the ratios by turn, to the first figure of the same case and unit. On a machine that other
-programs share rates drift by tens of per cent from one hour to the next, ratios by turn much less: compare
-those, and rates within one section alone."""
+is the median of the ratios by turn, to the first figure of the same case and unit. On a machine that
+other programs share rates drift by tens of per cent from one hour to the next, ratios by turn much
+less: compare those, and rates within one section alone."""
 
 
 def document(folder: pathlib.Path) -> str:
