@@ -44,9 +44,9 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     The graph raises tf.errors.InvalidArgumentError where they cannot be decoded.
     """
     # tf.debugging.Assert has another message outside a graph.
-    known = tf.raw_ops.Assert(condition=_bytes_at(data, 0, 4) != b"RIFF", data=[_WEBP])
+    no_webp = tf.raw_ops.Assert(condition=_bytes_at(data, 0, 4) != b"RIFF", data=[_WEBP])
     small = tf.raw_ops.Assert(condition=_pixels(data) <= LARGEST_IMAGE, data=[_TOO_LARGE])
-    with tf.control_dependencies([known, small]):
+    with tf.control_dependencies([no_webp, small]):
         image = tf.io.decode_image(data, expand_animations=False)
     has_more = tf.strings.regex_full_match(
         tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf|tRNS)\C*"
