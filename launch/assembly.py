@@ -31,7 +31,7 @@ from crvae_tf import (
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
-from crvae_tf.schedules import burda_rate
+from crvae_tf.schedules import burda_rate, cosine_rate
 from launch import tables
 from launch.options import (
     PLACES,
@@ -156,7 +156,7 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         transformation=transformation(options) if regularised else None,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        learning_rate=_learning_rate(options),
+        learning_rate=learning_rate(options),
         seed=options.seed,
         views_per_image=options.views_per_image,
         clip_norm=options.clip_norm,
@@ -176,9 +176,12 @@ def _verbosity(model: keras.Model) -> int | str:
     return "auto" if sys.stdout.isatty() else 2
 
 
-def _learning_rate(options: Options) -> float | Callable[[int], float]:
+def learning_rate(options: Options) -> float | Callable[[int], float]:
+    """Returns Adam's rate, or what gives it for an epoch, counted from 0."""
     if options.schedule == "constant":
         return options.learning_rate
+    if options.schedule == "cosine":
+        return lambda epoch: cosine_rate(epoch, options.learning_rate, options.epochs)
     return lambda epoch: burda_rate(epoch, options.learning_rate, options.schedule_stages)
 
 

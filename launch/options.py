@@ -108,7 +108,10 @@ _integer("epochs", 100, 1, "passes over the training images")
 _integer("batch_size", 64, 1, "images in a step, over all devices")
 _number("learning_rate", 1e-4, "of Adam, at the first step", lambda value: value > 0.0, "> 0")
 _choice(
-    "schedule", "constant", ("constant", "burda"), "how the learning rate falls; burda decides --epochs"
+    "schedule",
+    "constant",
+    ("constant", "cosine", "burda"),
+    "how the learning rate falls; burda decides --epochs",
 )
 _integer("schedule_stages", 8, 1, "stages of --schedule=burda, of 1, 3, 9, 27 ... epochs")
 _number("translation", None, "of training views, pixels (2 of a 28-pixel side)")

@@ -74,7 +74,7 @@ def _check_views(values: dict[str, Any]) -> None:
 
 def resolve_epochs(values: dict[str, Any], present: set[str]) -> None:
     """Fills in the epochs of a schedule that has a number of its own."""
-    if values["schedule"] == "constant":
+    if values["schedule"] != "burda":
         return
     from crvae_tf.schedules import burda_epochs
 

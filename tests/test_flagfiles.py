@@ -55,12 +55,16 @@ BURDA = INK | {
     "network": "mlp",
     "width": 1.0,
     "latent_dim": 50,
-    "learning_rate": 1e-3,
-    "schedule": "burda",
     "nll_samples": 5000,
 }
-LONG = {"batch_size": 20, "schedule_stages": 8, "epochs": 3280}
-SHORT = {"batch_size": 100, "schedule_stages": 6, "epochs": 364}
+LONG = {
+    "batch_size": 20,
+    "learning_rate": 1e-3,
+    "schedule": "burda",
+    "schedule_stages": 8,
+    "epochs": 3280,
+}
+SHORT = {"batch_size": 50, "learning_rate": 2e-3, "schedule": "cosine", "epochs": 600}
 IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
 EXPECTED |= {
     "burda_vae.flags": BURDA | LONG,

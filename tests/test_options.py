@@ -229,7 +229,7 @@ CHOICES = {
     "eval_split": "test, validation",
     "gradient": "standard, doubly_reparameterized",
     "view": "free, conditional",
-    "schedule": "constant, burda",
+    "schedule": "constant, cosine, burda",
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker, tpu",
     "precision": "float32, mixed_bfloat16, mixed_float16",

@@ -1,4 +1,4 @@
-"""Burda et al.'s learning rate, and that a run under it resumes exactly."""
+"""How the learning rate falls, and that a run under it resumes exactly."""
 
 import dataclasses
 
@@ -8,6 +8,8 @@ import pytest
 from crvae_tf import VAE, networks, schedules, training
 from crvae_tf.datasets import ArraySplit
 from crvae_tf.runs import Run
+from launch import assembly
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
 def test_burdas_schedule_is_ten_to_the_minus_i_sevenths_for_three_to_the_i_epochs():
@@ -26,6 +28,25 @@ def test_a_shortened_schedule_also_ends_at_a_tenth():
     assert rates[-1] == pytest.approx(1e-4)
     assert rates.count(rates[-1]) == 3**5
     assert schedules.burda_rate(0, 1e-3, stages=1) == 1e-3
+
+
+def test_a_cosine_falls_from_the_first_rate_to_nothing():
+    rates = [schedules.cosine_rate(epoch, 2e-3, 100) for epoch in range(101)]
+    assert rates[0] == 2e-3
+    assert rates[50] == pytest.approx(1e-3)
+    assert rates[100] == 0.0 == schedules.cosine_rate(101, 2e-3, 100)
+    np.testing.assert_allclose(rates, 2e-3 * np.cos(np.pi * np.arange(101) / 200) ** 2, atol=1e-12)
+
+
+def test_the_schedule_of_a_training_is_the_one_named():
+    def rates(*arguments):
+        rate = assembly.learning_rate(resolved("--learning_rate=1e-3", *arguments))
+        return [rate(epoch) for epoch in range(4)]
+
+    falling = [1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)]
+    assert rates("--schedule=cosine", "--epochs=4") == pytest.approx(falling)
+    assert rates("--schedule=burda", "--schedule_stages=2") == pytest.approx([1e-3] + 3 * [1e-4])
+    assert assembly.learning_rate(resolved("--learning_rate=1e-3")) == 1e-3
 
 
 def trained(tmp_path, data, name, epochs):
