@@ -85,11 +85,7 @@ def train(
     """
     steps = data.train.steps_per_epoch(batch_size)
     rate_of = learning_rate if callable(learning_rate) else None
-    with strategies.of(model).scope():
-        first_rate = rate_of(0) if rate_of else learning_rate
-        optimizer = Adam(first_rate, global_clipnorm=clip_norm, name="adam")
-        model.compile(optimizer=optimizer, jit_compile="auto" if jit is None else jit)
-        model.optimizer.build(model.trainable_variables)
+    _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
     checkpoints = Checkpoints(
         model,
@@ -112,8 +108,8 @@ def train(
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,
     ]
-
     conditional = getattr(model, "view", "free") == "conditional"
+    validation = _validation(data, batch_size, binarization, transformation, conditional)
 
     def batches(first_epoch: int, first_step: int) -> tf.data.Dataset:
         return datasets.training_batches(
@@ -128,19 +124,24 @@ def train(
             views_per_image,
         )
 
-    if strategies.of(model).num_replicas_in_sync > 1:
-        steps_per_execution = 1  # Keras' loop over steps fails on several replicas.
-
     def execution(first_step: int) -> int:
+        if strategies.of(model).num_replicas_in_sync > 1:
+            return 1  # Keras' loop over steps fails on several replicas.
         return largest_divisor(steps_per_execution, steps, first_step, checkpoint_steps or 0)
 
-    validation = _validation(data, batch_size, binarization, transformation, conditional)
     with interruption.noted():
         _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
     run.check_there()
     with files.whole_file(run.weights) as unfinished:
         save_weights(model, unfinished)
     return log.lines
+
+
+def _compile(model: keras.Model, rate: float, clip_norm: float | None, jit: bool | None) -> None:
+    with strategies.of(model).scope():
+        optimizer = Adam(rate, global_clipnorm=clip_norm, name="adam")
+        model.compile(optimizer=optimizer, jit_compile="auto" if jit is None else jit)
+        model.optimizer.build(model.trainable_variables)  # The loss scaler's where there is one.
 
 
 def _fit(

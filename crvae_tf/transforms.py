@@ -111,7 +111,7 @@ def apply(images: tf.Tensor, transformations: Affine) -> tf.Tensor:
 
     It is linear in the images, and its gradient is exact. (TensorFlow's own gradient of the operation
     resamples by the inverse map, which is not the transpose: its sum is off by the square of the
-      scale.)
+    scale.)
 
     Args:
       images: float32 `[..., batch, H, W, C]`, of any values; what comes in from outside is 0.
