@@ -44,7 +44,7 @@ CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "
 """Options that decide what a broken run loses, and change no figure."""
 
 MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precision", "versions")
-"""What a run may go on with other values of, if --allow_config_change says so."""
+"""What a run may go on with other values of, where `allowed_changes` says so."""
 
 
 _text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
@@ -366,9 +366,13 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     return Options(**_fields(changed))
 
 
-def allowed_changes() -> tuple[str, ...]:
+def allowed_changes(options: Options) -> tuple[str, ...]:
     """Returns the options that a run may go on with other values of."""
-    return MAY_CHANGE if flags.FLAGS.allow_config_change else ()
+    if not flags.FLAGS.allow_config_change:
+        return ()
+    # Of a falling rate the epochs that were trained would be those of another schedule.
+    fixed = () if options.schedule == "constant" else ("epochs",)
+    return tuple(name for name in MAY_CHANGE if name not in fixed)
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from crvae_tf import VAE, networks, schedules, training
 from crvae_tf.datasets import ArraySplit
 from crvae_tf.runs import Run
-from launch import assembly
+from launch import assembly, options
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
@@ -47,6 +47,14 @@ def test_the_schedule_of_a_training_is_the_one_named():
     assert rates("--schedule=cosine", "--epochs=4") == pytest.approx(falling)
     assert rates("--schedule=burda", "--schedule_stages=2") == pytest.approx([1e-3] + 3 * [1e-4])
     assert assembly.learning_rate(resolved("--learning_rate=1e-3")) == 1e-3
+
+
+@pytest.mark.parametrize(("schedule", "may"), [("constant", True), ("cosine", False), ("burda", False)])
+def test_only_at_a_constant_rate_may_a_run_go_on_to_another_number_of_epochs(schedule, may):
+    chosen = resolved(f"--schedule={schedule}", "--schedule_stages=2", "--allow_config_change")
+    assert ("epochs" in options.allowed_changes(chosen)) == may
+    assert "nll_samples" in options.allowed_changes(chosen)
+    assert options.allowed_changes(resolved(f"--schedule={schedule}", "--schedule_stages=2")) == ()
 
 
 def trained(tmp_path, data, name, epochs):
