@@ -48,6 +48,7 @@ def latent_plane(path: str | PathLike, means: np.ndarray, view_means: np.ndarray
     """
     figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     _draw_plane(figure.subplots(), means, view_means)
+    _legend_above(figure)
     _save(figure, path)
 
 
@@ -64,6 +65,7 @@ def latent_planes(path: str | PathLike, planes: dict[str, tuple[np.ndarray, np.n
     ):
         _draw_plane(axes, *means)
         axes.set_title(title)
+    _legend_above(figure)
     _save(figure, path)
 
 
@@ -74,7 +76,6 @@ def _draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
     axes.scatter(*red.T, s=14.0, color=_RED, label="image")
     axes.scatter(*blue.T, s=14.0, color=_BLUE, label="transformed view")
     axes.set(xlabel="first principal component", ylabel="second principal component")
-    axes.legend(loc="upper right")
 
 
 def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -> None:
@@ -99,7 +100,7 @@ def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -
             axes.set(
                 xlabel=f"{transformation}, {unit}", ylabel=_INVARIANCE_ROWS[name], ylim=(0.0, None)
             )
-    figure.axes[0].legend(fontsize=7)
+    _legend_above(figure)
     _save(figure, path)
 
 
@@ -153,6 +154,12 @@ def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]]) 
     axes.set_ylim(0.0, None)
     figure.legend(loc="outside right upper", fontsize=7)
     _save(figure, path)
+
+
+def _legend_above(figure: Figure) -> None:
+    """Says what the marks of all axes, which are the same, stand for, where it covers none of them."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
 
 
 def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -65,7 +65,7 @@ def test_the_latent_plane_lies_along_the_first_two_principal_components(tmp_path
     means = np.array([[0.01, -50.0, 0.0], [0.0, 50.0, 0.0], [0.01, 0.0, 20.0], [0.0, 0.0, -20.0]])
     figures.latent_plane(tmp_path / "plane.png", means, means + np.array([0.0, 0.0, 0.01]))
     spots = centres_of_spots(read(tmp_path / "plane.png"), BLUE)
-    in_legend = np.argmax(spots[:, 1] - spots[:, 0])
+    in_legend = np.argmin(spots[:, 0])
     rows, columns = np.delete(spots, in_legend, axis=0).T
     left, right = np.argmin(columns), np.argmax(columns)
     low, high = np.argmin(rows), np.argmax(rows)
