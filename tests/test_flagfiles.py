@@ -64,7 +64,7 @@ LONG = {
     "schedule_stages": 8,
     "epochs": 3280,
 }
-SHORT = {"batch_size": 50, "learning_rate": 2e-3, "schedule": "cosine", "epochs": 600}
+SHORT = {"batch_size": 50, "learning_rate": 1e-3, "schedule": "cosine", "epochs": 600}
 IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
 EXPECTED |= {
     "burda_vae.flags": BURDA | LONG,
