@@ -107,12 +107,8 @@ _integer("latent_dim", 50, 1, "dimensions of z")
 _integer("epochs", 100, 1, "passes over the training images")
 _integer("batch_size", 64, 1, "images in a step, over all devices")
 _number("learning_rate", 1e-4, "of Adam, at the first step", lambda value: value > 0.0, "> 0")
-_choice(
-    "schedule",
-    "constant",
-    ("constant", "cosine", "burda"),
-    "how the learning rate falls; burda decides --epochs",
-)
+_SCHEDULES = ("constant", "cosine", "burda")
+_choice("schedule", "constant", _SCHEDULES, "how the learning rate falls; burda decides --epochs")
 _integer("schedule_stages", 8, 1, "stages of --schedule=burda, of 1, 3, 9, 27 ... epochs")
 _number("translation", None, "of training views, pixels (2 of a 28-pixel side)")
 _number("rotation", 15.0, "of training views, degrees", lambda v: 0.0 <= v <= 180.0, "in [0, 180]")
@@ -368,11 +364,9 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
 
 def allowed_changes(options: Options) -> tuple[str, ...]:
     """Returns the options that a run may go on with other values of."""
-    if not flags.FLAGS.allow_config_change:
-        return ()
+    allowed = set(MAY_CHANGE if flags.FLAGS.allow_config_change else ())
     # Of a falling rate the epochs that were trained would be those of another schedule.
-    fixed = () if options.schedule == "constant" else ("epochs",)
-    return tuple(name for name in MAY_CHANGE if name not in fixed)
+    return tuple(allowed - ({"epochs"} if options.schedule != "constant" else set()))
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
