@@ -73,7 +73,8 @@ class EpochSummaries(keras.callbacks.TensorBoard):
     """Writes the means of each epoch for TensorBoard.
 
     Keras' own also makes a summary of every step, which is written nowhere unless that is asked for,
-    and TensorFlow keeps every number that it makes a tensor of: 50 MiB in 1,000 epochs of 10 steps.
+    and TensorFlow keeps every number of Python's that it makes a tensor of, but no array: 50 MiB in
+    1,000 epochs of 10 steps.
 
     Args:
       run: where TensorBoard's files lie.
@@ -84,6 +85,16 @@ class EpochSummaries(keras.callbacks.TensorBoard):
 
     def on_train_batch_end(self, batch, logs=None):
         pass
+
+    def on_test_end(self, logs=None):
+        super().on_test_end(self._as_arrays(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(np.int64(epoch), self._as_arrays(logs))
+
+    @staticmethod
+    def _as_arrays(logs: dict | None) -> dict:
+        return {name: np.asarray(value, np.float32) for name, value in (logs or {}).items()}
 
 
 class FiniteGuard(keras.callbacks.Callback):

@@ -3,9 +3,9 @@
 python -m torture.soak --runs=200 --epochs=2000 --seed=0 [--folder=runs/torture/soak]
 
 First as many short runs as asked for, one after the other in this process, each trained, drawn,
-exported and evaluated; then one training of many epochs of the digits in a process of its own. The
-slope is that of a line through the second half of the measurements. Either is left out where its
-number is 0.
+exported and evaluated, and Keras' session cleared, as a program that trains many models should; then
+one training of many epochs of the digits in a process of its own. The slope is that of a line through
+the second half of the measurements. Either is left out where its number is 0.
 """
 
 import argparse
@@ -62,6 +62,8 @@ def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
 
     What was found so far stands in `short.jsonl`.
     """
+    import keras
+
     from launch import train
     from torture.inprocess import run
 
@@ -73,6 +75,7 @@ def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
         outcome = run(train.main, arguments)
         if outcome.code or outcome.fault:
             raise SystemExit(f"run {index} failed: {outcome.fault or outcome.err}")
+        keras.utils.clear_session()  # Or TensorFlow keeps the kernels of every graph that it ran.
         gc.collect()
         found.append(usage(psutil.Process()))
         with open(folder / "short.jsonl", "a", encoding="utf-8") as log:
