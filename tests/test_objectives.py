@@ -45,7 +45,7 @@ def likelihood_at(latents) -> tfd.Distribution:
     return gaussian(latents, 1.0)
 
 
-def expected_elbo(mean, stddev, beta: float = 1.0) -> np.ndarray:
+def expected_elbo(mean, stddev, **beta: float) -> np.ndarray:
     """Returns the mean of `elbo` over the posterior's samples, `[images]`.
 
     By Gauss-Hermite quadrature, which is exact: log p(x|z) is quadratic in z, and each dimension has
@@ -54,7 +54,7 @@ def expected_elbo(mean, stddev, beta: float = 1.0) -> np.ndarray:
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)
     latents = mean + stddev * nodes[:, None, None]
     posterior = gaussian(mean, stddev)
-    bounds = objectives.elbo(posterior, PRIOR, likelihood_at(latents), np.float32(IMAGES), beta)
+    bounds = objectives.elbo(posterior, PRIOR, likelihood_at(latents), np.float32(IMAGES), **beta)
     return np.average(bounds.numpy(), axis=0, weights=weights)
 
 
@@ -163,7 +163,7 @@ def test_beta_weighs_the_rate_and_nothing_else(beta):
     )
     rate = reference.diagonal_gaussian_kl(mean, stddev, 0.0 * IMAGES, 1.0)
     expected = -expected_distortion - beta * rate
-    np.testing.assert_allclose(expected_elbo(mean, stddev, beta), expected, rtol=1e-5)
+    np.testing.assert_allclose(expected_elbo(mean, stddev, beta=beta), expected, rtol=1e-5)
 
 
 def test_distortion_is_minus_the_sum_of_log_densities_over_an_image():
