@@ -3,11 +3,18 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_UNFINISHED = {
+    False: re.compile(r"\.\d+\..+", re.DOTALL),
+    True: re.compile(r"\..+\.[a-z0-9_]{8}", re.DOTALL),
+}
+"""The names of files, and of folders, that are not whole yet."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -54,3 +61,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             os.replace(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def unfinished(folder: str | Path) -> list[Path]:
+    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed."""
+    entries = Path(folder).glob(".*")
+    return [path for path in entries if _UNFINISHED[path.is_dir()].fullmatch(path.name)]

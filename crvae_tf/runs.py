@@ -175,12 +175,14 @@ class Run:
                 files.write_json(folder / path.name, kept)
 
     def _contents(self) -> list[Path]:
-        return list(self.directory.iterdir()) if self.directory.exists() else []
+        """Returns what lies in the folder but for what a killed process was writing."""
+        if not self.directory.exists():
+            return []
+        return sorted({*self.directory.iterdir()} - {*files.unfinished(self.directory)})
 
     def _remove_unfinished(self) -> None:
-        """Removes what a killed process was writing, which is named with a dot before it is whole."""
-        folders = (self.directory, self.figures)
-        for path in (path for folder in folders for path in folder.glob(".*")):
+        """Removes what a killed process was writing, and nothing else whose name begins with a dot."""
+        for path in (*files.unfinished(self.directory), *files.unfinished(self.figures)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

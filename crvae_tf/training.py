@@ -188,11 +188,11 @@ def default_steps_per_execution(model: keras.Model) -> int:
 def largest_divisor(limit: int, *numbers: int) -> int:
     """Returns the largest number up to `limit`, 1 or more, that divides all of the others.
 
-    >>> largest_divisor(50, 600, 0), largest_divisor(50, 600, 20), largest_divisor(50, 23)
+    >>> largest_divisor(50, 600, 0), largest_divisor(50, 600, 20), largest_divisor(2**31, 23)
     (50, 20, 23)
     """
     common = math.gcd(*numbers)
-    return max(number for number in range(1, limit + 1) if common % number == 0)
+    return max(number for number in range(1, min(limit, common) + 1) if common % number == 0)
 
 
 def _set_steps_per_execution(model: keras.Model, steps: int) -> None:

@@ -136,7 +136,7 @@ def test_a_lock_dies_with_its_holder(tmp_path):
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     run = Run(tmp_path / "run")
-    (tmp_path / "run" / ".encoder.abc").mkdir(parents=True)
+    (tmp_path / "run" / ".encoder.abcd_123").mkdir(parents=True)
     (tmp_path / "run" / "figures").mkdir()
     (tmp_path / "run" / "figures" / ".77.samples.png").write_text("half")
     (tmp_path / "run" / ".77.config.json").write_text("half")
@@ -144,6 +144,21 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     run.begin({"seed": 1})
     left = sorted(p.name for p in (tmp_path / "run").rglob("*"))
     assert left == ["config.json", "figures"]
+
+
+def test_a_run_killed_while_it_wrote_its_first_file_begins_anew(tmp_path):
+    (tmp_path / ".77.config.json").write_text("{")
+    Run(tmp_path).begin({"seed": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_nothing_else_whose_name_begins_with_a_dot_is_removed(tmp_path):
+    kept = [".env", ".git", ".gitignore", ".3d", ".settings.json", ".venv"]
+    for name in kept:
+        (tmp_path / name).mkdir() if name in (".git", ".venv") else (tmp_path / name).write_text("own")
+    (tmp_path / "config.json").write_text('{"name": "another project"}')
+    Run(tmp_path).lock()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(kept), "config.json"]
 
 
 def test_a_run_goes_on_under_other_options_only_if_these_may_change(tmp_path):
