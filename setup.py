@@ -25,6 +25,7 @@ setup(
     },
     install_requires=[
         "absl-py>=2.1",
+        "h5py>=3.8",
         "importlib_resources>=6",  # tensorflow-datasets 4.9.10 needs it and does not say so.
         "jinja2>=3.1,<4",
         "keras>=3.10,<4",
@@ -47,7 +48,6 @@ setup(
         "test": [
             *ONNX,
             "coverage>=7.10",
-            "h5py>=3.8",
             "hypothesis>=6.100",
             "psutil>=5.9",
             "pytest>=8",

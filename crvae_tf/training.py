@@ -1,14 +1,12 @@
 """Compile, fit, checkpoint and resume."""
 
 import math
-import os
-import re
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from crvae_tf import datasets, files, strategies
+from crvae_tf import datasets, files, strategies, weights
 from crvae_tf.callbacks import (
     EpochSummaries,
     FiniteGuard,
@@ -19,7 +17,6 @@ from crvae_tf.callbacks import (
 )
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
-from crvae_tf.errors import InputError, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
@@ -133,7 +130,7 @@ def train(
         _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
     run.check_there()
     with files.whole_file(run.weights) as unfinished:
-        save_weights(model, unfinished)
+        weights.save(model, unfinished)
     return log.lines
 
 
@@ -200,39 +197,6 @@ def _set_steps_per_execution(model: keras.Model, steps: int) -> None:
     if model.steps_per_execution != steps:
         model.steps_per_execution = steps
         model.train_function = model.test_function = None  # Made for the steps before.
-
-
-def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes the model's weights, without the optimizer's, in Keras' format.
-
-    Raises:
-      OSError: the file cannot be written.
-    """
-    # Keras decides the format by the end of the name.
-    target = f"{path}.weights.h5" if not str(path).endswith(".weights.h5") else str(path)
-    try:
-        model.save_weights(target)
-    except RuntimeError as error:  # HDF5's own, where the disk is full.
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-    if target != str(path):
-        os.replace(target, path)
-
-
-def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
-    """Reads weights that `save_weights` wrote.
-
-    Raises:
-      InputError: there is no such file, or its weights are another model's.
-    """
-    if not os.path.exists(path):
-        raise InputError(f"{path}: expected the weights of a finished run; received no such file")
-    try:
-        model.load_weights(str(path))
-    except (ValueError, KeyError, OSError) as error:
-        raise InputError(f"{path}: expected weights of this model; received {reason(error)}") from error
 
 
 def _validation(

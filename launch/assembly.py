@@ -27,6 +27,7 @@ from crvae_tf import (
     provenance,
     strategies,
     training,
+    weights,
 )
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import Embedder
@@ -297,7 +298,7 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
             f"fingerprint {trained_on}; received {data.fingerprint}"
         )
     model = make_model(options, data, strategies.local(options.strategy))
-    training.load_weights(model, run.weights)
+    weights.load(model, run.weights)
     return model, data
 
 

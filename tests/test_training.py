@@ -26,6 +26,7 @@ from crvae_tf import (
     networks,
     pictures,
     training,
+    weights,
 )
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ArraySplit, ImageData
@@ -137,7 +138,7 @@ def test_timings_are_of_the_images_of_an_epoch(whole):
 def test_the_weights_of_a_run_are_those_of_the_model(whole):
     model, run, _ = whole
     other = new_model(weights_seed=1)
-    training.load_weights(other, run.weights)
+    weights.load(other, run.weights)
     assert_same_to_the_bit(other.get_weights(), model.get_weights())
 
 
@@ -232,32 +233,6 @@ def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, k
     with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
         Checkpoints(model_of_depth(wanted), Run(tmp_path), 1).restore()
     assert "\n" not in str(error.value)
-
-
-def test_weights_of_another_model_are_refused_in_one_line(whole):
-    _, run, _ = whole
-    with pytest.raises(InputError, match="expected weights of this model; received ") as error:
-        training.load_weights(new_model(latent_dim=2), run.weights)
-    assert "\n" not in str(error.value)
-
-
-def test_a_file_without_weights_is_refused(tmp_path):
-    path = tmp_path / "model.weights.h5"
-    with pytest.raises(InputError) as error:
-        training.load_weights(new_model(), path)
-    assert str(error.value) == f"{path}: expected the weights of a finished run; received no such file"
-    path.write_text("not weights")
-    with pytest.raises(InputError, match="expected weights of this model; received "):
-        training.load_weights(new_model(), path)
-
-
-def test_weights_may_be_written_under_any_name(tmp_path):
-    model, other = new_model(), new_model(weights_seed=1)
-    training.save_weights(model, tmp_path / "mine")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    (tmp_path / "mine").rename(tmp_path / "mine.weights.h5")
-    training.load_weights(other, tmp_path / "mine.weights.h5")
-    assert_same_to_the_bit(other.get_weights(), model.get_weights())
 
 
 def events_of(folder):
