@@ -362,11 +362,17 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     return Options(**_fields(changed))
 
 
-def allowed_changes(options: Options) -> tuple[str, ...]:
-    """Returns the options that a run may go on with other values of."""
+def allowed_changes(options: Options, epochs_trained: int) -> tuple[str, ...]:
+    """Returns the options that a run may go on with other values of.
+
+    Args:
+      options: what is asked for.
+      epochs_trained: of the run.
+    """
     allowed = set(MAY_CHANGE if flags.FLAGS.allow_config_change else ())
     # Of a falling rate the epochs that were trained would be those of another schedule.
-    return tuple(allowed - ({"epochs"} if options.schedule != "constant" else set()))
+    epochs_are_fixed = options.schedule != "constant" or options.epochs <= epochs_trained
+    return tuple(allowed - ({"epochs"} if epochs_are_fixed else set()))
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:

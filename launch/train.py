@@ -22,7 +22,7 @@ def main() -> None:
         run.begin(
             assembly.config(chosen, data),
             may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
-            may_change=options.allowed_changes(chosen),
+            may_change=options.allowed_changes(chosen, len(run.read_metrics())),
             absent=options.later_options(),
         )
         if not strategies.highest(strategy, run.is_complete()):
