@@ -81,12 +81,28 @@ class Embedding:
         """Returns the numbers of the parts that are not there."""
         return [number for number in range(self.num_files) if not self.file(number).exists()]
 
+    @contextlib.contextmanager
+    def locked(self, numbers: range) -> Iterator[None]:
+        """Keeps other processes from the parts `numbers`, till the end or till this process ends.
+
+        Raises:
+          InputError: another process is at work on some of them.
+        """
+        with files.locked(self.path / _ABOUT, numbers) as is_alone:
+            if not is_alone:
+                raise InputError(
+                    f"--output={self.path}: expected parts that no other process is at work on; "
+                    "received some that another process is: give each job another --shard_index"
+                )
+            yield
+
     def forget_if_empty(self) -> None:
-        """Removes what says what the folder is for, and the folder, if there is no part in it."""
-        if len(self.missing()) == self.num_files:
-            (self.path / _ABOUT).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # Other jobs may be at work in it.
-                self.path.rmdir()
+        """Removes what says what the folder is for, and the folder, where no part is or will be."""
+        with files.locked(self.path / _ABOUT, range(self.num_files)) as is_alone:
+            if is_alone and len(self.missing()) == self.num_files:
+                (self.path / _ABOUT).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # The user may keep something else in it.
+                    self.path.rmdir()
 
     def parts(self) -> Iterator[Part]:
         """Yields every part, one at a time.
@@ -144,14 +160,16 @@ def embed(
       progress: called with the rows of this job that are done and the whole of them.
 
     Raises:
-      InputError: the folder holds something else, or more than 1 % of the files are broken.
+      InputError: the folder holds something else, another process is at work on the same parts, or
+        more than 1 % of the files are broken.
     """
     embedding = _begin(encoder, listing, Path(path), file_format, rows_per_file, shard_count, places)
     bounds = [embedding.num_files * job // shard_count for job in (shard_index, shard_index + 1)]
-    job = _Job(embedding, listing, range(*bounds), progress)
-    job.remove_unfinished()
     try:
-        _write_missing(encoder, listing, job, batch_size)
+        with embedding.locked(range(*bounds)):
+            job = _Job(embedding, listing, range(*bounds), progress)
+            job.remove_unfinished()
+            _write_missing(encoder, listing, job, batch_size)
     except InputError:
         embedding.forget_if_empty()
         raise

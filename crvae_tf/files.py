@@ -1,14 +1,16 @@
 """Files and folders that are written whole or not at all."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _UNFINISHED = {
     False: re.compile(r"\.\d+\..+", re.DOTALL),
@@ -61,6 +63,36 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             os.replace(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, places: range) -> Iterator[bool]:
+    """Keeps other processes from the same `places` of a file while it is held.
+
+    A place is a number that processes agree on, and no byte of the file needs to be there. The lock
+    ends with its process, however that ends.
+
+    Args:
+      path: of a file.
+      places: consecutive.
+
+    Yields:
+      Whether no other process holds one of them.
+    """
+    with open(path, "rb+") as file:
+        yield _could_lock(file, places)
+
+
+def _could_lock(file: BinaryIO, places: range) -> bool:
+    if not places:
+        return True  # A length of 0 would be every place.
+    # Of the open file, not of the process, whose locks end when it closes any file of that name.
+    lock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, places.start, len(places), 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def unfinished(folder: str | Path) -> list[Path]:

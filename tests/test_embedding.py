@@ -109,6 +109,37 @@ def test_more_jobs_than_rows_of_one_file_leave_none_idle(tmp_path, encoder, digi
     assert columns(tmp_path)[0].tolist() == list(range(360))
 
 
+@pytest.mark.parametrize(("index", "count"), [(0, 2), (0, 1), (1, 3)])
+def test_parts_that_another_process_is_at_work_on_are_left_to_it(
+    tmp_path, encoder, digits_listing, index, count
+):
+    """It is at work on the first of two halves."""
+    arguments = (encoder, digits_listing, tmp_path)
+    whole = embedding.embed(*arguments, rows_per_file=60, shard_index=1, shard_count=2).embedding
+    (unfinished := tmp_path / f".77.{whole.file(0).name}").write_bytes(b"half")
+    with whole.locked(range(3)):
+        with pytest.raises(InputError, match="expected parts that no other process is at"):
+            embedding.embed(*arguments, shard_index=index, shard_count=count)
+        assert embedding.embed(*arguments, shard_index=1, shard_count=2).new_rows == 0
+        assert unfinished.exists()
+    assert whole.missing() == [0, 1, 2]
+    assert embedding.embed(*arguments).new_rows == 180
+    assert columns(tmp_path)[0].tolist() == list(range(360))
+
+
+def test_what_a_folder_is_for_is_not_forgotten_while_another_process_is_at_work(
+    tmp_path, encoder, digits_listing
+):
+    made = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=180).embedding
+    for number in range(2):
+        made.file(number).unlink()
+    with made.locked(range(1)):
+        made.forget_if_empty()
+        assert Embedding.open(tmp_path).about == made.about
+    made.forget_if_empty()
+    assert not tmp_path.exists()
+
+
 def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
     embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
     files = sorted(tmp_path.glob("part-*"))
@@ -186,6 +217,31 @@ def test_a_folder_with_embeddings_of_other_images_is_refused(tmp_path, encoder, 
     train = listings.listing("digits", encoder.preprocessing, split="train")
     with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
         embedding.embed(encoder, train, tmp_path)
+
+
+def change_in_place(path):
+    """Changes a byte in the middle, so that name and size stay."""
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+
+
+def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder):
+    (tmp_path / "files").mkdir()
+    for index in range(3):
+        (tmp_path / "files" / f"{index}.bmp").write_bytes(encoded(blocks(index), "BMP"))
+    np.save(tmp_path / "images.npy", np.zeros((3000, 28, 28), np.uint8))
+    changed = {
+        f"folder:{tmp_path / 'files'}": "files/1.bmp",
+        str(tmp_path / "images.npy"): "images.npy",
+    }
+    for number, (name, file) in enumerate(changed.items()):
+        output = tmp_path / f"embeddings{number}"
+        for _ in range(2):
+            embedding.embed(encoder, listings.listing(name, encoder.preprocessing), output)
+        change_in_place(tmp_path / file)
+        with pytest.raises(InputError, match=r"differs in input_fingerprint$"):
+            embedding.embed(encoder, listings.listing(name, encoder.preprocessing), output)
 
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_listing):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import stat
 
 import pytest
@@ -130,3 +131,37 @@ def test_others_may_read_a_folder_as_they_may_read_any(tmp_path):
     with files.whole_folder(tmp_path / "encoder"):
         pass
     assert stat.S_IMODE((tmp_path / "encoder").stat().st_mode) == 0o755
+
+
+def holds(path, places):
+    """Whether a process of its own can hold these places of a file."""
+    child = os.fork()
+    if not child:
+        with files.locked(path, places) as is_alone:
+            os._exit(is_alone)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_places_of_a_file_that_one_process_holds_are_no_others_till_it_is_done(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    with files.locked(path, range(3, 5)) as is_alone:
+        assert is_alone
+        path.read_bytes()  # Closing a file would end a lock of the process.
+        held = [holds(path, range(start, start + 1)) for start in range(6)]
+        assert held == [True, True, True, False, False, True]
+        assert not holds(path, range(9))
+        assert holds(path, range(4, 4))
+    assert holds(path, range(9))
+
+
+def test_places_are_free_when_the_process_that_held_them_was_killed(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    child = os.fork()
+    if not child:
+        with files.locked(path, range(3)):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with files.locked(path, range(3)) as is_alone:
+        assert is_alone

@@ -103,7 +103,13 @@ def test_images_beside_the_folders_leave_none_with_a_class(classes):
 def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
     fill(tmp_path, 30)
     data = encoded(np.full((8, 8, 3), 9, np.uint8), "PNG")
-    strange = [b"two\nlines.png", b"caf\xe9.png", "schön 猫.PNG".encode(), b"-- $(x) 'q'.png"]
+    strange = [
+        b"two\nlines.png",
+        rb"two\x0alines.png",
+        b"caf\xe9.png",
+        "schön 猫.PNG".encode(),
+        b"-- $(x) 'q'.png",
+    ]
     for name in strange:
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(data)
@@ -112,10 +118,11 @@ def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
     train, _, test, _ = folders.splits(str(tmp_path), PREPROCESSING, 0, memory_limit=0)
     nines = [(pixels_of(split) == 9).all(axis=(1, 2, 3)).sum() for split in (train, test)]
     assert sum(nines) == len(strange)
-    shown = [folders.printable(os.fsdecode(name)) for name in strange[:3]]
-    assert shown == [r"two\x0alines.png", r"caf\xe9.png", "schön 猫.PNG"]
+    shown = [folders.printable(os.fsdecode(name)) for name in strange[:4]]
+    assert shown == [r"two\x0alines.png", r"two\x5cx0alines.png", r"caf\xe9.png", "schön 猫.PNG"]
     for name in names:
-        assert folders.listed_picture(str(tmp_path), folders.printable(name)) is not None
+        picture = folders.listed_picture(str(tmp_path), folders.printable(name))
+        np.testing.assert_array_equal(picture, folders.picture(os.fsencode(tmp_path / name)))
 
 
 def test_links_are_followed_once_and_loops_end(classes):

@@ -98,12 +98,14 @@ def class_names(names: list[str]) -> list[str] | None:
 
 
 def printable(name: str) -> str:
-    r"""Returns a file's name as one line of UTF-8: `\xNN` for each byte that is none or that controls.
+    r"""Returns a file's name as one line of UTF-8, and no other name's.
+
+    `\xNN` stands for each byte that is no UTF-8 or that controls, and for a backslash.
 
     >>> print(printable("two\nlines"), printable("caf\udce9.png"), printable("caf\u00e9.png"))
     two\x0alines caf\xe9.png café.png
     """
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    text = os.fsencode(name).replace(b"\\", rb"\x5c").decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f]", lambda control: f"\\x{ord(control[0]):02x}", text)
 
 
@@ -118,8 +120,7 @@ def picture(path: str | bytes) -> np.ndarray | None:
 def listed_picture(path: str, name: str) -> np.ndarray | None:
     """Returns the same for the file below `path` that is listed by the printable name `name`."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
-    image = picture(os.path.join(os.fsencode(path), os.fsencode(name)))
-    return picture(os.path.join(os.fsencode(path), raw)) if image is None else image
+    return picture(os.path.join(os.fsencode(path), raw))
 
 
 def failures(paths: list[bytes]) -> Iterator[str]:
@@ -133,11 +134,11 @@ def failures(paths: list[bytes]) -> Iterator[str]:
 
 
 def check_broken_share(what: str, broken: list[str], whole: int) -> None:
-    """Raises InputError if more than 1 % of `whole` files are broken."""
+    """Raises InputError if more than 1 % of `whole` files are broken, of these printable names."""
     if len(broken) > BROKEN_SHARE_LIMIT * whole:
         raise InputError(
             f"{what}: expected at most {BROKEN_SHARE_LIMIT:.0%} broken files; "
-            f"received {len(broken)} of {whole}, the first {printable(broken[0])}"
+            f"received {len(broken)} of {whole}, the first {broken[0]}"
         )
 
 
@@ -181,11 +182,12 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
 
 
 def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
-    for name, why in zip(broken, failures(file_paths(path, broken)), strict=True):
-        _LOGGER.warning("left out, cannot be decoded: %s: %s", printable(name), why)
+    shown = [printable(name) for name in broken]
+    for name, why in zip(shown, failures(file_paths(path, broken)), strict=True):
+        _LOGGER.warning("left out, cannot be decoded: %s: %s", name, why)
     if broken:
         _LOGGER.warning("%d of %d files are left out", len(broken), len(names))
-    check_broken_share(f"--dataset=folder:{path}", broken, len(names))
+    check_broken_share(f"--dataset=folder:{path}", shown, len(names))
 
 
 def _image_files(root: str) -> Iterator[str]:
