@@ -1,6 +1,7 @@
 """The kinds of flags: how a value is read, what it may be, and what is said where it is another."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,22 @@ def settings(given: str) -> tuple[dict[str, str], ...]:
         {name: value for name, _, value in (p.partition("=") for p in f"method={one}".split(":"))}
         for one in given.split(",")
     )
+
+
+def refusal(error: Exception) -> str:
+    """Returns what absl says of a mistake as one line in this project's form."""
+    text = " ".join(str(error).split())
+    wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?", text)
+    if wrong:
+        received = {"": "nothing", "None": "none"}.get(wrong[2], wrong[2])
+        return f"--{wrong[1]} {wrong[3]}; received {received}"
+    boolean = re.fullmatch(r"flag --(\w+)=(.*?): \('Non-boolean argument.*", text)
+    if boolean:
+        return f"--{boolean[1]} must be true or false; received {boolean[2]}"
+    unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
+    if unreadable:
+        return f"--flagfile must be a file that can be read; received {unreadable[1]}"
+    unknown = re.fullmatch(r"Unknown command line flag '(.*?)'\.? ?(.*)", text)
+    if unknown:
+        return f"--{unknown[1]} must be a flag that --help lists; received none of that name"
+    return text

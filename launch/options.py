@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -42,6 +42,11 @@ EVALUATION = (
 
 CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "steps_per_execution")
 """Options that decide what a broken run loses, and change no figure."""
+
+_HELP = {"help": "?", "helpshort": None, "helpfull": None, "helpxml": None}
+"""absl's flags that ask for help, with their short names."""
+
+_ASKS_FOR_HELP = re.compile(r"--?(h|\?|help|helpshort|helpfull|helpxml)(=(true|t|1))?")
 
 MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precision", "versions")
 """What a run may go on with other values of, where `allowed_changes` says so."""
@@ -281,16 +286,17 @@ def command_line() -> str:
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """Parses the command line into absl's flags; prints the help and exits on `--help`.
+    """Parses the command line into absl's flags; prints the help and exits where it is asked for.
+
+    It may be asked for in each of absl's ways, on the command line or in a flagfile.
 
     Raises:
       UsageError: a flag is unknown or has a value it cannot have.
     """
-    if any(
-        re.fullmatch(r"--?(h|help|helpfull|helpshort|helpxml)(=.*)?", argument) for argument in argv[1:]
-    ):
-        print(f"{sys.modules['__main__'].__doc__}\n{_help()}")
-        sys.exit(0)
+    for name, short_name in _HELP.items():
+        flags.DEFINE_flag(_HelpFlag(name, False, "", short_name=short_name, allow_override=True))
+    if any(map(_ASKS_FOR_HELP.fullmatch, argv[1:])):  # Whatever else is wrong.
+        _show_help()
     try:
         rest = flags.FLAGS(list(argv))
         if "preset" in flags.FLAGS:
@@ -301,7 +307,7 @@ def parse(argv: Sequence[str]) -> list[str]:
             f"--flagfile must be a file of UTF-8 text; received one that cannot be read: {error}"
         ) from error
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(flag_kinds.refusal(error)) from error
     if len(rest) > 1:
         received = " ".join(" ".join(rest[1:]).split())
         raise UsageError(f"expected flags only; received {received}")
@@ -380,27 +386,19 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name.rstrip("_")] for name in names}
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?", text)
-    if wrong:
-        received = {"": "nothing", "None": "none"}.get(wrong[2], wrong[2])
-        return f"--{wrong[1]} {wrong[3]}; received {received}"
-    boolean = re.fullmatch(r"flag --(\w+)=(.*?): \('Non-boolean argument.*", text)
-    if boolean:
-        return f"--{boolean[1]} must be true or false; received {boolean[2]}"
-    unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
-    if unreadable:
-        return f"--flagfile must be a file that can be read; received {unreadable[1]}"
-    unknown = re.fullmatch(r"Unknown command line flag '(.*?)'\.? ?(.*)", text)
-    if unknown:
-        return f"--{unknown[1]} must be a flag that --help lists; received none of that name"
-    return text
+class _HelpFlag(flags.BooleanFlag):
+    """Stands in for one of absl's, which show a help of their own and end as a failure."""
+
+    def parse(self, argument):
+        if self._parse(argument):
+            _show_help()
 
 
-def _help() -> str:
+def _show_help() -> NoReturn:
     lines = []
     for flag in flags.FLAGS.get_flags_for_module(flag_kinds.__name__):
         default = "" if flag.default is None else f" (default {flag.default})"
         lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
-    return "\n".join(["Flags; a later one wins, --flagfile=FILE reads them from a file:", *lines])
+    title = "Flags; a later one wins, --flagfile=FILE reads them from a file:"
+    print(sys.modules["__main__"].__doc__, title, *lines, sep="\n")
+    sys.exit(0)

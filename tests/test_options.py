@@ -536,12 +536,33 @@ def test_what_no_run_can_be_given_is_refused_in_the_usual_form(arguments, expect
     assert message(*arguments) == expected
 
 
-@pytest.mark.parametrize("argument", ["--help", "-h", "--helpshort=true", "--helpfull", "--helpxml"])
-def test_each_way_to_ask_for_help_is_answered_by_the_flags(argument, capsys):
+HELP = ["--help", "-help", "-?", "--help=true", "--helpshort", "--helpfull=1", "--helpxml=t"]
+
+
+def flagfile(folder, depth, argument):
+    """The argument itself, or a flagfile that it stands in, or one that names such a flagfile."""
+    for level in range(depth):
+        (folder / f"{level}.flags").write_text(f"--epochs=2\n{argument}\n")
+        argument = f"--flagfile={folder / f'{level}.flags'}"
+    return argument
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("argument", HELP)
+def test_each_way_to_ask_for_help_is_answered_by_the_flags(argument, depth, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        options.parse(["train", "--epochs=2", argument])
+        options.parse(["train", "--seed=3", flagfile(tmp_path, depth, argument)])
     assert not stopped.value.code
-    assert "--eta: weight of the consistency term" in capsys.readouterr().out
+    answer = capsys.readouterr()
+    assert "--eta: weight of the consistency term" in answer.out
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_help_that_is_declined_is_not_given(depth, tmp_path):
+    for argument in ("--help=false", "--nohelpfull", "--helpxml=0"):
+        assert resolved(flagfile(tmp_path, depth, argument), "--seed=3").seed == 3
+    assert message(flagfile(tmp_path, depth, "--help=3")) == "--help must be true or false; received 3"
 
 
 def test_the_command_that_is_told_of_names_no_place(monkeypatch):

@@ -19,7 +19,7 @@ _TEXTS = (
 _NO_FLAGS = (
     "", "-", "--", "---", "--=", "--=1", "-=", "word", "two words", "--no", "--noepochs", "--epo=3",
     "-epochs", "--epochs", "--epochs=", "--EPOCHS=3", "--ep-ochs=3", "--undefok=epocs", "--undefok",
-    "--epocs=3", "--\n=1", "--help=3", "--\udcff=1", "--猫=1", "--flagfile", "--flagfile=",
+    "--epocs=3", "--\n=1", "-?", "--\udcff=1", "--猫=1", "--flagfile", "--flagfile=",
     "--flagfile=/", "--flagfile=/dev/null", "--flagfile=/nowhere", "--flagfile=\n", "#",
     "--seed=1 --seed=2",
 )  # fmt: skip
