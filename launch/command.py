@@ -3,14 +3,13 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 
 from absl import app
 from absl import logging as absl_logging
 
-from launch import options
+from launch import options, stopping
 
 
 def run(main: Callable[[], None]) -> None:
@@ -18,7 +17,8 @@ def run(main: Callable[[], None]) -> None:
 
     0 on success, 1 on a user's mistake or a run that cannot go on, 130 and 143 on SIGINT and SIGTERM.
     """
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    with stopping.listening():
+        app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -32,7 +32,6 @@ def _guarded(main: Callable[[], None]) -> None:
     with _silence():
         from crvae_tf import errors
     _show_logs()
-    signal.signal(signal.SIGTERM, _stop)
     try:
         main()
     except (
@@ -46,13 +45,6 @@ def _guarded(main: Callable[[], None]) -> None:
     except errors.Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(128 + interrupted.signal)
-    except KeyboardInterrupt:
-        _stop(signal.SIGINT)
-
-
-def _stop(number: int, frame=None) -> None:
-    print("\nstopped; the same command goes on", file=sys.stderr)
-    sys.exit(128 + number)
 
 
 def _fail(message: str) -> None:
@@ -80,8 +72,14 @@ def _silence() -> Iterator[None]:
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+
+    def stop(number, frame):
+        os.dup2(kept, 2)
+        stopping.stop(number, frame)
+
     try:
-        yield
+        with stopping.listening(stop):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

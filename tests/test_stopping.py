@@ -1,0 +1,71 @@
+"""Commands that are told to stop while nothing notes it: in an import, and in what follows."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from launch import stopping
+from tests.conftest import ROOT
+from torture import inprocess
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LINE = "\nstopped; the same command goes on\n"
+
+# As a module in C does with what is raised while it begins.
+STOPPED = """
+import os
+try:
+    os.kill(os.getpid(), {number})
+    print("went on")
+except BaseException:
+    raise ImportError("initialization failed")
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("module", ["absl", "tensorflow"])
+def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(
+    tmp_path, module, number
+):
+    (tmp_path / f"{module}.py").write_text(STOPPED.format(number=int(number)))
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", LINE)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_command_told_to_stop_later_cleans_up_first(number):
+    cleaned = []
+
+    def main():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            cleaned.append(True)
+
+    outcome = inprocess.run(main, [])
+    assert (outcome.code, outcome.err, outcome.fault) == (128 + number, LINE, "")
+    assert cleaned
+
+
+def test_signals_are_left_to_who_had_them_before_and_one_that_is_ignored_stays_so():
+    kept = [signal.getsignal(number) for number in SIGNALS]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stopping.listening():
+            during = [signal.getsignal(number) for number in SIGNALS]
+        after = [signal.getsignal(number) for number in SIGNALS]
+    finally:
+        signal.signal(signal.SIGTERM, kept[1])
+    assert during == [stopping.stop, signal.SIG_IGN]
+    assert after == [kept[0], signal.SIG_IGN]
