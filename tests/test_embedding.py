@@ -367,6 +367,9 @@ def test_arrays_of_bytes_are_preprocessed_and_of_floats_are_not(tmp_path, encode
         (np.zeros((5, 28, 28, 2), np.uint8), r"received uint8 \[5, 28, 28, 2\]"),
         (np.zeros((5, 28, 28), np.int64), r"received int64 \[5, 28, 28\]"),
         (np.zeros((0, 28, 28), np.uint8), r"received uint8 \[0, 28, 28\]"),
+        (np.zeros((5, 0, 28), np.uint8), r"received uint8 \[5, 0, 28\]"),
+        (np.zeros((5, 28, 0, 1), np.uint8), r"received uint8 \[5, 28, 0, 1\]"),
+        (np.zeros((), np.uint8), r"received uint8 \[\]"),
         (np.zeros(3), r"received float64 \[3\]"),
     ],
 )

@@ -186,7 +186,7 @@ class ArrayListing(Listing):
         is_bytes = array.dtype == np.uint8 and array.ndim in (3, 4) and channels in (1, 3)
         shape = (*array.shape[1:3], channels)
         is_float = array.dtype in (np.float32, np.float64) and shape == image_shape
-        if len(array) == 0 or not (is_bytes or is_float):
+        if array.size == 0 or not (is_bytes or is_float):
             wanted = ", ".join(map(str, image_shape))
             raise InputError(
                 f"--input={self._path}: expected uint8 [N, h, w] or [N, h, w, 1 or 3], or float32 "
