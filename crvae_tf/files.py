@@ -20,9 +20,12 @@ _UNFINISHED = {
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` beside `path` and moves it there in one step."""
+    r"""Writes `text` beside `path` and moves it there in one step.
+
+    A byte of a file's name that is no UTF-8 becomes `\udcNN`.
+    """
     with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any) -> None:

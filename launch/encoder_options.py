@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 
 from absl import flags
 
@@ -52,7 +53,8 @@ def define_embed() -> None:
     """Puts the flags of `launch.embed` in the place of those that describe a training."""
     drop_training_flags(kept=("data_dir",))
     _required("encoder", "the folder of an exported encoder, RUN/encoder", "embeds the images")
-    _required("input", "folder:PATH, a TFDS image data set, digits or FILE.npy", "the images")
+    expected = "folder:PATH, a TFDS image data set, digits or FILE.npy"
+    _required("input", expected, "the images", flag_kinds.images)
     _required("output", "a folder to write to", "where the embeddings lie")
     flag_kinds.text("split", None, "of a TFDS data set, as TFDS writes it (train)")
     flag_kinds.choice("format", "parquet", _EMBEDDING_FORMATS, "of the files")
@@ -106,6 +108,8 @@ def _values(options: type) -> dict[str, object]:
     return {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(options)}
 
 
-def _required(name: str, expected: str, meaning: str) -> None:
-    flag_kinds.text(name, None, meaning)
+def _required(
+    name: str, expected: str, meaning: str, kind: Callable[..., None] = flag_kinds.text
+) -> None:
+    kind(name, None, meaning)
     flags.register_validator(name, bool, f"must be {expected}")

@@ -50,8 +50,18 @@ def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) 
 
 
 def text(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value is a text."""
+    """Defines a flag whose value is a text, or a place: TensorFlow takes names of UTF-8 alone."""
+    define(name, default, Checked(str, _is_utf_8, "a text of UTF-8 that is not empty"), meaning)
+
+
+def images(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value names images, which may lie in a folder of any name."""
     define(name, default, Checked(str, bool, "a text that is not empty"), meaning)
+
+
+def _is_utf_8(text: str) -> bool:
+    """Returns whether a text is not empty and has no bytes in it that Python could not decode."""
+    return text != "" and text.encode(errors="ignore").decode() == text
 
 
 def choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
@@ -93,14 +103,22 @@ def boolean(name: str, default: bool, meaning: str) -> None:
 
 def folders(name: str, meaning: str) -> None:
     """Defines a flag whose value is a tuple of names of folders; None where it is not given."""
-    parser = Checked(lambda given: tuple(given.split(",")), all, "folders, separated by commas")
+    parser = Checked(
+        lambda given: tuple(given.split(",")),
+        lambda names: all(map(_is_utf_8, names)),
+        "folders of names in UTF-8, separated by commas",
+    )
     define(name, None, parser, meaning)
 
 
 def preset(name: str, default: str, shipped: Sequence[str], meaning: str) -> None:
     """Defines a flag whose value is a flagfile that is read before all other flags."""
     expected = f"{', '.join(shipped)} or the path of a flagfile"
-    define(name, default, Checked(str, lambda given: preset_file(given).is_file(), expected), meaning)
+
+    def check(given):
+        return _is_utf_8(given) and preset_file(given).is_file()
+
+    define(name, default, Checked(str, check, expected), meaning)
 
 
 def preset_file(name: str) -> Path:

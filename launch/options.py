@@ -52,7 +52,7 @@ MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precisio
 """What a run may go on with other values of, where `allowed_changes` says so."""
 
 
-_text("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
+flag_kinds.images("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)")
 _choice("channels", None, ("1", "3"), "1 for gray, 3 for colour (by data set)")

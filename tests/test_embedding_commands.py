@@ -40,6 +40,16 @@ def launch(name, *arguments, **options):
             "--shard_count must be an integer >= 1; received 0",
         ),
         ("embed", ["--encoder=x", "--epochs=3"], "--epochs must be a flag that --help lists"),
+        (
+            "embed",
+            ["--encoder=\udcff"],
+            "--encoder must be a text of UTF-8 that is not empty; received \\udcff",
+        ),
+        (
+            "search",
+            ["--image=\udcff"],
+            "--image must be a text of UTF-8 that is not empty; received \\udcff",
+        ),
         ("search", ["--index=x"], "--image must be an image file; received none"),
     ],
 )

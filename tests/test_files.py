@@ -31,6 +31,11 @@ def test_a_file_is_written_in_place_of_the_old_one(tmp_path):
     assert contents(tmp_path) == {"note.txt": "new"}
 
 
+def test_a_byte_of_a_name_that_is_no_utf_8_is_written_as_its_number(tmp_path):
+    files.write_text(tmp_path / "note.txt", "caf\udce9 é")
+    assert (tmp_path / "note.txt").read_bytes() == "caf\\udce9 é".encode()
+
+
 @pytest.mark.parametrize("held", [{}, {"note.txt": "old"}])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_file_whose_writing_fails_leaves_only_what_was_there(tmp_path, held, error):

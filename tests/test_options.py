@@ -296,6 +296,17 @@ def test_a_value_with_blanks_is_answered_in_one_line(value):
     assert "\n" not in received
 
 
+@pytest.mark.parametrize("name", ["data_dir", "output_dir"])
+def test_a_place_whose_name_is_no_utf_8_is_answered_in_one_line(name):
+    expected = f"--{name} must be a text of UTF-8 that is not empty; received caf\udce9"
+    assert message(f"--{name}=caf\udce9") == expected
+    assert getattr(resolved(f"--{name}=café"), name) == "café"
+
+
+def test_images_may_lie_in_a_folder_whose_name_is_no_utf_8():
+    assert resolved("--dataset=folder:caf\udce9").dataset == "folder:caf\udce9"
+
+
 def test_the_message_of_the_manual_is_this():
     assert message("--eta=-1") == "--eta must be >= 0; received -1"
 

@@ -37,6 +37,7 @@ READ_FLAGS = """
 import sys
 from launch import options, study_options
 study_options.define_report()
+sys.stdout.reconfigure(errors="backslashreplace")
 try:
     options.parse(sys.argv)
     print(study_options.report())
@@ -50,7 +51,14 @@ print("tensorflow" in sys.modules)
     ("flags", "answer"),
     [
         ([], "--runs must be folders of runs, separated by commas; received none"),
-        (["--runs="], "--runs must be folders, separated by commas; received nothing"),
+        (
+            ["--runs="],
+            "--runs must be folders of names in UTF-8, separated by commas; received nothing",
+        ),
+        (
+            ["--runs=one,\udcff"],
+            "--runs must be folders of names in UTF-8, separated by commas; received one,\\udcff",
+        ),
         (
             ["--runs=a", "--output=tests"],
             "--output must be the name of a file; received tests, a folder",
