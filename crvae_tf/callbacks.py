@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -98,7 +99,10 @@ class EpochSummaries(keras.callbacks.TensorBoard):
 
 
 class FiniteGuard(keras.callbacks.Callback):
-    """Stops the run when a term of the objective or the gradient is NaN or infinite.
+    """Stops the run when a term of the objective, the gradient or a weight is NaN or infinite.
+
+    Terms and gradients are looked at after each step, weights at the end of an epoch and whenever
+    `check_weights` is called.
 
     Args:
       latest_checkpoint: returns the path of the last checkpoint, or None.
@@ -115,19 +119,31 @@ class FiniteGuard(keras.callbacks.Callback):
         self._first = batch
 
     def on_train_batch_end(self, batch, logs=None):
+        self._last = batch
         broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
         if broken:
             # The model makes the loss NaN where its gradient is not finite.
             values = [f"{name} = {logs[name]}" for name in broken]
-            received = "a gradient that is not" if broken == ["loss"] else ", ".join(values)
-            kept = self._latest_checkpoint() or "none yet"
-            several = self._first < batch  # As steps_per_execution may say.
-            steps = f"steps {self._first + 1} to {batch + 1}" if several else f"step {batch + 1}"
-            raise NotFiniteError(
-                f"epoch {self._epoch + 1}, {steps}: expected finite terms and a finite "
-                f"gradient; received {received}; the last good checkpoint is {kept}; "
-                "--clip_norm, --min_stddev or a lower --learning_rate may help"
-            )
+            self._stop("a gradient that is not" if broken == ["loss"] else ", ".join(values))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.check_weights()
+
+    def check_weights(self) -> None:
+        """Raises NotFiniteError if the last step has left a weight that is not finite."""
+        for weight in self.model.weights:
+            if not np.all(tf.math.is_finite(tf.cast(weight.value, tf.float32))):
+                self._stop(f"the weight {weight.path}, which is not")
+
+    def _stop(self, received: str) -> NoReturn:
+        kept = self._latest_checkpoint() or "none yet"
+        several = self._first < self._last  # As steps_per_execution may say.
+        steps = f"steps {self._first + 1} to {self._last + 1}" if several else f"step {self._last + 1}"
+        raise NotFiniteError(
+            f"epoch {self._epoch + 1}, {steps}: expected finite terms, weights and a finite gradient; "
+            f"received {received}; the last good checkpoint is {kept}; --clip_norm, --min_stddev or a "
+            "lower --learning_rate may help"
+        )
 
 
 class TimeEstimate(keras.callbacks.Callback):

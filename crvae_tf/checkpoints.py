@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -39,6 +40,7 @@ class Checkpoints(keras.callbacks.Callback):
       every_minutes: minutes between them, or None.
       keep: how many of the last to keep.
       interruption: says whether the run is told to stop.
+      check: is called before a checkpoint within an epoch; raises where none shall be written.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Checkpoints(keras.callbacks.Callback):
         every_minutes: float | None = None,
         keep: int = 2,
         interruption: Interruption | None = None,
+        check: Callable[[], None] = lambda: None,
     ):
         super().__init__()
         self._run = run
@@ -58,6 +61,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._every_steps = every_steps
         self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
         self._interruption = interruption
+        self._check = check
         self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Keras sets the means to 0 at the beginning of an epoch, of a resumed one too.
         self._means = [v.value for metric in model.metrics for v in metric.variables]
@@ -130,6 +134,7 @@ class Checkpoints(keras.callbacks.Callback):
             return  # The end of the epoch keeps one, when validation and the log are done.
         demand = self._demand(self._is_due(position))
         if demand:
+            self._check()
             self._save(position)
         self._stop_if_told(demand)
 

@@ -37,7 +37,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
 
 
 class NotFiniteError(ArithmeticError):
-    """A term of the objective or a gradient became NaN or infinite; the message is one line."""
+    """A term of the objective, a gradient or a weight became NaN or infinite; a message of one line."""
 
 
 class LostWorkerError(Exception):

@@ -78,12 +78,14 @@ def train(
     Raises:
       InputError: the checkpoint does not fit the model.
       Interrupted: SIGTERM or SIGINT arrived; a checkpoint was written.
-      NotFiniteError: a term of the objective or the gradient is not finite.
+      NotFiniteError: a term of the objective, the gradient or a weight is not finite; no checkpoint
+        that is kept has such a weight.
     """
     steps = data.train.steps_per_epoch(batch_size)
     rate_of = learning_rate if callable(learning_rate) else None
     _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
+    guard = FiniteGuard(lambda: checkpoints.latest)
     checkpoints = Checkpoints(
         model,
         run,
@@ -92,12 +94,13 @@ def train(
         checkpoint_minutes,
         checkpoints_kept,
         interruption,
+        guard.check_weights,
     )
     position = checkpoints.restore()
     log = MetricsLog(run, position // steps, data.train.num_images)
     callbacks = [
         ScalarTerms(),
-        FiniteGuard(lambda: checkpoints.latest),
+        guard,
         *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
         EpochSummaries(run),

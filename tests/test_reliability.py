@@ -16,7 +16,7 @@ from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, trainin
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
-from tests.small_training import BATCH, CrashError, assert_same_to_the_bit, crash, train
+from tests.small_training import BATCH, IMAGES, CrashError, assert_same_to_the_bit, crash, train
 
 tfd = tfp.distributions
 
@@ -200,6 +200,30 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_pa
             model, data, Run(tmp_path), binarization="dynamic", transformation=None, epochs=1,
             batch_size=BATCH, learning_rate=1e-3, seed=0, verbose=0,
         )  # fmt: skip
+
+
+TOO_LARGE = 1e39
+"""A learning rate that is infinite in float32: the loss of the first step is finite, the update not."""
+
+
+@pytest.mark.parametrize("options", [{"batch_size": IMAGES}, {"checkpoint_steps": 1}])
+def test_no_checkpoint_of_weights_that_are_not_finite_is_kept(tmp_path, data, options):
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step 1: .* weight \w+/kernel, .* none yet"):
+        train(tmp_path, data, learning_rate=TOO_LARGE, epochs=1, **options)
+    assert not list(tmp_path.glob("checkpoints/*.index"))
+    assert not (tmp_path / "model.weights.h5").exists()
+
+
+def test_weights_that_are_not_finite_after_a_later_epoch_leave_the_run_as_it_was_before_it(
+    tmp_path, data
+):
+    def rate(epoch):
+        return 1e-3 if epoch == 0 else TOO_LARGE
+
+    with pytest.raises(NotFiniteError, match=r"epoch 2, step 1: .* checkpoint is .*/ckpt-1;"):
+        train(tmp_path, data, learning_rate=rate, epochs=2, batch_size=IMAGES)
+    assert [path.name for path in tmp_path.glob("checkpoints/*.index")] == ["ckpt-1.index"]
+    assert [line["epoch"] for line in Run(tmp_path).read_metrics()] == [1]
 
 
 def test_the_defaults_of_the_safeguards_change_nothing(tmp_path, data, unbroken):
