@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from crvae_tf.errors import NotFiniteError
+
 _UNFINISHED = {
     False: re.compile(r"\.\d+\..+", re.DOTALL),
     True: re.compile(r"\..+\.[a-z0-9_]{8}", re.DOTALL),
@@ -29,8 +31,19 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON with a final newline; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes `value` as indented JSON with a final newline.
+
+    Raises:
+      NotFiniteError: it holds NaN or infinity, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise NotFiniteError(
+            f"{path}: expected finite figures; received NaN or infinity, as weights that are too large "
+            "may give; a lower --learning_rate may help"
+        ) from error
+    write_text(path, text + "\n")
 
 
 @contextlib.contextmanager
