@@ -7,7 +7,6 @@ parts of its own, fill one folder: no row comes twice and none is lost.
 
 import collections
 import contextlib
-import json
 import logging
 import math
 import os
@@ -18,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crvae_tf import embedding_files, files
+from crvae_tf import embedding_files, files, json_files
 from crvae_tf.datasets import folders
 from crvae_tf.datasets.listings import Batch, Listing
 from crvae_tf.embedding_files import Part
 from crvae_tf.errors import InputError
 from crvae_tf.export import Encoder
+from crvae_tf.shapes import EMBEDDING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,8 +61,9 @@ class Embedding:
           InputError: there are none.
         """
         try:
-            return cls(Path(path), json.loads((Path(path) / _ABOUT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            about = json_files.read(Path(path) / _ABOUT, EMBEDDING)
+            return cls(Path(path), about)
+        except (OSError, InputError, ZeroDivisionError) as error:
             raise InputError(
                 f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
             ) from error

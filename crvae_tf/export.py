@@ -5,7 +5,6 @@ What is exported needs TensorFlow alone. A SavedModel is code: load only those t
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,10 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import files
+from crvae_tf import files, json_files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import DAMAGED_VARIABLES, InputError
 from crvae_tf.latents import content_of
+from crvae_tf.shapes import ENCODER
 
 _ABOUT = "about.json"
 _GRAY_NOTE = (
@@ -110,7 +110,7 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     """
     path = Path(path)
     try:
-        about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+        about = json_files.read(path / _ABOUT, ENCODER)
         return Encoder(tf.saved_model.load(str(path)), about, _fingerprint(path))
     except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
         raise InputError(

@@ -1,14 +1,15 @@
 """What was run, by which command, on what and for how long; and RESULTS.md made of it."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import invariance_study, result_tables
+from crvae_tf import invariance_study, json_files, result_tables
 from crvae_tf.errors import InputError
+from crvae_tf.json_files import Object
 from crvae_tf.runs import Run
+from crvae_tf.shapes import SUMMARIES
 
 _UNKNOWN = "unknown"
 
@@ -91,14 +92,12 @@ def document(folder: str | Path, output: str | Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        _TEXTS[summary["study"]], summary["provenance"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    summary = json_files.read(path, Object({"study": str}))
+    if summary["study"] not in SUMMARIES:
         raise InputError(
-            f"{path}: expected a summary that launch.reproduce or launch.results wrote"
-            "; received another"
-        ) from error
+            f"{path}: expected one of {', '.join(SUMMARIES)} as study; received {summary['study']}"
+        )
+    json_files.check(path, summary, SUMMARIES[summary["study"]])
     return summary
 
 

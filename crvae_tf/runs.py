@@ -9,8 +9,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import files
-from crvae_tf.errors import InputError, reason
+from crvae_tf import files, json_files
+from crvae_tf.errors import InputError
+from crvae_tf.json_files import Object
+from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE, PROVENANCE
 
 
 class Run:
@@ -138,29 +140,34 @@ class Run:
           InputError: there is no run.
         """
         try:
-            held = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            held = None
-        if not isinstance(held, dict):
+            return json_files.read(self.config, Object())
+        except (OSError, InputError) as error:
             raise InputError(
                 f"--output_dir={self.directory}: expected the folder of a run; received no readable "
                 f"{self.config.name} in it"
-            )
-        return held
+            ) from error
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """Returns what `evaluation.json` holds, or None where there is none yet."""
-        return _read_json(self.evaluation) if self.evaluation.exists() else None
+        """Returns what `evaluation.json` holds, or None where there is none yet.
+
+        Raises:
+          InputError: it is of another shape, as for the other files.
+        """
+        return json_files.read(self.evaluation, EVALUATION) if self.evaluation.exists() else None
+
+    def read_invariance(self) -> dict[str, Any]:
+        """Returns what `invariance.json` holds."""
+        return json_files.read(self.invariance, INVARIANCE)
 
     def read_provenance(self) -> dict[str, Any]:
         """Returns what `provenance.json` holds, or nothing where there is none."""
-        return _read_json(self.provenance) if self.provenance.exists() else {}
+        return json_files.read(self.provenance, PROVENANCE) if self.provenance.exists() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""
         if not self.metrics.exists():
             return []
-        return _read_json(self.metrics, as_lines=True)
+        return json_files.read(self.metrics, EPOCH, as_lines=True)
 
     def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
         """Copies what tables need of a finished run, and no more, to `folder`.
@@ -171,7 +178,8 @@ class Run:
         """
         for path in (self.config, self.evaluation, self.provenance):
             if path.exists():
-                kept = {name: v for name, v in _read_json(path).items() if name not in left_out}
+                held = json_files.read(path, Object())
+                kept = {name: value for name, value in held.items() if name not in left_out}
                 files.write_json(folder / path.name, kept)
 
     def _contents(self) -> list[Path]:
@@ -205,12 +213,3 @@ def _difference(name: str, held: Any, wanted: Any) -> tuple[str, Any, Any]:
         return name, held, wanted
     inner = next(key for key in [*wanted, *held] if held.get(key) != wanted.get(key))
     return f"{name}.{inner}", held.get(inner), wanted.get(inner)
-
-
-def _read_json(path: Path, as_lines: bool = False) -> Any:
-    """Returns what a file of JSON holds, or a list of what each of its lines holds."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()] if as_lines else json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON; received {reason(error)}") from error

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import platform
 import sys
@@ -30,6 +29,7 @@ from crvae_tf import (
     weights,
 )
 from crvae_tf.datasets import ImageData
+from crvae_tf.errors import InputError
 from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
 from crvae_tf.schedules import burda_rate, cosine_rate
@@ -209,7 +209,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         "commands": [*commands, *({command_line()} - set(commands))],
         "commit": provenance.commit(),
         "hardware": provenance.hardware(),
-        "training_seconds": sum(line["seconds"] for line in run.read_metrics()),
+        "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
     run.check_there()
@@ -264,7 +264,7 @@ def invariance_curves(
     if not run.invariance.exists():
         found = invariance.measure(model, data, options.binarization, test_transformation(options))
         files.write_json(run.invariance, found)
-    return json.loads(run.invariance.read_text(encoding="utf-8"))
+    return run.read_invariance()
 
 
 def finished_run() -> tuple[Run, Options]:
@@ -277,11 +277,8 @@ def finished_run() -> tuple[Run, Options]:
     run.lock()
     try:
         return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
-    except KeyError as error:
-        raise UsageError(
-            f"--output_dir={directory}: expected the folder of a run; received a {run.config.name} "
-            f"without {error}"
-        ) from error
+    except InputError as error:
+        raise InputError(f"{run.config}: {error}") from error
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:

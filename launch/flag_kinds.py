@@ -2,9 +2,10 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -44,8 +45,13 @@ class Checked(flags.ArgumentParser):
         return value
 
 
+_PARSERS: dict[str, flags.ArgumentParser] = {}
+"""Of the flags, those too that a command has undefined."""
+
+
 def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
     """Defines a flag; `default` is None where the value is decided later."""
+    _PARSERS[name] = parser
     flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
 
 
@@ -111,6 +117,30 @@ def folders(name: str, meaning: str) -> None:
     define(name, None, parser, meaning)
 
 
+def check_kept(name: str, kind: Any, kept: dict[str, Any]) -> None:
+    """Raises InputError unless `kept`, values that a run was given, has one that the flag can have.
+
+    Args:
+      name: of the flag.
+      kind: the type of its value, where integers are numbers too.
+      kept: values by the names of flags.
+    """
+    from crvae_tf.errors import InputError
+
+    value = kept.get(name)
+    kinds = kind | int if isinstance(0.0, kind) else kind
+    try:
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError
+        if value is not None:
+            _PARSERS[name].parse(str(value))
+    except ValueError as error:
+        expected = _PARSERS[name].syntactic_help.removeprefix("must be ")
+        raise InputError(
+            f"expected {expected} as {name}; received {'none' if value is None else value}"
+        ) from error
+
+
 def preset(name: str, default: str, shipped: Sequence[str], meaning: str) -> None:
     """Defines a flag whose value is a flagfile that is read before all other flags."""
     expected = f"{', '.join(shipped)} or the path of a flagfile"
@@ -171,3 +201,35 @@ def refusal(error: Exception) -> str:
     if unknown:
         return f"--{unknown[1]} must be a flag that --help lists; received none of that name"
     return text
+
+
+_HELP = {"help": "?", "helpshort": None, "helpfull": None, "helpxml": None}
+"""absl's flags that ask for help, with their short names."""
+
+_ASKS_FOR_HELP = re.compile(r"--?(h|\?|help|helpshort|helpfull|helpxml)(=(true|t|1))?")
+
+
+def answer_help(arguments: Sequence[str]) -> None:
+    """Shows the help and exits if the arguments ask for it, or a flagfile among them does later."""
+    for name, short_name in _HELP.items():
+        flags.FLAGS[name] = _HelpFlag(name, False, "", short_name=short_name, allow_override=True)
+    if any(map(_ASKS_FOR_HELP.fullmatch, arguments)):  # Whatever else is wrong.
+        _show_help()
+
+
+class _HelpFlag(flags.BooleanFlag):
+    """Stands in for one of absl's, which show a help of their own and end as a failure."""
+
+    def parse(self, argument):
+        if self._parse(argument):
+            _show_help()
+
+
+def _show_help() -> NoReturn:
+    lines = []
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
+        default = "" if flag.default is None else f" (default {flag.default})"
+        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
+    title = "Flags; a later one wins, --flagfile=FILE reads them from a file:"
+    print(sys.modules["__main__"].__doc__, title, *lines, sep="\n")
+    sys.exit(0)

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import flags
 
@@ -42,11 +42,6 @@ EVALUATION = (
 
 CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "steps_per_execution")
 """Options that decide what a broken run loses, and change no figure."""
-
-_HELP = {"help": "?", "helpshort": None, "helpfull": None, "helpxml": None}
-"""absl's flags that ask for help, with their short names."""
-
-_ASKS_FOR_HELP = re.compile(r"--?(h|\?|help|helpshort|helpfull|helpxml)(=(true|t|1))?")
 
 MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precision", "versions")
 """What a run may go on with other values of, where `allowed_changes` says so."""
@@ -233,8 +228,15 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that `to_config` gave; those that came later have their defaults."""
-        return cls(**_fields(later_options() | config))
+        """Returns the options that `to_config` gave; those that came later have their defaults.
+
+        Raises:
+          InputError: one is missing, or is what its flag cannot be.
+        """
+        values = later_options() | config
+        for field in dataclasses.fields(cls):
+            flag_kinds.check_kept(field.name.rstrip("_"), field.type, values)
+        return cls(**_fields(values))
 
     @property
     def method(self) -> str:
@@ -293,10 +295,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     Raises:
       UsageError: a flag is unknown or has a value it cannot have.
     """
-    for name, short_name in _HELP.items():
-        flags.DEFINE_flag(_HelpFlag(name, False, "", short_name=short_name, allow_override=True))
-    if any(map(_ASKS_FOR_HELP.fullmatch, argv[1:])):  # Whatever else is wrong.
-        _show_help()
+    flag_kinds.answer_help(argv[1:])
     try:
         rest = flags.FLAGS(list(argv))
         if "preset" in flags.FLAGS:
@@ -384,21 +383,3 @@ def allowed_changes(options: Options, epochs_trained: int) -> tuple[str, ...]:
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(Options)]
     return {name: values[name.rstrip("_")] for name in names}
-
-
-class _HelpFlag(flags.BooleanFlag):
-    """Stands in for one of absl's, which show a help of their own and end as a failure."""
-
-    def parse(self, argument):
-        if self._parse(argument):
-            _show_help()
-
-
-def _show_help() -> NoReturn:
-    lines = []
-    for flag in flags.FLAGS.get_flags_for_module(flag_kinds.__name__):
-        default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
-    title = "Flags; a later one wins, --flagfile=FILE reads them from a file:"
-    print(sys.modules["__main__"].__doc__, title, *lines, sep="\n")
-    sys.exit(0)

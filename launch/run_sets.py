@@ -45,13 +45,14 @@ def options_of(run: Run, data_dir: str | None) -> Options:
     """Returns the options of a run that may have been moved, as may its data.
 
     Raises:
-      InputError: its configuration lacks one.
+      InputError: its configuration lacks one, or holds one that cannot be.
     """
     places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
+    held = run.read_config()
     try:
-        return Options.from_config(run.read_config() | places)
-    except KeyError as error:
-        raise InputError(f"{run.config}: expected the option {error}; received none") from error
+        return Options.from_config(held | places)
+    except InputError as error:
+        raise InputError(f"{run.config}: {error}") from error
 
 
 def titled(directories: Sequence[str]) -> dict[str, Run]:

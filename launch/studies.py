@@ -1,15 +1,15 @@
 """What `launch.reproduce` trains, and what it makes of the finished runs. No mathematics."""
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import figures, files, invariance_study, reproduction, result_tables, results
+from crvae_tf import figures, files, invariance_study, json_files, reproduction, result_tables, results
 from crvae_tf.reproduction import TABLES, Method
 from crvae_tf.runs import Run
+from crvae_tf.shapes import BASELINES
 from launch import grid, options
 from launch.grid import Job
 from launch.study_options import GridOptions
@@ -175,7 +175,7 @@ def _summaries(
         for dataset in datasets(chosen):
             cells = {label: found.get((dataset, label), []) for label in _cells(chosen)}
             path = _baselines(chosen, dataset)
-            baselines = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            baselines = json_files.read(path, BASELINES) if path.exists() else {}
             summary = invariance_study.summarize(dataset, cells, baselines)
             yield f"invariance_{_folder(dataset)}", summary, invariance_study.markdown(summary)
         return

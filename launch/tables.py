@@ -53,8 +53,8 @@ def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
     values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
     likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
-    known = [quantity for quantity in (*quantities.SPLIT, _GAUSSIAN) if quantity.key in first]
-    rows = [_row(quantity, splits) for quantity in known]
+    gaussian = [_GAUSSIAN] if all(_GAUSSIAN.key in split for split in splits.values()) else []
+    rows = [_row(quantity, splits) for quantity in (*quantities.SPLIT, *gaussian)]
     counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
     return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
 

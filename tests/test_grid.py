@@ -16,7 +16,8 @@ import pytest
 from crvae_tf import InputError, files
 from crvae_tf.runs import Run
 from launch import grid
-from launch.options import Options, training_flags
+from launch.options import Options
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +27,12 @@ def _fake_training(monkeypatch):
 
 def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):
     place = tmp_path / f"run_{seed}"
-    options = dict.fromkeys(training_flags()) | {"model": "vae", "lambda": 0.0, "eta": 0.0}
-    options |= {"epochs": epochs, "seed": seed, "output_dir": str(place)}
+    options = resolved("--method=vae", f"--epochs={epochs}", f"--seed={seed}", f"--output_dir={place}")
     arguments = {"output_dir": place, "epochs": epochs, "seconds": seconds} | more
     return grid.Job(
         "digits",
         "vae",
-        Options.from_config(options),
+        options,
         tuple(f"--{name}={value}" for name, value in arguments.items()),
     )
 
@@ -88,7 +88,7 @@ def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records" / "run_0"))
     files.write_json(kept.run.config, kept.options.to_config())
     assert grid.run([kept], parallel=1, title="test") == []
-    assert kept.record.read_evaluation() == kept.run.read_evaluation() == {}
+    assert kept.record.evaluation.read_text() == "{}\n"
     places = {"output_dir", "data_dir"}
     assert kept.record.read_config().keys() == kept.run.read_config().keys() - places
     shutil.rmtree(kept.run.directory)

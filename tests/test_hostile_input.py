@@ -1,6 +1,7 @@
 """Files and arrays that are damaged, huge, of another kind, or meant to do harm."""
 
 import ast
+import json
 import pickle
 import re
 import struct
@@ -11,13 +12,15 @@ import pytest
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import CRVAE, IWAE, VAE, InputError, RandomAffine, embedding_files, evaluation, networks
+from crvae_tf import CRVAE, IWAE, VAE, InputError, RandomAffine, embedding_files, networks
+from crvae_tf import evaluation as evaluating
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing, decoding, folders, listings
 from crvae_tf.embedding import Embedding
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
 from tests.image_files import blocks, encoded
 from tests.small_training import train
+from tests.test_report import evaluation
 
 
 def png(width, height):
@@ -132,8 +135,22 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, shar
             read(path)
 
 
+ABOUT = dict.fromkeys(("input", "key", "format", "encoder_fingerprint"), "x")
+ABOUT |= dict.fromkeys(("num_rows", "rows_per_file", "latent_dim"), 1)
+
+
+def test_the_description_of_an_embedding_is_taken(tmp_path):
+    (tmp_path / "_embedding.json").write_text(json.dumps(ABOUT))
+    assert Embedding.open(tmp_path).num_files == 1
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"num_rows": "many", "rows_per_file": 1}']
+    "text",
+    [
+        *("", "{", "[]", "null", "{}"),
+        *(json.dumps(ABOUT | {"num_rows": "many"}), json.dumps(ABOUT | {"rows_per_file": 0})),
+        *(json.dumps(ABOUT | {"format": None}), json.dumps(ABOUT | {"input": ["digits"]})),
+    ],
 )
 def test_an_embedding_without_its_description_is_none(tmp_path, text):
     (tmp_path / "_embedding.json").write_text(text)
@@ -150,6 +167,47 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, name, content):
     with pytest.raises(InputError, match=re.escape(f"{path}: expected JSON; received ")) as error:
         getattr(run, f"read_{name}")()
     assert "\n" not in str(error.value)
+
+
+EVALUATED = evaluation(80.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("evaluation", "[]", "expected an object; received []"),
+        ("evaluation", "{}", "expected splits; received none"),
+        ("evaluation", json.dumps(EVALUATED | {"splits": [1]}), "an object as splits; received [1]"),
+        ("evaluation", json.dumps(EVALUATED | {"splits": {}}), "expected splits.test; received none"),
+        ("evaluation", json.dumps(EVALUATED | {"probe": None}), "an object as probe; received null"),
+        ("evaluation", "[" * 100_000, "expected JSON; received"),
+        ("provenance", "[]", "expected an object; received []"),
+        ("provenance", '{"commands": [3]}', "expected a text as commands.0; received 3"),
+        ("provenance", '{"commit": 3}', "expected a text or null as commit; received 3"),
+        ("metrics", '{"epoch": 1}\n2\n', "line 2: expected an object; received 2"),
+        ("metrics", '{"epoch": true}', "line 1: expected an integer as epoch; received true"),
+        ("metrics", '{"epoch": 1, "loss": "x"}', 'line 1: expected a number as loss; received "x"'),
+        ("invariance", '{"rotation": [], "scaling": []}', "expected translation; received none"),
+        ("invariance", '{"translation": [{}]}', "expected rotation; received none"),
+    ],
+)
+def test_a_file_of_a_run_of_another_shape_is_named(tmp_path, name, text, expected):
+    run = Run(tmp_path)
+    path = getattr(run, name)
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: .*{re.escape(expected)}") as error:
+        getattr(run, f"read_{name}")()
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("change", [{"latent_dim": "3"}, {"image_shape": 8}, {"preprocessing": []}])
+def test_an_encoder_that_says_something_else_of_itself_is_refused(tmp_path, change):
+    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
+    crvae_tf.export_encoder(VAE(*pair), tmp_path / "encoder", Preprocessing(8, 1), "none")
+    about = tmp_path / "encoder" / "about.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | change))
+    with pytest.raises(InputError, match="expected an exported encoder"):
+        crvae_tf.load_encoder(tmp_path / "encoder")
 
 
 @pytest.mark.parametrize("part", ["saved_model.pb", "variables/variables.index", "variables/*.data*"])
@@ -201,4 +259,4 @@ def test_one_test_image_is_too_few_to_evaluate(tmp_path):
     data = ImageData("one", split, split, None, Preprocessing(8, 1), "")
     model, _ = train(tmp_path, data, epochs=1)
     with pytest.raises(InputError, match="expected 2 or more test images; received 1"):
-        evaluation.evaluate(model, data, "dynamic", RandomAffine(), RandomAffine())
+        evaluating.evaluate(model, data, "dynamic", RandomAffine(), RandomAffine())

@@ -177,7 +177,7 @@ def test_a_command_for_a_run_wants_to_know_which(launch_here, name):
 def test_a_configuration_of_something_else_is_answered_in_one_line(launch_here, tmp_path, config):
     (tmp_path / "config.json").write_text(config)
     outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
-    assert_mistake(outcome, f"--output_dir={tmp_path}")
+    assert_mistake(outcome, str(tmp_path), "expected ", "; received no")
     assert (tmp_path / "config.json").read_text() == config
 
 

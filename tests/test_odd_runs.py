@@ -138,6 +138,19 @@ def test_a_damaged_evaluation_is_told(odd):
     assert_told(odd.train(), f"{odd.run.evaluation}: expected JSON")
 
 
+@pytest.mark.parametrize("text", ["[]", '{"splits": {"test": 3}}'])
+def test_an_evaluation_of_another_shape_is_told(odd, text):
+    odd.run.evaluation.write_text(text)
+    assert_told(odd.train(), f"{odd.run.evaluation}: expected ")
+
+
+def test_options_of_a_run_that_cannot_be_are_told_and_its_evaluation_is_kept(odd):
+    before = odd.run.evaluation.read_bytes()
+    odd.change_config(latent_dim="1")
+    assert_told(odd.evaluate(), f"{odd.run.config}: expected an integer >= 1 as latent_dim; received 1")
+    assert odd.run.evaluation.read_bytes() == before
+
+
 def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
     shutil.rmtree(odd.run.directory)
     arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]

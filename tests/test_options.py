@@ -1,10 +1,12 @@
 """Flags: defaults, what they may be, and what is said where they are something else."""
 
 import dataclasses
+import re
 
 import pytest
 from absl import flags
 
+from crvae_tf import InputError
 from launch import options
 from launch.options import METHODS, Options, UsageError
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
@@ -428,7 +430,28 @@ def test_a_run_that_is_older_than_an_option_has_its_default():
 def test_a_run_that_lacks_any_other_option_is_not_read():
     config = resolved("--method=cr_vae").to_config()
     del config["eta"]
-    with pytest.raises(KeyError):
+    with pytest.raises(InputError, match=r"expected .* as eta; received none"):
+        Options.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("latent_dim", "50", "expected an integer >= 1 as latent_dim; received 50"),
+        ("latent_dim", 2.5, "expected an integer >= 1 as latent_dim; received 2.5"),
+        ("epochs", True, "expected an integer >= 1 as epochs; received True"),
+        ("epochs", 0, "expected an integer >= 1 as epochs; received 0"),
+        ("eta", [0.1], "expected >= 0 as eta; received [0.1]"),
+        ("rotation", float("nan"), "expected in [0, 180] as rotation; received nan"),
+        ("network", "other", "expected one of wae, mlp as network; received other"),
+        ("network", None, "expected one of wae, mlp as network; received none"),
+        ("channels", 2, "expected one of 1, 3 as channels; received 2"),
+        ("dataset", {}, "expected a text that is not empty as dataset; received {}"),
+    ],
+)
+def test_a_run_that_holds_what_an_option_cannot_be_is_not_read(name, value, expected):
+    config = resolved("--method=cr_vae").to_config() | {name: value}
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
         Options.from_config(config)
 
 

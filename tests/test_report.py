@@ -92,12 +92,15 @@ def test_what_an_unfinished_run_lacks_is_said(make_run):
     assert bare.remarks[0] == "unfinished, 0 of 2 epochs"
 
 
-def test_a_file_that_cannot_be_read_counts_as_lacking(make_run, tmp_path):
+@pytest.mark.parametrize("text", ['{"splits": ', "[]", '{"splits": 3}', '{"config": []}'])
+def test_files_that_cannot_be_read_or_are_of_another_shape_count_as_lacking(make_run, tmp_path, text):
     folder = make_run("torn")
-    (tmp_path / "torn" / "evaluation.json").write_text('{"splits": ')
+    for name in ("evaluation.json", "invariance.json", "metrics.jsonl"):
+        (tmp_path / "torn" / name).write_text(text)
     record = report.read([folder])[0]
-    assert record.evaluation == {}
-    assert "evaluation.json is not readable" in record.remarks
+    assert (record.evaluation, record.invariance, record.metrics) == ({}, {}, [])
+    for name in ("evaluation.json", "invariance.json", "metrics.jsonl"):
+        assert f"{name} is not readable" in record.remarks
 
 
 def test_runs_whose_folders_share_a_name_go_by_their_paths(make_run):

@@ -1,5 +1,7 @@
 """RESULTS.md is made of the JSON files in results/ and of nothing else."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from crvae_tf import InputError, files, provenance, results
 from crvae_tf.runs import Run
+from tests.test_report import evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def a_run(folder, seed=0, seconds=1800.0, commit="abc", hardware="2 cores"):
     run = Run(folder)
     files.write_json(run.config, {"seed": seed, "epochs": 3})
-    files.write_json(run.evaluation, {"splits": {"test": {"nll_samples": 5, "num_images": 40}}})
+    files.write_json(run.evaluation, evaluation(80.5, 0.5))
     made = {"training_seconds": seconds, "evaluation_seconds": seconds}
     files.write_json(run.provenance, made | {"commit": commit, "hardware": hardware})
     return run
@@ -84,10 +87,22 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     assert f"![a_figure_1]({tmp_path.name}/a_figure_1.png)" in text
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"study": "table"}', '{"study": "other"}'])
-def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "expected JSON; received"),
+        ("[]", "expected an object; received []"),
+        ('{"study": []}', "expected a text as study; received []"),
+        ('{"study": "other"}', "expected one of table, eta, runs, invariance as study; received other"),
+        ('{"study": "table"}', "expected datasets; received none"),
+        (json.dumps(summary(rows=[3])), "expected an object as rows.0; received 3"),
+        (json.dumps(summary(datasets=[])), "expected a list of 1 or more as datasets; received []"),
+        (json.dumps(summary(published={"a": "x"})), 'a number as published.a; received "x"'),
+    ],
+)
+def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content, expected):
     (tmp_path / "one.json").write_text(content)
-    with pytest.raises(InputError, match=r"one\.json: expected a summary that launch.reproduce"):
+    with pytest.raises(InputError, match=f"one.json: .*{re.escape(expected)}"):
         results.document(tmp_path, "RESULTS.md")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from crvae_tf import InputError
 from crvae_tf.runs import Run
+from tests.test_report import evaluation
 
 CONFIG = {"dataset": "digits", "epochs": 3, "eta": 0.1, "data_dir": None, "versions": {"keras": "3"}}
 PARTS = ("model.weights.h5", "evaluation.json", "encoder", "decoder", "figures")
@@ -130,6 +131,6 @@ def test_metrics_and_evaluation_are_read_as_they_were_written(tmp_path):
     assert run.read_metrics() == []
     assert run.read_evaluation() is None
     run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
-    run.evaluation.write_text('{"splits": {}}')
+    run.evaluation.write_text(json.dumps(evaluation(80.5, 0.5)))
     assert run.read_metrics() == [{"epoch": 1}, {"epoch": 2}]
-    assert run.read_evaluation() == {"splits": {}}
+    assert run.read_evaluation() == evaluation(80.5, 0.5)

@@ -2,17 +2,20 @@
 
 import dataclasses
 import itertools
-import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from crvae_tf import json_files
 from crvae_tf.errors import InputError
+from crvae_tf.json_files import Object
 from crvae_tf.runs import Run
+from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE
 
 ABSENT = object()
 """Stands for an option that a run's configuration does not hold."""
 
+_CONFIG = Object({"dataset": str, "epochs": int})
 _PARTS = ("evaluation", "encoder", "decoder")
 
 
@@ -98,25 +101,25 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _read(run: Run, name: str) -> RunRecord:
     config = _read_config(run)
     remarks = []
-    metrics = _read_lines(run.metrics, remarks)
+    metrics = _read_shaped(run.metrics, EPOCH, remarks, as_lines=True)
     if len(metrics) < config["epochs"]:
         remarks.append(f"unfinished, {len(metrics)} of {config['epochs']} epochs")
     remarks += [f"no {getattr(run, part).name}" for part in _PARTS if not getattr(run, part).exists()]
-    evaluation = _read_object(run.evaluation, remarks)
+    evaluation = _read_shaped(run.evaluation, EVALUATION, remarks)
     return RunRecord(
         name,
         run,
         config | evaluation.get("config", {}),
         metrics,
         evaluation,
-        _read_object(run.invariance, remarks),
+        _read_shaped(run.invariance, INVARIANCE, remarks),
         tuple(remarks),
     )
 
 
 def _read_config(run: Run) -> dict[str, Any]:
-    config = _read_object(run.config, [])
-    if "dataset" not in config or not isinstance(config.get("epochs"), int):
+    config = _read_shaped(run.config, Object(), [])
+    if json_files.mismatch(config, _CONFIG):
         raise InputError(
             f"--runs: expected the folders of runs; received {run.directory}, which holds no "
             f"{run.config.name} of a run"
@@ -124,27 +127,11 @@ def _read_config(run: Run) -> dict[str, Any]:
     return config
 
 
-def _read_object(path: Path, remarks: list[str]) -> dict[str, Any]:
-    """Returns the object in a JSON file, an empty one where there is none."""
-    objects = _read_objects(path, lambda text: [text], remarks)
-    return objects[0] if objects else {}
-
-
-def _read_lines(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
-    """Returns the objects in a file of one to a line, none where there is no such file."""
-    return _read_objects(path, str.splitlines, remarks)
-
-
-def _read_objects(
-    path: Path, split: Callable[[str], list[str]], remarks: list[str]
-) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
+def _read_shaped(path: Path, shape: Object, remarks: list[str], as_lines: bool = False) -> Any:
+    """Returns what a JSON file holds, nothing where there is none or one of another shape."""
     try:
-        objects = [json.loads(part) for part in split(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
-        objects = [None]
-    if all(isinstance(found, dict) for found in objects):
-        return objects
-    remarks.append(f"{path.name} is not readable")
-    return []
+        if path.exists():
+            return json_files.read(path, shape, as_lines)
+    except (OSError, InputError):
+        remarks.append(f"{path.name} is not readable")
+    return [] if as_lines else {}
