@@ -1,5 +1,6 @@
 """What is read from an image file, against Pillow and against arithmetic."""
 
+import io
 import struct
 
 import numpy as np
@@ -96,8 +97,20 @@ def test_a_png_that_only_names_transparency_is_read_as_it_is_stored():
 
 
 def test_a_webp_is_refused_as_what_it_is():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a WebP file, which is no PNG"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a WebP or JPEG XL file, which is no PNG"):
         decoded(encoded(blocks(18, 3), "WEBP"))
+
+
+@pytest.mark.parametrize("colours", [2, 60, 256])
+@pytest.mark.parametrize("options", [{}, {"comment": 700 * b"x", "duration": 40, "loop": 0}])
+def test_of_an_animation_the_first_frame_is_taken_with_its_own_palette(colours, options):
+    frames = [
+        Image.fromarray(blocks(seed, 3, height=16, width=16, side=4)).quantize(colours)
+        for seed in range(20, 24)
+    ]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 4
+    np.testing.assert_array_equal(decoded(data), np.asarray(frames[0].convert("RGB")))
 
 
 def test_a_gray_bmp_and_a_colour_bmp_are_read():

@@ -29,8 +29,12 @@ def png(width, height):
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
 
 
+GIF_SCREEN = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+
+
 def gif(width, height):
-    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b";"
+    """The beginning of a GIF whose screen is one pixel and whose frame claims to be of this size."""
+    return GIF_SCREEN + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\0;"
 
 
 def bmp(width, height):
@@ -52,6 +56,37 @@ def test_a_file_that_claims_more_pixels_than_the_limit_is_refused_before_it_is_d
     with pytest.raises(tf.errors.InvalidArgumentError) as within:
         decoding.decode(tf.constant(claim(8192, 8192)[:-1]))
     assert "more than" not in str(within.value)
+
+
+def test_a_frame_that_only_tensorflow_sees_is_counted():
+    """It takes an extension without bytes for one that goes on; by the format a small frame follows."""
+    small = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0)
+    hidden = GIF_SCREEN + b"!\xfe\0" + small.ljust(1 + small[0], b"\2") + b"\0" + gif(8193, 8192)[13:]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67108864 pixels"):
+        decoding.decode(tf.constant(hidden))
+
+
+def test_of_an_animation_only_the_first_frame_reaches_the_decoder():
+    first, later = (encoded(np.zeros((side, side), np.uint8), "GIF") for side in (3, 2000))
+    palette = 13 + 3 * 4
+    animation = first[:-1] + 50 * later[palette:-1] + b";"
+    assert decoding._first_frame(tf.constant(animation)) == first
+    assert decoding.decode(tf.constant(animation)).shape == (3, 3, 3)
+
+
+def test_a_png_that_does_not_begin_with_its_header_is_refused():
+    """TensorFlow decodes it, whatever size the header claims where nothing looks for it."""
+    stored = encoded(blocks(1, 3), "PNG")
+    private = struct.pack(">I", 0) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))
+    assert tf.io.decode_png(stored[:8] + private + stored[8:]).shape == (24, 32, 3)
+    for rest in (stored[8:], png(8193, 8192)[8:], b""):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="first chunk is not its header"):
+            decoding.decode(tf.constant(stored[:8] + private + rest))
+
+
+def test_a_jpeg_xl_is_refused_as_what_it_is():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a WebP or JPEG XL file, which is no"):
+        decoding.decode(tf.constant(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40)))
 
 
 def test_a_bmp_that_is_stored_from_top_to_bottom_has_the_size_that_it_has():

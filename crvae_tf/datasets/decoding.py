@@ -10,8 +10,10 @@ An exported encoder carries this graph, so that it reads a file as the training 
 * the fourth channel of a BMP is left out, as it is in most programs;
 * of an animation the first frame is taken;
 * compressed and 1-, 4- and 16-bit BMPs are refused;
-* what is larger than 2^26 pixels by its header is refused before memory is taken for it (the frames of
-  an animation are not counted).
+* WebP and JPEG XL, and a PNG that does not begin with its header, are refused: nothing here reads the
+  sides of these;
+* what is larger than 2^26 pixels by its header, or by the first frame of a GIF, is refused before
+  memory is taken for it; what follows the first frame of a GIF is cut off before it is decoded.
 """
 
 from collections.abc import Callable
@@ -22,7 +24,8 @@ import tensorflow as tf
 LARGEST_IMAGE = 2**26
 """Pixels; 8192 x 8192. A file of a few bytes can claim any number of them."""
 _TOO_LARGE = f"more than {LARGEST_IMAGE} pixels"
-_WEBP = "a WebP file, which is no PNG, JPEG, GIF or BMP"
+_NO_FORMAT = "a WebP or JPEG XL file, which is no PNG, JPEG, GIF or BMP"
+_NO_HEADER = "a PNG whose first chunk is not its header"
 _WHITE = 255.0
 _ORIENTATION_TAG = 0x112
 _HEADER_BYTES = 2**17
@@ -32,8 +35,13 @@ _BMP_HEADER = 14
 _BMP_UNCOMPRESSED = (0, 3)
 _BMP_COLOURS = 256
 _JPEG_MARK, _GIF_MARK, _BMP_MARK, _PNG_MARK = 0xFF, ord("G"), ord("B"), 0x89
-"""First bytes. WebP, which TensorFlow decodes too, is refused: nothing here reads its sides."""
-_PNG_COLOUR_TYPE = 25
+_OTHER_MARKS = (b"RIFF", b"\0\0\0\x0c")
+"""First bytes; the others are those of WebP and of JPEG XL, both of which TensorFlow decodes too."""
+_GIF_SIDES, _GIF_FLAGS, _GIF_HEADER = 6, 10, 13
+_GIF_FRAME_SIDES, _GIF_FRAME_FLAGS, _GIF_FRAME = 5, 9, 11
+_GIF_EXTENSION, _GIF_END = ord("!"), b";"
+_GIF_BLOCKS_AT_A_TIME = 8
+_PNG_CHUNK, _PNG_COLOUR_TYPE = 12, 25
 _PNG_GRAY, _PNG_COLOUR = b"\x00", b"\x02"
 """The types of PNG without an alpha channel and without a palette."""
 
@@ -43,10 +51,9 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
     The graph raises tf.errors.InvalidArgumentError where they cannot be decoded.
     """
-    # tf.debugging.Assert has another message outside a graph.
-    no_webp = tf.raw_ops.Assert(condition=_bytes_at(data, 0, 4) != b"RIFF", data=[_WEBP])
-    small = tf.raw_ops.Assert(condition=_pixels(data) <= LARGEST_IMAGE, data=[_TOO_LARGE])
-    with tf.control_dependencies([no_webp, small]):
+    is_gif = tf.strings.substr(data, 0, 1) == b"G"
+    data = tf.cond(is_gif, lambda: _first_frame(data), lambda: data)
+    with tf.control_dependencies(_checks(data)):
         image = tf.io.decode_image(data, expand_animations=False)
     has_more = tf.strings.regex_full_match(
         tf.strings.substr(data, 0, _HEADER_BYTES), r"(?s)\C*(Exif\x00\x00|eXIf|tRNS)\C*"
@@ -55,6 +62,71 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     has_alpha = tf.shape(image)[-1] % 2 == 0
     # Most files are none of these; asked one by one, the questions would cost more than the decoding.
     return tf.cond(has_more | is_bmp | has_alpha, lambda: _as_shown(data, image, is_bmp), lambda: image)
+
+
+def _checks(data: tf.Tensor) -> list[tf.Operation]:
+    """Returns what fails where a file must not be decoded."""
+    mark = tf.strings.substr(data, 0, 4)
+    has_header = tf.strings.regex_full_match(tf.strings.substr(data, 0, 16), r"(?s)\C{12}IHDR")
+    conditions = {
+        _NO_FORMAT: tf.reduce_all(mark != _OTHER_MARKS),
+        _NO_HEADER: (mark != b"\x89PNG") | has_header,
+        _TOO_LARGE: _pixels(data) <= LARGEST_IMAGE,
+    }
+    # tf.debugging.Assert has another message outside a graph.
+    return [tf.raw_ops.Assert(condition=holds, data=[why]) for why, holds in conditions.items()]
+
+
+# Not inlined: a file of another kind would pay for each of its operations.
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+)
+def _first_frame(data: tf.Tensor) -> tf.Tensor:
+    """Returns a GIF that ends after its first frame, and whose screen has that frame's sides.
+
+    TensorFlow takes memory for all frames, and makes the image as large as the largest of them.
+    """
+    number, after_blocks = _gif_walk(data)
+    # TensorFlow reads on after an extension's first block even where that is empty.
+    (frame,) = tf.while_loop(
+        lambda at: number(at) == _GIF_EXTENSION,
+        lambda at: [after_blocks(at + 3 + number(at + 2))],
+        [_GIF_HEADER + _palette_bytes(number(_GIF_FLAGS))],
+        parallel_iterations=1,
+    )
+    end = after_blocks(frame + _GIF_FRAME + _palette_bytes(number(frame + _GIF_FRAME_FLAGS)))
+    sides = _bytes_at(data, frame + _GIF_FRAME_SIDES, _GIF_FLAGS - _GIF_SIDES)
+    rest = _bytes_at(data, _GIF_FLAGS, end - _GIF_FLAGS)
+    return tf.strings.join([_bytes_at(data, 0, _GIF_SIDES), sides, rest, _GIF_END])
+
+
+def _gif_walk(data: tf.Tensor) -> tuple[Callable, Callable]:
+    """Returns two functions of a position: the byte there, and the position after the blocks there."""
+    end = tf.strings.length(data)
+    stored = tf.cast(tf.pad(tf.io.decode_raw(data, tf.uint8), [[0, 1]]), tf.int32)
+    places = tf.range(end + 1)
+    following = tf.where(stored > 0, tf.minimum(places + stored + 1, end), places)
+
+    def number(position):
+        return tf.gather(stored, tf.minimum(position, end))
+
+    def step(at):
+        for _ in range(_GIF_BLOCKS_AT_A_TIME):  # The last, without bytes, is followed by itself.
+            at = tf.gather(following, at)
+        return [at]
+
+    def after_blocks(position):
+        first = [tf.minimum(position, end)]
+        return tf.while_loop(lambda at: number(at) > 0, step, first, parallel_iterations=1)[0] + 1
+
+    return number, after_blocks
+
+
+def _palette_bytes(flags: tf.Tensor) -> tf.Tensor:
+    """Returns how long the palette is that the flags of a GIF, or of a frame of it, announce."""
+    return tf.where(flags < 128, 0, tf.bitwise.left_shift(6, flags % 8))
 
 
 def _side_weights() -> np.ndarray:
