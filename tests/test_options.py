@@ -442,6 +442,7 @@ def test_a_run_that_lacks_any_other_option_is_not_read():
         ("epochs", True, "expected an integer >= 1 as epochs; received True"),
         ("epochs", 0, "expected an integer >= 1 as epochs; received 0"),
         ("eta", [0.1], "expected >= 0 as eta; received [0.1]"),
+        ("eta", "0.1", "expected >= 0 as eta; received 0.1"),
         ("rotation", float("nan"), "expected in [0, 180] as rotation; received nan"),
         ("network", "other", "expected one of wae, mlp as network; received other"),
         ("network", None, "expected one of wae, mlp as network; received none"),
