@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crvae_tf import export
 from crvae_tf.datasets import folders, listings, sources
 from crvae_tf.embedding import Embedding
 from crvae_tf.embedding_files import Part
@@ -45,6 +46,25 @@ def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighb
         best = sorted(best + _nearest_of(part, query, number, first_row))[:number]
         first_row += len(part.keys)
     return best
+
+
+def load_encoder(embedding: Embedding, moved_to: str | None = None) -> Encoder:
+    """Returns the encoder that an embedding was made with.
+
+    Args:
+      embedding: that is searched.
+      moved_to: where the encoder lies, if not where it did then, or if that was not kept.
+
+    Raises:
+      InputError: it is not known where it lies, or no encoder does.
+    """
+    place = moved_to or embedding.about.get("encoder")
+    if place is None:
+        raise InputError(
+            f"--encoder: expected the encoder that {embedding.path} was made with, which does not say "
+            "where that lies; received none"
+        )
+    return export.load_encoder(place)
 
 
 def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) -> np.ndarray:

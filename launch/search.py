@@ -9,14 +9,13 @@ from launch import command, encoder_options
 
 def main() -> None:
     """Prints the nearest images and writes the contact sheet."""
-    import crvae_tf
     from crvae_tf import embedding, figures, search
     from crvae_tf.datasets import folders
     from launch import tables
 
     chosen = encoder_options.search()
     index = embedding.Embedding.open(chosen.index)
-    encoder = crvae_tf.load_encoder(chosen.encoder or index.about["encoder"])
+    encoder = search.load_encoder(index, chosen.encoder)
     query = search.embed_file(index, encoder, chosen.image)
     found = search.nearest(index, query, chosen.neighbours)
     print(tables.neighbours(found))

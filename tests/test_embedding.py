@@ -212,6 +212,17 @@ def test_a_folder_with_embeddings_of_another_encoder_is_refused(tmp_path, encode
         embedding.embed(other, digits_listing, tmp_path / "embeddings")
 
 
+def test_the_encoder_of_an_embedding_is_where_it_was_or_where_it_is_said_to_be(
+    tmp_path, encoder, encoder_path, digits_listing
+):
+    made = embedding.embed(encoder, digits_listing, tmp_path).embedding
+    assert search.load_encoder(made, str(encoder_path)).fingerprint == encoder.fingerprint
+    with pytest.raises(InputError, match="which does not say where that lies; received none"):
+        search.load_encoder(made)
+    placed = Embedding(made.path, made.about | {"encoder": str(encoder_path)})
+    assert search.load_encoder(placed).fingerprint == encoder.fingerprint
+
+
 def test_a_folder_with_embeddings_of_other_images_is_refused(tmp_path, encoder, digits_listing):
     embedding.embed(encoder, digits_listing, tmp_path)
     train = listings.listing("digits", encoder.preprocessing, split="train")
