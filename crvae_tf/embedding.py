@@ -2,7 +2,7 @@
 
 The rows of a listing are cut into parts of a fixed size, each a file that is written whole or not at
 all. So a run that was broken off goes on with the parts that are missing, and several jobs, each with
-parts of its own, fill one folder: no row comes twice and none is lost.
+parts of its own, fill one folder: no row comes twice and none is lost. Two never work on the same part.
 """
 
 import collections
@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -82,28 +82,27 @@ class Embedding:
         """Returns the numbers of the parts that are not there."""
         return [number for number in range(self.num_files) if not self.file(number).exists()]
 
-    @contextlib.contextmanager
-    def locked(self, numbers: range) -> Iterator[None]:
-        """Keeps other processes from the parts `numbers`, till the end or till this process ends.
+    def hold(self, numbers: range) -> IO:
+        """Keeps other processes from the parts `numbers` until what is returned is closed.
 
         Raises:
           InputError: another process is at work on some of them.
         """
-        with files.locked(self.path / _ABOUT, numbers) as is_alone:
-            if not is_alone:
-                raise InputError(
-                    f"--output={self.path}: expected parts that no other process is at work on; "
-                    "received some that another process is: give each job another --shard_index"
-                )
-            yield
+        held = open(self.path / _ABOUT, "r+b")  # noqa: SIM115 - it is the caller's to close.
+        if not files.locked(held, numbers):
+            held.close()
+            raise InputError(
+                f"--output={self.path}: expected parts that no other process is at work on; "
+                "received some that another process is: give each job another --shard_index"
+            )
+        return held
 
-    def forget_if_empty(self) -> None:
-        """Removes what says what the folder is for, and the folder, where no part is or will be."""
-        with files.locked(self.path / _ABOUT, range(self.num_files)) as is_alone:
-            if is_alone and len(self.missing()) == self.num_files:
-                (self.path / _ABOUT).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # The user may keep something else in it.
-                    self.path.rmdir()
+    def forget_if_empty(self, held: IO) -> None:
+        """Removes `_embedding.json` and the folder where no part is, and no job but `held`'s own."""
+        if len(self.missing()) == self.num_files and files.locked(held, range(self.num_files)):
+            (self.path / _ABOUT).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # The user may keep something else in it.
+                self.path.rmdir()
 
     def parts(self) -> Iterator[Part]:
         """Yields every part, one at a time.
@@ -164,17 +163,21 @@ def embed(
       InputError: the folder holds something else, another process is at work on the same parts, or
         more than 1 % of the files are broken.
     """
-    embedding = _begin(encoder, listing, Path(path), file_format, rows_per_file, shard_count, places)
-    bounds = [embedding.num_files * job // shard_count for job in (shard_index, shard_index + 1)]
-    try:
-        with embedding.locked(range(*bounds)):
-            job = _Job(embedding, listing, range(*bounds), progress)
-            job.remove_unfinished()
+    path = _folder(Path(path), file_format)
+    with files.turn(path):
+        embedding = _begin(encoder, listing, path, file_format, rows_per_file, shard_count, places)
+        bounds = [embedding.num_files * job // shard_count for job in (shard_index, shard_index + 1)]
+        held = embedding.hold(range(*bounds))
+    with held:
+        job = _Job(embedding, listing, range(*bounds), progress)
+        job.remove_unfinished()
+        try:
             _write_missing(encoder, listing, job, batch_size)
-    except InputError:
-        embedding.forget_if_empty()
-        raise
-    return Report(embedding, job.new_rows, job.broken)
+        except InputError:
+            with files.turn(path):
+                embedding.forget_if_empty(held)
+            raise
+        return Report(embedding, job.new_rows, job.broken)
 
 
 def _write_missing(encoder: Encoder, listing: Listing, job: "_Job", batch_size: int) -> None:
@@ -234,6 +237,21 @@ class _Job:
         folders.check_broken_share(self._what, self.broken, self._whole)
 
 
+def _folder(path: Path, file_format: str) -> Path:
+    """Returns the folder to write to, and makes it if need be; raises InputError if it holds others."""
+    if file_format not in embedding_files.FORMATS:
+        expected = ", ".join(embedding_files.FORMATS)
+        raise InputError(f"--format: expected one of {expected}; received {file_format}")
+    is_empty = not path.exists() or (path.is_dir() and all(map(_is_unfinished, path.iterdir())))
+    if not is_empty and not (path / _ABOUT).exists():
+        raise InputError(
+            f"--output={path}: expected a new or empty folder, or embeddings to go on with; received "
+            "something else"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _begin(
     encoder: Encoder,
     listing: Listing,
@@ -244,9 +262,6 @@ def _begin(
     places: Places | None,
 ) -> Embedding:
     """Writes `_embedding.json`, or finds that the folder holds a part of the same embeddings."""
-    if file_format not in embedding_files.FORMATS:
-        expected = ", ".join(embedding_files.FORMATS)
-        raise InputError(f"--format: expected one of {expected}; received {file_format}")
     share = math.ceil(listing.num_rows / shard_count)
     same = {
         "format": file_format,
@@ -265,22 +280,11 @@ def _begin(
                 f"and input; received one that differs in {', '.join(different)}"
             )
         return embedding
-    if _holds_others(path) and not (path / _ABOUT).exists():
-        raise InputError(
-            f"--output={path}: expected a new or empty folder, or embeddings to go on with; received "
-            "something else"
-        )
     about = {"input": listing.name, "key": listing.key} | (places or {}) | same
     about["content_dim"] = encoder.content_dim
     about["rows_per_file"] = rows_per_file or min(ROWS_PER_FILE, share)
     files.write_json(path / _ABOUT, about)
     return Embedding(path, about)
-
-
-def _holds_others(path: Path) -> bool:
-    if path.is_dir():
-        return not all(_is_unfinished(file) for file in path.iterdir())
-    return path.exists()
 
 
 def _is_unfinished(file: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, and what one process alone holds."""
 
 import contextlib
 import fcntl
@@ -10,7 +10,7 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from crvae_tf.errors import NotFiniteError
 
@@ -81,37 +81,40 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def locked(path: str | Path, places: range) -> Iterator[bool]:
-    """Keeps other processes from the same `places` of a file while it is held.
+def unfinished(folder: str | Path) -> list[Path]:
+    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed."""
+    entries = Path(folder).glob(".*")
+    return [path for path in entries if _UNFINISHED[path.is_dir()].fullmatch(path.name)]
 
-    A place is a number that processes agree on, and no byte of the file needs to be there. The lock
-    ends with its process, however that ends.
+
+def locked(file: int | IO, places: range | None = None) -> bool:
+    """Keeps other processes from an open file or folder; returns whether no other has it already.
+
+    The lock ends when the file is closed, by children that have it from here too, or when these
+    processes end, however they end.
 
     Args:
-      path: of a file.
-      places: consecutive.
-
-    Yields:
-      Whether no other process holds one of them.
+      file: or its descriptor; where only `places` are locked it is open for writing.
+      places: consecutive bytes, which need not be there; the whole file where this is None.
     """
-    with open(path, "rb+") as file:
-        yield _could_lock(file, places)
-
-
-def _could_lock(file: BinaryIO, places: range) -> bool:
-    if not places:
-        return True  # A length of 0 would be every place.
-    # Of the open file, not of the process, whose locks end when it closes any file of that name.
-    lock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, places.start, len(places), 0)
     try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        if places is None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif places:  # A length of 0 would be every place.
+            # Of the open file: those of a process end when it closes any file of that name.
+            lock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, places.start, len(places), 0)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
     except BlockingIOError:
         return False
     return True
 
 
-def unfinished(folder: str | Path) -> list[Path]:
-    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed."""
-    entries = Path(folder).glob(".*")
-    return [path for path in entries if _UNFINISHED[path.is_dir()].fullmatch(path.name)]
+@contextlib.contextmanager
+def turn(folder: str | Path) -> Iterator[None]:
+    """Waits until no other process is inside this for the same folder, and keeps others out."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,5 @@
 """A run's directory: what lies where, and whether it may be written to."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -105,13 +104,11 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._held = os.open(self.directory, os.O_RDONLY)
         weakref.finalize(self, os.close, self._held)
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not files.locked(self._held):
             raise InputError(
                 f"--output_dir={self.directory}: expected a run that no other process is at work on; "
                 "received one that another process is"
-            ) from error
+            )
         self._remove_unfinished()
 
     def check_there(self) -> None:

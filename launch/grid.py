@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import dataclasses
-import fcntl
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from crvae_tf import files
 from crvae_tf.runs import Run
 from launch.options import CHECKPOINTING, PLACES, Options, later_options
 
@@ -126,7 +126,7 @@ def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> boo
     """
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab") as log:
-        if not _locked(log):
+        if not files.locked(log):
             return False
         if not job.run.is_complete():
             working[job] = start_command([TRAINING, *job.arguments], log, parallel)
@@ -183,15 +183,6 @@ def _end_with_parent() -> None:
     """Has the system end this process when its parent is killed, where it can."""
     if hasattr(_C_LIBRARY, "prctl"):
         _C_LIBRARY.prctl(_END_WITH_PARENT, signal.SIGTERM)
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Locks an open file for as long as any process has it open, and returns whether it could."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> None:

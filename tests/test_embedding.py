@@ -1,5 +1,6 @@
 """Embeddings in files: every row once, whatever the files, the jobs and the kills; and what is near."""
 
+import contextlib
 import io
 import json
 import logging
@@ -109,37 +110,6 @@ def test_more_jobs_than_rows_of_one_file_leave_none_idle(tmp_path, encoder, digi
     assert columns(tmp_path)[0].tolist() == list(range(360))
 
 
-@pytest.mark.parametrize(("index", "count"), [(0, 2), (0, 1), (1, 3)])
-def test_parts_that_another_process_is_at_work_on_are_left_to_it(
-    tmp_path, encoder, digits_listing, index, count
-):
-    """It is at work on the first of two halves."""
-    arguments = (encoder, digits_listing, tmp_path)
-    whole = embedding.embed(*arguments, rows_per_file=60, shard_index=1, shard_count=2).embedding
-    (unfinished := tmp_path / f".77.{whole.file(0).name}").write_bytes(b"half")
-    with whole.locked(range(3)):
-        with pytest.raises(InputError, match="expected parts that no other process is at"):
-            embedding.embed(*arguments, shard_index=index, shard_count=count)
-        assert embedding.embed(*arguments, shard_index=1, shard_count=2).new_rows == 0
-        assert unfinished.exists()
-    assert whole.missing() == [0, 1, 2]
-    assert embedding.embed(*arguments).new_rows == 180
-    assert columns(tmp_path)[0].tolist() == list(range(360))
-
-
-def test_what_a_folder_is_for_is_not_forgotten_while_another_process_is_at_work(
-    tmp_path, encoder, digits_listing
-):
-    made = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=180).embedding
-    for number in range(2):
-        made.file(number).unlink()
-    with made.locked(range(1)):
-        made.forget_if_empty()
-        assert Embedding.open(tmp_path).about == made.about
-    made.forget_if_empty()
-    assert not tmp_path.exists()
-
-
 def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
     embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
     files = sorted(tmp_path.glob("part-*"))
@@ -157,6 +127,74 @@ def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert seen[-1] == (360, 360)
     assert not list(tmp_path.glob(".*"))
+
+
+@contextlib.contextmanager
+def at_work(begun, numbers):
+    """Another process holds the parts `numbers` until it is killed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with begun.hold(numbers):
+            os.write(writer, b"held")
+            signal.pause()
+    os.read(reader, 4)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.fixture
+def begun(tmp_path, encoder, digits_listing):
+    """An embedding of ten parts, of which none is there yet."""
+    report = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=36)
+    for number in range(10):
+        report.embedding.file(number).unlink()
+    return report.embedding
+
+
+@pytest.mark.parametrize(("shard_index", "shard_count"), [(1, 2), (0, 1), (3, 5)])
+def test_a_job_is_refused_while_another_process_is_at_work_on_some_of_its_parts(
+    begun, encoder, digits_listing, shard_index, shard_count
+):
+    unfinished = begun.path / f".77.{begun.file(7).name}"
+    unfinished.write_text("half")
+    sharding = {"shard_index": shard_index, "shard_count": shard_count}
+    with at_work(begun, range(5, 10)):
+        with pytest.raises(InputError, match="expected parts that no other process is at work on"):
+            embedding.embed(encoder, digits_listing, begun.path, **sharding)
+        assert unfinished.exists()
+    assert embedding.embed(encoder, digits_listing, begun.path, **sharding).new_rows > 0
+    assert {file.name[:5] for file in begun.path.iterdir()} == {"_embe", "part-"}
+
+
+def test_jobs_of_other_parts_are_not_refused(begun, encoder, digits_listing):
+    """The seventh of twenty jobs has no part of ten."""
+    with at_work(begun, range(5, 10)):
+        for shard_index, shard_count, rows in ((0, 5, 72), (0, 2, 108), (6, 20, 0)):
+            report = embedding.embed(
+                encoder, digits_listing, begun.path, shard_index=shard_index, shard_count=shard_count
+            )
+            assert report.new_rows == rows
+    assert begun.missing() == [5, 6, 7, 8, 9]
+
+
+def test_a_job_that_fails_leaves_the_folder_to_another_that_is_at_work(begun, encoder, digits_listing):
+    def fail(*_):
+        raise InputError("no more")
+
+    def embed():
+        embedding.embed(encoder, digits_listing, begun.path, shard_count=2, progress=fail)
+
+    with at_work(begun, range(5, 10)):
+        with pytest.raises(InputError, match="no more"):
+            embed()
+        assert [file.name for file in begun.path.iterdir()] == ["_embedding.json"]
+    with pytest.raises(InputError, match="no more"):
+        embed()
+    assert not begun.path.exists()
 
 
 def embed_until_killed(encoder_path, path, images_path):

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import stat
+import time
 
 import pytest
 
@@ -143,16 +144,16 @@ def holds(path, places):
     """Whether a process of its own can hold these places of a file."""
     child = os.fork()
     if not child:
-        with files.locked(path, places) as is_alone:
-            os._exit(is_alone)
+        with open(path, "rb+") as file:
+            os._exit(files.locked(file, places))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
 def test_places_of_a_file_that_one_process_holds_are_no_others_till_it_is_done(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    with files.locked(path, range(3, 5)) as is_alone:
-        assert is_alone
+    with open(path, "rb+") as file:
+        assert files.locked(file, range(3, 5))
         path.read_bytes()  # Closing a file would end a lock of the process.
         held = [holds(path, range(start, start + 1)) for start in range(6)]
         assert held == [True, True, True, False, False, True]
@@ -166,8 +167,23 @@ def test_places_are_free_when_the_process_that_held_them_was_killed(tmp_path):
     path.touch()
     child = os.fork()
     if not child:
-        with files.locked(path, range(3)):
+        with open(path, "rb+") as file:
+            files.locked(file, range(3))
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    with files.locked(path, range(3)) as is_alone:
-        assert is_alone
+    assert holds(path, range(3))
+
+
+def test_one_process_after_the_other_has_its_turn(tmp_path):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with files.turn(tmp_path):
+            os.write(writer, b"inside")
+            time.sleep(0.2)
+            (tmp_path / "note.txt").write_text("written")
+        os._exit(0)
+    os.read(reader, 6)
+    with files.turn(tmp_path):
+        assert contents(tmp_path) == {"note.txt": "written"}
+    os.waitpid(child, 0)
