@@ -53,7 +53,12 @@ class MetricsLog(keras.callbacks.Callback):
         super().__init__()
         self._run = run
         self._num_images = num_images
-        self.lines = run.read_metrics()[:first_epoch]
+        self.lines = [line for line in run.read_metrics() if line["epoch"] <= first_epoch]
+        if len(self.lines) != first_epoch:
+            _LOGGER.warning(
+                "%s has lines of %d of the %d epochs that were trained: going on without the others",
+                *(run.metrics, len(self.lines), first_epoch),
+            )
         self._write()
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -1,6 +1,7 @@
 """The files that embeddings are written to: Parquet or `.npz`, each whole or absent."""
 
 import contextlib
+import hashlib
 import json
 import zipfile
 import zlib
@@ -17,10 +18,13 @@ from crvae_tf.datasets.listings import FILE
 from crvae_tf.errors import InputError
 
 FORMATS = ("parquet", "npz")
-_BROKEN = "broken"
+_BROKEN, _DIGEST = "broken", "sha256"
 _COMPRESSION = "zstd"
-# pyarrow's errors are ValueErrors and OSErrors; the last two are those of .npz.
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+# pyarrow's errors are ValueErrors and OSErrors; those from the EOFError on are of .npz.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError,
+    EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Part(NamedTuple):
@@ -56,11 +60,23 @@ def write(path: Path, part: Part) -> None:
             _save_arrays(unfinished, arrays | vectors | {_BROKEN: broken})
         else:
             arrow_type = pa.string() if part.key == FILE else pa.int64()
+            metadata = {_BROKEN: json.dumps(part.broken), _DIGEST: _digest(columns | vectors | {_BROKEN: part.broken})}
             columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
             columns |= {name: _vectors(rows) for name, rows in vectors.items()}
-            table = pa.table(columns).replace_schema_metadata({_BROKEN: json.dumps(part.broken)})
+            table = pa.table(columns).replace_schema_metadata(metadata)
             # A dictionary of floats would be built in vain.
             pq.write_table(table, unfinished, compression=_COMPRESSION, use_dictionary=["label"])
+
+
+def _digest(columns: dict[str, Sequence[str] | np.ndarray]) -> str:
+    """Returns the SHA-256 of the columns' names and values; `.npz` files have sums of their own."""
+    digest = hashlib.sha256()
+    for name, column in columns.items():
+        array = np.asarray(column)
+        is_text = array.dtype.kind not in "if"
+        digest.update(name.encode())
+        digest.update("\n".join(array.tolist()).encode() if is_text else array.tobytes())
+    return digest.hexdigest()
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -86,6 +102,8 @@ def read(path: Path) -> Part:
             table = pq.read_table(path)
             broken = json.loads(table.schema.metadata[_BROKEN.encode()])
             columns = {name: _array(table[name]) for name in table.column_names}
+            if table.schema.metadata[_DIGEST.encode()].decode() != _digest(columns | {_BROKEN: broken}):
+                raise ValueError("other embeddings than were written")
         key, *_ = columns
         mean, stddev = columns["mean"], columns["stddev"]
         content = columns.get("content", mean)

@@ -5,7 +5,7 @@ What is exported needs TensorFlow alone. A SavedModel is code: load only those t
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -111,11 +111,26 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     path = Path(path)
     try:
         about = json_files.read(path / _ABOUT, ENCODER)
-        return Encoder(tf.saved_model.load(str(path)), about, _fingerprint(path))
+        saved_model = tf.saved_model.load(str(path))
+        _check_about(about, saved_model.signatures["serving_default"])
+        return Encoder(saved_model, about, _fingerprint(path))
     except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
         raise InputError(
             f"{path}: expected an exported encoder; received a folder without one"
         ) from error
+
+
+def _check_about(about: dict, signature: Callable) -> None:
+    """Raises ValueError where an encoder says of itself what its signature does not."""
+    shape = signature.structured_input_signature[1]["images"].shape[1:].as_list()
+    outputs = {name: output.shape[-1] for name, output in signature.structured_outputs.items()}
+    preprocessing = Preprocessing(**about["preprocessing"])
+    told = [about["image_shape"], list(preprocessing.image_shape), about["latent_dim"]]
+    found = [shape, shape, outputs["mean"]]
+    told.append(about.get("content_dim", about["latent_dim"]))
+    found.append(outputs.get("content", outputs["mean"]))
+    if told != found or (preprocessing.crop is not None and preprocessing.crop < 1):
+        raise ValueError(f"expected {found}; received {told}")
 
 
 def load_decoder(path: str | PathLike) -> "Decoder":

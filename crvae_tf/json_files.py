@@ -1,6 +1,7 @@
 """JSON that anyone may have changed, read with its shape looked at."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +102,9 @@ def _mismatch_in_object(value: dict[str, Any], shape: Object, place: str) -> str
 def _is_of(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind in (bool, object)
-    return isinstance(value, int | float if kind is float else kind)
+    if kind is float:
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
+    return isinstance(value, kind)
 
 
 def _told(value: Any, shape: Any, place: str) -> str:

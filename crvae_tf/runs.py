@@ -25,6 +25,7 @@ class Run:
     def __init__(self, directory: str | Path, resumed: str | Path | None = None):
         self.directory = Path(directory)
         self._held: int | None = None
+        self._new_config: dict[str, Any] | None = None
         self.config = self.directory / "config.json"
         self.metrics = self.directory / "metrics.jsonl"
         self.tensorboard = self.directory / "tensorboard"
@@ -50,8 +51,8 @@ class Run:
         Args:
           config: every option, and what else decides the outcome.
           may_differ: the names of those that do not.
-          may_change: the names of those that the run may go on with other values of; the new ones are
-            written, and what was evaluated under the old ones is removed.
+          may_change: the names of those that the run may go on with other values of; `go_on` writes
+            them.
           absent: see `check_same`.
 
         Raises:
@@ -71,8 +72,24 @@ class Run:
         if not self.config.exists():
             files.write_json(self.config, config)
         elif _differing((absent or {}) | self.read_config(), config, may_differ):
+            self._new_config = config
+
+    def go_on(self, trains: bool) -> None:
+        """Makes the options that `begin` was given the run's own, and removes what they make untrue.
+
+        That is the evaluation, and where steps are still to be taken, as `trains` says, all else that
+        an earlier end left. It is for a run that was found able to go on.
+        """
+        if trains or self._new_config:
             self.evaluation.unlink(missing_ok=True)
-            files.write_json(self.config, config)
+        if trains:
+            for file in (self.weights, self.invariance):
+                file.unlink(missing_ok=True)
+            for folder in (self.encoder, self.decoder, self.figures):
+                shutil.rmtree(folder, ignore_errors=True)
+        if self._new_config:
+            files.write_json(self.config, self._new_config)
+            self._new_config = None
 
     def check_same(
         self,
@@ -126,9 +143,9 @@ class Run:
             )
 
     def is_complete(self) -> bool:
-        """Returns whether all that a run leaves behind is there."""
+        """Returns whether all that a run leaves behind is there, by the options it was begun with."""
         parts = (self.weights, self.evaluation, self.encoder, self.decoder, self.figures)
-        return all(part.exists() for part in parts)
+        return self._new_config is None and all(part.exists() for part in parts)
 
     def read_config(self) -> dict[str, Any]:
         """Returns the run's configuration.

@@ -39,10 +39,15 @@ def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighb
       number: how many to find, 1 or more.
 
     Raises:
-      InputError: the embedding is not complete.
+      InputError: the embedding is not complete, or of vectors of another length.
     """
     best, first_row = [], 0
     for part in embedding.parts():
+        if part.content.shape[1:] != query.shape:
+            raise InputError(
+                f"{embedding.path}: expected embeddings of {len(query)} dimensions; "
+                f"received {part.content.shape[1]}"
+            )
         best = sorted(best + _nearest_of(part, query, number, first_row))[:number]
         first_row += len(part.keys)
     return best

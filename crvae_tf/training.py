@@ -97,6 +97,7 @@ def train(
         guard.check_weights,
     )
     position = checkpoints.restore()
+    run.go_on(trains=position < steps * epochs)
     log = MetricsLog(run, position // steps, data.train.num_images)
     callbacks = [
         ScalarTerms(),

@@ -1,6 +1,7 @@
 """What all commands share: flags in, one line for a user's mistake, logs where they belong."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -17,6 +18,8 @@ def run(main: Callable[[], None]) -> None:
 
     0 on success, 1 on a user's mistake or a run that cannot go on, 130 and 143 on SIGINT and SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Not all encodings have what tables hold.
     with stopping.listening():
         app.run(lambda _: _guarded(main), flags_parser=_parse)
 

@@ -66,8 +66,8 @@ def images(name: str, default: str | None, meaning: str) -> None:
 
 
 def _is_utf_8(text: str) -> bool:
-    """Returns whether a text is not empty and has no bytes in it that Python could not decode."""
-    return text != "" and text.encode(errors="ignore").decode() == text
+    """Returns whether a text is not empty and has no bytes in it that Python could not decode, or 0."""
+    return text != "" and text.encode(errors="ignore").decode().replace("\0", "") == text
 
 
 def choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:

@@ -367,17 +367,21 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     return Options(**_fields(changed))
 
 
-def allowed_changes(options: Options, epochs_trained: int) -> tuple[str, ...]:
+def allowed_changes(options: Options, precision: str | None, epochs_trained: int) -> tuple[str, ...]:
     """Returns the options that a run may go on with other values of.
 
     Args:
       options: what is asked for.
+      precision: of the run, or None where there is none yet.
       epochs_trained: of the run.
     """
     allowed = set(MAY_CHANGE if flags.FLAGS.allow_config_change else ())
     # Of a falling rate the epochs that were trained would be those of another schedule.
-    epochs_are_fixed = options.schedule != "constant" or options.epochs <= epochs_trained
-    return tuple(allowed - ({"epochs"} if epochs_are_fixed else set()))
+    if options.schedule != "constant" or options.epochs <= epochs_trained:
+        allowed -= {"epochs"}
+    if "mixed_float16" in (options.precision, precision):  # Its optimizer keeps the scale of the loss.
+        allowed -= {"precision"}
+    return tuple(allowed)
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:

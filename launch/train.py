@@ -19,10 +19,11 @@ def main() -> None:
         model = assembly.make_model(chosen, data, strategy)
         # What is finished need not be reproduced: it is shown whatever version asks for it.
         finished_by = ("versions",) if run.is_complete() else ()
+        trained_in = run.read_config().get("precision") if run.config.exists() else None
         run.begin(
             assembly.config(chosen, data),
             may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
-            may_change=options.allowed_changes(chosen, len(run.read_metrics())),
+            may_change=options.allowed_changes(chosen, trained_in, len(run.read_metrics())),
             absent=options.later_options(),
         )
         if not strategies.highest(strategy, run.is_complete()):

@@ -113,6 +113,18 @@ def test_of_an_animation_the_first_frame_is_taken_with_its_own_palette(colours, 
     np.testing.assert_array_equal(decoded(data), np.asarray(frames[0].convert("RGB")))
 
 
+def test_a_first_frame_that_is_smaller_than_its_screen_is_shown_by_itself():
+    pixels = blocks(25, 3)
+    data = bytearray(encoded(Image.fromarray(pixels).quantize(16), "GIF"))
+    shown = decoded(bytes(data))
+    corner = data.index(b",") + 1
+    data[6:10] = struct.pack("<HH", 100, 90)
+    data[corner : corner + 4] = struct.pack("<HH", 50, 40)
+    assert Image.open(io.BytesIO(data)).size == (100, 90)
+    np.testing.assert_array_equal(decoded(bytes(data)), shown)
+    assert np.mean(shown) > 50.0
+
+
 def test_a_gray_bmp_and_a_colour_bmp_are_read():
     gray, colour = blocks(8), blocks(9, 3)
     np.testing.assert_array_equal(decoded(encoded(gray, "BMP")), np.stack([gray] * 3, axis=-1))

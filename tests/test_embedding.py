@@ -430,9 +430,8 @@ def test_an_array_of_another_kind_is_refused(tmp_path, encoder, array, received)
 
 def test_floats_outside_the_unit_interval_are_refused(tmp_path, encoder):
     np.save(tmp_path / "images.npy", np.full((5, 28, 28, 1), 255.0, np.float32))
-    listing = listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
-    with pytest.raises(InputError, match=r"expected values in \[0, 1\]; received 255"):
-        embedding.embed(encoder, listing, tmp_path / "embeddings")
+    with pytest.raises(InputError, match=r"expected values in \[0, 1\]; received 255.0 in the image 0"):
+        listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
     np.save(tmp_path / "images.npy", np.full((5, 28, 28, 1), 1.0, np.float32))
     corrected = listings.listing(str(tmp_path / "images.npy"), encoder.preprocessing)
     assert embedding.embed(encoder, corrected, tmp_path / "embeddings").new_rows == 5
@@ -493,6 +492,12 @@ def test_the_nearest_are_those_of_a_search_through_all(tmp_path, encoder, digits
 def test_more_neighbours_than_images_are_all_of_them(tmp_path, encoder, digits_listing, expected):
     report = embedding.embed(encoder, digits_listing, tmp_path)
     assert len(search.nearest(report.embedding, expected.mean[0], 1000)) == 360
+
+
+def test_a_query_of_another_length_is_refused(tmp_path, encoder, digits_listing, expected):
+    report = embedding.embed(encoder, digits_listing, tmp_path)
+    with pytest.raises(InputError, match="expected embeddings of 5 dimensions; received 6"):
+        search.nearest(report.embedding, expected.mean[0, :5], 3)
 
 
 def test_an_incomplete_embedding_is_not_searched(tmp_path, encoder, digits_listing, expected):

@@ -1,6 +1,7 @@
 """Files and arrays that are damaged, huge, of another kind, or meant to do harm."""
 
 import ast
+import io
 import json
 import pickle
 import re
@@ -170,6 +171,65 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, shar
             read(path)
 
 
+@pytest.mark.parametrize("suffix", embedding_files.FORMATS)
+def test_a_byte_that_changed_in_a_file_of_embeddings_changes_no_embedding(tmp_path, suffix):
+    path = tmp_path / f"part.{suffix}"
+    vectors = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    part = embedding_files.Part("index", np.arange(20), None, vectors, 2 * vectors, vectors, [])
+    embedding_files.write(path, part)
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            found = embedding_files.read(path)
+        except InputError:
+            refused += 1
+            continue
+        np.testing.assert_array_equal(found.keys, part.keys)
+        np.testing.assert_array_equal(found.mean, part.mean)
+        np.testing.assert_array_equal(found.stddev, part.stddev)
+    assert refused > len(whole) // 12
+
+
+def npy(shape, dtype="|u1"):
+    """The beginning of a file .npy whose header claims a shape."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n"
+
+
+def zipped():
+    archive = io.BytesIO()
+    np.savez(archive, images=np.zeros((2, 8, 8, 1), np.uint8))
+    return archive.getvalue()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\x93NUMPY", zipped(), zipped()[:100], b"\x93NUMPY\x01\x00\x05\x00((((\n"),
+        *(npy(shape) for shape in ("(True, 8, 8)", "(-1, 8, 8)", f"({10**23}, 8, 8)", "(1, 2)")),
+        *(npy(f"({2**62}, 8, 8)"), npy("(1, 8, 8)", "|O"), npy("(1,", "|u1")),
+    ],
+)
+def test_an_array_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / "images.npy"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"--input={path}: expected "):
+        listings.listing(str(path), Preprocessing(8, 1))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (1e300, "inf"), (-0.5, "-0.5")])
+def test_a_value_late_in_an_array_that_is_none_of_an_image_is_named(tmp_path, value, shown):
+    images = np.full((600, 8, 8, 1), 0.5, np.float64)
+    images[577, 3, 4, 0] = value
+    np.save(tmp_path / "images.npy", images)
+    expected = rf"expected values in \[0, 1\]; received {shown} in the image 577$"
+    with pytest.raises(InputError, match=expected):
+        listings.listing(str(tmp_path / "images.npy"), Preprocessing(8, 1))
+
+
 ABOUT = dict.fromkeys(("input", "key", "format", "encoder_fingerprint"), "x")
 ABOUT |= dict.fromkeys(("num_rows", "rows_per_file", "latent_dim"), 1)
 
@@ -216,6 +276,11 @@ EVALUATED = evaluation(80.5, 0.5)
         ("evaluation", json.dumps(EVALUATED | {"splits": {}}), "expected splits.test; received none"),
         ("evaluation", json.dumps(EVALUATED | {"probe": None}), "an object as probe; received null"),
         ("evaluation", "[" * 100_000, "expected JSON; received"),
+        (
+            "evaluation",
+            json.dumps(EVALUATED).replace("80.5", "1" + 400 * "0"),
+            "expected a number as splits.test.nll; received 1000",
+        ),
         ("provenance", "[]", "expected an object; received []"),
         ("provenance", '{"commands": [3]}', "expected a text as commands.0; received 3"),
         ("provenance", '{"commit": 3}', "expected a text or null as commit; received 3"),
@@ -235,7 +300,15 @@ def test_a_file_of_a_run_of_another_shape_is_named(tmp_path, name, text, expecte
     assert len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize("change", [{"latent_dim": "3"}, {"image_shape": 8}, {"preprocessing": []}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"latent_dim": "3"}, {"image_shape": 8}, {"preprocessing": []}),
+        *({"latent_dim": 4}, {"content_dim": 2}, {"image_shape": [8, 8, 3]}),
+        {"preprocessing": {"image_size": 9, "channels": 1}},
+        {"preprocessing": {"image_size": 8, "channels": 1, "crop": -5}},
+    ],
+)
 def test_an_encoder_that_says_something_else_of_itself_is_refused(tmp_path, change):
     pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
     crvae_tf.export_encoder(VAE(*pair), tmp_path / "encoder", Preprocessing(8, 1), "none")

@@ -11,7 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from crvae_tf import evaluation
+from crvae_tf import evaluation, training
 from crvae_tf.runs import Run
 from launch import assembly, evaluate, train
 from tests.image_files import encoded
@@ -131,6 +131,33 @@ def test_a_run_may_be_given_more_epochs_but_none_that_it_has_trained_already(odd
     assert_told(odd.train("--epochs=2", "--allow_config_change"), "epochs=3; received epochs=2")
     assert (odd.run.config.read_bytes(), odd.run.evaluation.read_bytes()) == before
     assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2, 3]
+
+
+def test_a_run_that_trains_on_is_no_finished_one_until_it_ends_again(odd, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    more = ["--epochs=2", "--batch_size=1000", "--allow_config_change"]
+    before = odd.run.weights.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_fit", crash)
+        odd.train(*more)
+    told = "expected the weights of a finished run; received no such file"
+    assert_told(odd.evaluate(), told)
+    assert odd.train(*more).code == 0
+    assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
+    assert odd.run.is_complete()
+    assert odd.run.weights.read_bytes() != before
+
+
+def test_a_change_that_is_not_possible_costs_a_run_nothing(odd):
+    before = odd.run.config.read_bytes(), odd.run.evaluation.read_bytes()
+    told = "precision=float32; received precision=mixed_float16"
+    assert_told(odd.train("--precision=mixed_float16", "--allow_config_change"), told)
+    for checkpoint in odd.run.checkpoints.glob("*.index"):
+        checkpoint.write_bytes(b"damaged")
+    assert_told(odd.train("--epochs=2", "--allow_config_change"), "expected a readable checkpoint")
+    assert (odd.run.config.read_bytes(), odd.run.evaluation.read_bytes()) == before
 
 
 def test_a_damaged_evaluation_is_told(odd):

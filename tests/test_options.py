@@ -302,6 +302,7 @@ def test_a_value_with_blanks_is_answered_in_one_line(value):
 def test_a_place_whose_name_is_no_utf_8_is_answered_in_one_line(name):
     expected = f"--{name} must be a text of UTF-8 that is not empty; received caf\udce9"
     assert message(f"--{name}=caf\udce9") == expected
+    assert message(f"--{name}=a\0b").startswith(f"--{name} must be a text of UTF-8")
     assert getattr(resolved(f"--{name}=café"), name) == "café"
 
 

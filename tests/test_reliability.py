@@ -124,6 +124,17 @@ def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
         second.begin({"seed": 1})
 
 
+def test_a_line_of_the_metrics_that_is_lost_is_told_and_no_other_takes_its_place(
+    tmp_path, data, caplog
+):
+    train(tmp_path, data, epochs=2)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().splitlines(keepends=True)[1])
+    _, lines = train(tmp_path, data, epochs=3)
+    assert [line["epoch"] for line in lines] == [2, 3]
+    assert f"{metrics} has lines of 1 of the 2 epochs that were trained" in caplog.text
+
+
 def test_a_lock_dies_with_its_holder(tmp_path):
     child = os.fork()
     if not child:
@@ -169,7 +180,11 @@ def test_a_run_goes_on_under_other_options_only_if_these_may_change(tmp_path):
     with pytest.raises(InputError, match="seed=1; received seed=2"):
         Run(tmp_path).begin({"seed": 2, "epochs": 5}, may_change=["epochs"])
     assert (tmp_path / "evaluation.json").exists()
-    Run(tmp_path).begin({"seed": 1, "epochs": 5}, may_change=["epochs"])
+    going_on = Run(tmp_path)
+    going_on.begin({"seed": 1, "epochs": 5}, may_change=["epochs"])
+    assert (tmp_path / "evaluation.json").exists()  # It may turn out that the run cannot go on.
+    assert Run(tmp_path).read_config() == {"seed": 1, "epochs": 3}
+    going_on.go_on(trains=False)
     assert Run(tmp_path).read_config() == {"seed": 1, "epochs": 5}
     assert not (tmp_path / "evaluation.json").exists()
 

@@ -8,7 +8,7 @@ An exported encoder carries this graph, so that it reads a file as the training 
 * what an alpha channel, a palette or a colour of its own (tRNS) makes transparent in a PNG is put on
   white; a GIF's is black;
 * the fourth channel of a BMP is left out, as it is in most programs;
-* of an animation the first frame is taken;
+* of a GIF the first frame is taken, by itself where it is smaller than the screen;
 * compressed and 1-, 4- and 16-bit BMPs are refused;
 * WebP and JPEG XL, and a PNG that does not begin with its header, are refused: nothing here reads the
   sides of these;
@@ -39,7 +39,7 @@ _OTHER_MARKS = (b"RIFF", b"\0\0\0\x0c")
 """First bytes; the others are those of WebP and of JPEG XL, both of which TensorFlow decodes too."""
 _GIF_SIDES, _GIF_FLAGS, _GIF_HEADER = 6, 10, 13
 _GIF_FRAME_SIDES, _GIF_FRAME_FLAGS, _GIF_FRAME = 5, 9, 11
-_GIF_EXTENSION, _GIF_END = ord("!"), b";"
+_GIF_EXTENSION, _GIF_CORNER, _GIF_END = ord("!"), bytes(4), b";"
 _GIF_BLOCKS_AT_A_TIME = 8
 _PNG_CHUNK, _PNG_COLOUR_TYPE = 12, 25
 _PNG_GRAY, _PNG_COLOUR = b"\x00", b"\x02"
@@ -84,9 +84,10 @@ def _checks(data: tf.Tensor) -> list[tf.Operation]:
     experimental_attributes={"_noinline": True},
 )
 def _first_frame(data: tf.Tensor) -> tf.Tensor:
-    """Returns a GIF that ends after its first frame, and whose screen has that frame's sides.
+    """Returns a GIF that ends after its first frame, and whose screen is that frame.
 
-    TensorFlow takes memory for all frames, and makes the image as large as the largest of them.
+    TensorFlow takes memory for all frames, makes the image as large as the largest of them, and leaves
+    black what lies outside of it.
     """
     number, after_blocks = _gif_walk(data)
     # TensorFlow reads on after an extension's first block even where that is empty.
@@ -98,8 +99,10 @@ def _first_frame(data: tf.Tensor) -> tf.Tensor:
     )
     end = after_blocks(frame + _GIF_FRAME + _palette_bytes(number(frame + _GIF_FRAME_FLAGS)))
     sides = _bytes_at(data, frame + _GIF_FRAME_SIDES, _GIF_FLAGS - _GIF_SIDES)
-    rest = _bytes_at(data, _GIF_FLAGS, end - _GIF_FLAGS)
-    return tf.strings.join([_bytes_at(data, 0, _GIF_SIDES), sides, rest, _GIF_END])
+    before = _bytes_at(data, _GIF_FLAGS, frame + 1 - _GIF_FLAGS)
+    rest = _bytes_at(data, frame + _GIF_FRAME_SIDES, end - frame - _GIF_FRAME_SIDES)
+    parts = [_bytes_at(data, 0, _GIF_SIDES), sides, before, _GIF_CORNER, rest, _GIF_END]
+    return tf.strings.join(parts)
 
 
 def _gif_walk(data: tf.Tensor) -> tuple[Callable, Callable]:

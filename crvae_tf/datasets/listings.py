@@ -6,6 +6,7 @@ A listing is read from anywhere, in batches, and never held in memory as a whole
 import abc
 import hashlib
 import os
+import tokenize
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from crvae_tf.errors import InputError
 FILE, INDEX = "file", "index"
 ARRAY_SUFFIX = ".npy"
 DEFAULT_SPLIT = "train"
+_CHECKED_ROWS = 256
 
 
 class Batch(NamedTuple):
@@ -150,6 +152,7 @@ class ArrayListing(Listing):
         self._preprocessing = preprocessing
         self._preprocess = tf.function(preprocessing, reduce_retracing=True, autograph=False)
         self._check(preprocessing.image_shape)
+        self._check_values()
         described = repr([preprocessing, self._array.shape, self._array.dtype.str, _stamp(path)])
         fingerprint = hashlib.sha256(described.encode()).hexdigest()
         super().__init__(os.path.abspath(path), len(self._array), False, fingerprint)
@@ -177,7 +180,8 @@ class ArrayListing(Listing):
             images = images.reshape(len(rows), *array.shape[1:])
         else:
             images = np.array(array[rows.start : rows.stop : rows.step])
-        images = images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # What is too large becomes infinite, and is refused.
+            images = images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
         return images[..., np.newaxis] if images.ndim == 3 else images
 
     def _check(self, image_shape: tuple[int, int, int]) -> None:
@@ -192,6 +196,20 @@ class ArrayListing(Listing):
                 f"--input={self._path}: expected uint8 [N, h, w] or [N, h, w, 1 or 3], or float32 "
                 f"[N, {wanted}]; received {array.dtype} {list(array.shape)}"
             )
+
+    def _check_values(self) -> None:
+        """Raises InputError for floats outside [0, 1], before anything is made of those in front."""
+        rows = range(len(self._array) if self._array.dtype != np.uint8 else 0)
+        for start in range(0, len(rows), _CHECKED_ROWS):
+            images = self._read(rows[start : start + _CHECKED_ROWS])
+            inside = ((images >= 0.0) & (images <= 1.0)).reshape(len(images), -1)
+            if not inside.all():
+                row = int(np.argmin(inside.all(axis=1)))
+                value = images[row].reshape(-1)[np.argmin(inside[row])]
+                raise InputError(
+                    f"--input={self._path}: expected values in [0, 1]; received {value} in the image "
+                    f"{start + row}"
+                )
 
 
 class DigitsListing(Listing):
@@ -256,8 +274,9 @@ def _prefetched(dataset: tf.data.Dataset) -> Iterator:
 
 def _opened(path: str) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with np.errstate(over="ignore"):  # Of a size that the header claims.
+            return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise InputError(
             f"--input={path}: expected an array of images as numpy.save writes it; received "
             f"{'another file' if os.path.exists(path) else 'no such file'}"
