@@ -60,7 +60,8 @@ def write(path: Path, part: Part) -> None:
             _save_arrays(unfinished, arrays | vectors | {_BROKEN: broken})
         else:
             arrow_type = pa.string() if part.key == FILE else pa.int64()
-            metadata = {_BROKEN: json.dumps(part.broken), _DIGEST: _digest(columns | vectors | {_BROKEN: part.broken})}
+            digest = _digest(columns | vectors | {_BROKEN: part.broken})
+            metadata = {_BROKEN: json.dumps(part.broken), _DIGEST: digest}
             columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
             columns |= {name: _vectors(rows) for name, rows in vectors.items()}
             table = pa.table(columns).replace_schema_metadata(metadata)
@@ -73,7 +74,9 @@ def _digest(columns: dict[str, Sequence[str] | np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, column in columns.items():
         array = np.asarray(column)
-        is_text = array.dtype.kind not in "if"
+        if array.dtype.kind in "iu":
+            array = array.astype(np.int64)
+        is_text = array.dtype.kind in "OU"
         digest.update(name.encode())
         digest.update("\n".join(array.tolist()).encode() if is_text else array.tobytes())
     return digest.hexdigest()
