@@ -23,7 +23,7 @@ _COMPRESSION = "zstd"
 # pyarrow's errors are ValueErrors and OSErrors; those from the EOFError on are of .npz.
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError,
-    EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

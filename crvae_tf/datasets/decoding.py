@@ -37,8 +37,8 @@ _BMP_COLOURS = 256
 _JPEG_MARK, _GIF_MARK, _BMP_MARK, _PNG_MARK = 0xFF, ord("G"), ord("B"), 0x89
 _OTHER_MARKS = (b"RIFF", b"\0\0\0\x0c")
 """First bytes; the others are those of WebP and of JPEG XL, both of which TensorFlow decodes too."""
-_GIF_SIDES, _GIF_FLAGS, _GIF_HEADER = 6, 10, 13
-_GIF_FRAME_SIDES, _GIF_FRAME_FLAGS, _GIF_FRAME = 5, 9, 11
+_GIF_SIDES, _GIF_PACKED, _GIF_HEADER = 6, 10, 13
+_GIF_FRAME_SIDES, _GIF_FRAME_PACKED, _GIF_FRAME = 5, 9, 11
 _GIF_EXTENSION, _GIF_CORNER, _GIF_END = ord("!"), bytes(4), b";"
 _GIF_BLOCKS_AT_A_TIME = 8
 _PNG_CHUNK, _PNG_COLOUR_TYPE = 12, 25
@@ -94,12 +94,12 @@ def _first_frame(data: tf.Tensor) -> tf.Tensor:
     (frame,) = tf.while_loop(
         lambda at: number(at) == _GIF_EXTENSION,
         lambda at: [after_blocks(at + 3 + number(at + 2))],
-        [_GIF_HEADER + _palette_bytes(number(_GIF_FLAGS))],
+        [_GIF_HEADER + _palette_bytes(number(_GIF_PACKED))],
         parallel_iterations=1,
     )
-    end = after_blocks(frame + _GIF_FRAME + _palette_bytes(number(frame + _GIF_FRAME_FLAGS)))
-    sides = _bytes_at(data, frame + _GIF_FRAME_SIDES, _GIF_FLAGS - _GIF_SIDES)
-    before = _bytes_at(data, _GIF_FLAGS, frame + 1 - _GIF_FLAGS)
+    end = after_blocks(frame + _GIF_FRAME + _palette_bytes(number(frame + _GIF_FRAME_PACKED)))
+    sides = _bytes_at(data, frame + _GIF_FRAME_SIDES, _GIF_PACKED - _GIF_SIDES)
+    before = _bytes_at(data, _GIF_PACKED, frame + 1 - _GIF_PACKED)
     rest = _bytes_at(data, frame + _GIF_FRAME_SIDES, end - frame - _GIF_FRAME_SIDES)
     parts = [_bytes_at(data, 0, _GIF_SIDES), sides, before, _GIF_CORNER, rest, _GIF_END]
     return tf.strings.join(parts)
@@ -127,9 +127,9 @@ def _gif_walk(data: tf.Tensor) -> tuple[Callable, Callable]:
     return number, after_blocks
 
 
-def _palette_bytes(flags: tf.Tensor) -> tf.Tensor:
-    """Returns how long the palette is that the flags of a GIF, or of a frame of it, announce."""
-    return tf.where(flags < 128, 0, tf.bitwise.left_shift(6, flags % 8))
+def _palette_bytes(packed: tf.Tensor) -> tf.Tensor:
+    """Returns how long the palette is that the packed fields of a GIF, or of a frame of it, announce."""
+    return tf.where(packed < 128, 0, tf.bitwise.left_shift(6, packed % 8))
 
 
 def _side_weights() -> np.ndarray:
