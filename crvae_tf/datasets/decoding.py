@@ -41,7 +41,7 @@ _GIF_SIDES, _GIF_PACKED, _GIF_HEADER = 6, 10, 13
 _GIF_FRAME_SIDES, _GIF_FRAME_PACKED, _GIF_FRAME = 5, 9, 11
 _GIF_EXTENSION, _GIF_CORNER, _GIF_END = ord("!"), bytes(4), b";"
 _GIF_BLOCKS_AT_A_TIME = 8
-_PNG_CHUNK, _PNG_COLOUR_TYPE = 12, 25
+_PNG_COLOUR_TYPE = 25
 _PNG_GRAY, _PNG_COLOUR = b"\x00", b"\x02"
 """The types of PNG without an alpha channel and without a palette."""
 
@@ -128,7 +128,7 @@ def _gif_walk(data: tf.Tensor) -> tuple[Callable, Callable]:
 
 
 def _palette_bytes(packed: tf.Tensor) -> tf.Tensor:
-    """Returns how long the palette is that the packed fields of a GIF, or of a frame of it, announce."""
+    """Returns the length of the palette that the packed fields of a GIF, or of a frame, announce."""
     return tf.where(packed < 128, 0, tf.bitwise.left_shift(6, packed % 8))
 
 
