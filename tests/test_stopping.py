@@ -25,6 +25,16 @@ except BaseException:
 """
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored():
+    """A shell has what it starts in the background ignore SIGINT, and that is handed on to children."""
+    handlers = dict(zip(SIGNALS, (signal.default_int_handler, signal.SIG_DFL), strict=True))
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("module", ["absl", "tensorflow"])
 def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(
