@@ -366,6 +366,17 @@ def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder,
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
 
 
+@pytest.mark.parametrize("target", ["absent.png", "link.png"])
+def test_a_link_that_leads_nowhere_or_to_itself_is_listed_as_a_file_that_cannot_be_read(
+    tmp_path, encoder, target
+):
+    (tmp_path / "image.png").write_bytes(encoded(blocks(0), "PNG"))
+    (tmp_path / "link.png").symlink_to(target)
+    listing = listings.listing(f"folder:{tmp_path}", encoder.preprocessing)
+    assert listing.keys(range(listing.num_rows)) == ["image.png", "link.png"]
+    assert [batch.rows.tolist() for batch in listing.batches(range(2), 2)] == [[0]]
+
+
 def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder, files):
     for name in ("aa", "ab"):
         (tmp_path / f"{name}.png").write_bytes(b"no image")

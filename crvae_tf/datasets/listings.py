@@ -284,9 +284,9 @@ def _opened(path: str) -> np.ndarray:
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
-    """Returns a file's size and the time at which it was written; None where a link leads nowhere."""
+    """Returns a file's size and when it was written; None where a link leads nowhere or to itself."""
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return None
     return status.st_size, status.st_mtime_ns
