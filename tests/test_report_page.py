@@ -71,8 +71,8 @@ def runs(tmp_path_factory):
     copy(run, folder / AWKWARD, rate=1000.0)
     begin(folder / LONG, 1, {"loss": 200.0})
     point = {"kl": 1.0, "retrieval_at_1": 0.5, "linear": 0.9, "nearest_neighbours": 0.8}
-    sizes = {name: [point | {"size": size} for size in (0, 1)] for name in ("translation", "rotation")}
-    run.invariance.write_text(json.dumps(sizes | {"scaling": []}))
+    sizes = {name: [point | {"size": size} for size in (0, 1)] for name in ("translation", "rotation", "scaling")}
+    run.invariance.write_text(json.dumps(sizes))
     return [folder / name for name in ("cr_vae", AWKWARD, LONG)]
 
 
@@ -184,8 +184,8 @@ def test_all_pictures_decode_and_say_what_they_show(open_page):
     assert len(pictures) == 2 * (4 + 1 + 8 + 2)
     assert all(width > 0 and alt for width, alt in pictures)
     drawings = evaluate(page, "all('svg[role=img]').map((s) => s.getAttribute('aria-label'))")
-    # Two terms, two planes, four figures of merit under two transformations.
-    assert len(drawings) == 2 + 2 + 4 * 2
+    # Two terms, two planes, four figures of merit under three transformations.
+    assert len(drawings) == 2 + 2 + 4 * 3
     assert all(drawings)
 
 
