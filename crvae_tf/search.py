@@ -84,7 +84,7 @@ def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) 
         )
     try:
         return encoder.encode_bytes([Path(path).read_bytes()]).content[0]
-    except (OSError, InputError) as error:
+    except (OSError, ValueError) as error:  # InputError, or of a name with a 0 in it.
         received = "another file" if os.path.isfile(path) else "no such file"
         raise InputError(
             f"--image={path}: expected a PNG, JPEG, BMP or GIF file; received {received}"

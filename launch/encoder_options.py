@@ -8,7 +8,7 @@ from absl import flags
 
 from launch import flag_kinds
 from launch.options import drop_training_flags
-from launch.resolution import UsageError
+from launch.resolution import UsageError, check_apart
 
 SAVED_MODEL = "saved_model"
 _EXPORT_FORMATS = (SAVED_MODEL, "tflite", "onnx")
@@ -76,6 +76,7 @@ def embed() -> EmbedOptions:
             f"--shard_index must be below --shard_count={options.shard_count}; "
             f"received {options.shard_index}"
         )
+    check_apart("output", options.output, options.input)
     return options
 
 
@@ -83,7 +84,7 @@ def define_search() -> None:
     """Puts the flags of `launch.search` in the place of those that describe a training."""
     drop_training_flags(kept=("data_dir",))
     _required("index", "a folder that launch.embed wrote", "the embeddings to search")
-    _required("image", "an image file", "whose nearest images to find")
+    _required("image", "an image file", "whose nearest images to find", flag_kinds.images)
     flag_kinds.integer("neighbours", 10, 1, "how many to find")
     flag_kinds.text("output", "nearest.png", "contact sheet to write")
     flag_kinds.text("encoder", None, "folder of the encoder that the index was made with, if it moved")

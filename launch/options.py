@@ -343,6 +343,7 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
         name = re.sub(r"\W+", "_", values["dataset"])
         method = Options(**_fields(values | {"output_dir": ""})).method
         values["output_dir"] = f"runs/{name}_{method}_{values['seed']}"
+    resolution.check_apart("output_dir", values["output_dir"], values["dataset"])
     return Options(**_fields(values))
 
 

@@ -4,6 +4,7 @@ Functions on the values of flags by name, None where one was not given.
 """
 
 import dataclasses
+import os
 from typing import Any
 
 
@@ -49,6 +50,22 @@ def check_pairs(values: dict[str, Any]) -> None:
             "--eval_split=validation must go with --validation_images >= 2; "
             f"received {values['validation_images']}"
         )
+
+
+def check_apart(flag: str, output: str, images: str) -> None:
+    """Raises UsageError if the folder `output`, of `flag`, is among the images of `folder:PATH`.
+
+    The pictures in it would be images too, and those that the folder was read with would have changed.
+    """
+    from crvae_tf.datasets import FOLDER_PREFIX
+
+    folder = images.removeprefix(FOLDER_PREFIX)
+    if folder == images or not os.path.isdir(folder):
+        return
+    below = os.path.relpath(os.path.realpath(output), os.path.realpath(folder)).split(os.sep)
+    hidden = any(name.startswith(".") for name in below if name != os.curdir)
+    if not hidden:  # As what lies elsewhere is too, by its first part, "..".
+        raise UsageError(f"--{flag} must lie outside the images of {images}; received {output}")
 
 
 def _check_views(values: dict[str, Any]) -> None:

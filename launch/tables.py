@@ -6,6 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 from crvae_tf import quantities
+from crvae_tf.datasets.folders import printable
 from crvae_tf.quantities import Quantity
 
 _GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
@@ -46,7 +47,8 @@ def neighbours(found) -> str:
 def captions(image: str, found) -> list[str]:
     """Returns the captions of a contact sheet: of the image itself and of those that were found."""
     lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
-    return [f"{image[-28:]}\n", *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]
+    of_image = f"{printable(image)[-28:]}\n"
+    return [of_image, *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]
 
 
 def _splits(splits: dict[str, dict[str, Any]]) -> str:

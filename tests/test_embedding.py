@@ -24,6 +24,7 @@ import crvae_tf
 from crvae_tf import InputError, embedding, networks, projector, search
 from crvae_tf.datasets import Preprocessing, folders, listings
 from crvae_tf.embedding import Embedding
+from launch import tables
 from tests.image_files import blocks, encoded, exif
 
 LATENT_DIM = 6
@@ -526,9 +527,19 @@ def test_a_query_is_embedded_by_the_encoder_of_the_index_alone(
     np.testing.assert_allclose(found, encoder.encode_bytes([image.read_bytes()]).mean[0], rtol=1e-6)
     with pytest.raises(InputError, match="--encoder"):
         search.embed_file(report.embedding, export_encoder(tmp_path / "encoder", seed=1), image)
-    for absent in (files / "absent.png", files, tmp_path / "embeddings" / "_embedding.json"):
+    for absent in (files / "absent.png", files, "a\0b", tmp_path / "embeddings" / "_embedding.json"):
         with pytest.raises(InputError, match="expected a PNG, JPEG, BMP or GIF file"):
             search.embed_file(report.embedding, encoder, absent)
+
+
+def test_a_query_may_have_a_name_that_is_no_utf_8(tmp_path, encoder, files):
+    image = str(files / "a" / "caf\udce9\n.gif")
+    listing = listings.listing(f"folder:{files}", encoder.preprocessing)
+    report = embedding.embed(encoder, listing, tmp_path)
+    found = search.nearest(report.embedding, search.embed_file(report.embedding, encoder, image), 1)
+    assert found[0].key == r"a/caf\xe9\x0a.gif"
+    np.testing.assert_array_equal(folders.picture(image)[..., 0], blocks(5))
+    assert tables.captions(image, [])[0].endswith("a/caf\\xe9\\x0a.gif\n")
 
 
 def test_the_pictures_of_what_was_found_are_those_files_upright(tmp_path, encoder, files):

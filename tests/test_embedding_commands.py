@@ -46,9 +46,9 @@ def launch(name, *arguments, **options):
             "--encoder must be a text of UTF-8 that is not empty; received \\udcff",
         ),
         (
-            "search",
-            ["--image=\udcff"],
-            "--image must be a text of UTF-8 that is not empty; received \\udcff",
+            "embed",
+            ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"],
+            "--output must lie outside the images of folder:.; received tests/embeddings",
         ),
         ("search", ["--index=x"], "--image must be an image file; received none"),
     ],

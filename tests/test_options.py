@@ -310,6 +310,28 @@ def test_images_may_lie_in_a_folder_whose_name_is_no_utf_8():
     assert resolved("--dataset=folder:caf\udce9").dataset == "folder:caf\udce9"
 
 
+@pytest.mark.parametrize("place", [".", "images", "images/runs/one", "other/../images/one", "link/one"])
+def test_a_run_lies_outside_the_images_that_it_reads(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to("images")
+    dataset = "folder:." if place == "." else f"folder:{tmp_path}/images"
+    expected = f"--output_dir must lie outside the images of {dataset}; received {place}"
+    assert message(f"--dataset={dataset}", f"--output_dir={place}") == expected
+
+
+def test_a_run_without_a_place_of_its_own_is_not_written_among_its_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message("--dataset=folder:.").endswith("folder:.; received runs/folder__cr_vae_0")
+
+
+@pytest.mark.parametrize("place", ["images/.runs/one", "images2", "one", ".hidden"])
+def test_a_run_lies_beside_its_images_or_where_none_are_looked_for(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    assert resolved("--dataset=folder:images", f"--output_dir={place}").output_dir == place
+
+
 def test_the_message_of_the_manual_is_this():
     assert message("--eta=-1") == "--eta must be >= 0; received -1"
 

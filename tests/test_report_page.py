@@ -71,7 +71,10 @@ def runs(tmp_path_factory):
     copy(run, folder / AWKWARD, rate=1000.0)
     begin(folder / LONG, 1, {"loss": 200.0})
     point = {"kl": 1.0, "retrieval_at_1": 0.5, "linear": 0.9, "nearest_neighbours": 0.8}
-    sizes = {name: [point | {"size": size} for size in (0, 1)] for name in ("translation", "rotation", "scaling")}
+    sizes = {
+        name: [point | {"size": size} for size in (0, 1)]
+        for name in ("translation", "rotation", "scaling")
+    }
     run.invariance.write_text(json.dumps(sizes))
     return [folder / name for name in ("cr_vae", AWKWARD, LONG)]
 

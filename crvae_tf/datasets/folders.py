@@ -112,7 +112,7 @@ def printable(name: str) -> str:
 def picture(path: str | bytes) -> np.ndarray | None:
     """Returns the pixels, uint8 `[h, w, c]`, of an image file; None if it is gone or broken."""
     try:
-        return decoding.decode(tf.io.read_file(path)).numpy()
+        return decoding.decode(tf.io.read_file(os.fsencode(path))).numpy()
     except tf.errors.OpError:
         return None
 
