@@ -19,7 +19,7 @@ import numpy as np
 
 from crvae_tf import embedding_files, files, json_files
 from crvae_tf.datasets import folders
-from crvae_tf.datasets.listings import Batch, Listing
+from crvae_tf.datasets.listings import Batch, Listing, grouped
 from crvae_tf.embedding_files import Part
 from crvae_tf.errors import InputError
 from crvae_tf.export import Encoder
@@ -313,12 +313,17 @@ def _parts(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[int, Part]]:
-    """Yields the parts `numbers`, each with its number, as soon as its last row is embedded."""
-    rows = range(embedding.rows(numbers[0]).start, embedding.rows(numbers[-1]).stop)
-    embedded = _embedded(encoder, listing.batches(rows, batch_size), advance)
-    ends = [embedding.rows(number).stop for number in numbers]
-    for number, batches in zip(numbers, _cut(embedded, ends), strict=True):
-        yield number, _part(listing, embedding, embedding.rows(number), batches)
+    """Yields the parts `numbers`, each with its number, as soon as its last row is embedded.
+
+    No batch holds rows of two parts: on some processors what a network makes of an image depends, in
+    its last bits, on the batch it is in, and a part is the same whichever others are missing.
+    """
+    parts = [embedding.rows(number) for number in numbers]
+    groups = [group for rows in parts for group in grouped(rows, batch_size)]
+    embedded = _embedded(encoder, listing.batches(groups), advance)
+    own = _of_parts(embedded, [rows.stop for rows in parts])
+    for number, rows, batches in zip(numbers, parts, own, strict=True):
+        yield number, _part(listing, embedding, rows, batches)
 
 
 def _embedded(
@@ -356,29 +361,20 @@ class _Embedded(NamedTuple):
     stddev: np.ndarray
     content: np.ndarray
 
-    def where(self, chosen: np.ndarray) -> "_Embedded":
-        return _Embedded(*(None if array is None else array[chosen] for array in self))
 
-
-def _cut(batches: Iterator[_Embedded], ends: list[int]) -> Iterator[list[_Embedded]]:
-    """Yields the batches of the rows before each end, a batch that lies on both sides cut in two."""
-    rest = None
+def _of_parts(batches: Iterator[_Embedded], ends: list[int]) -> Iterator[list[_Embedded]]:
+    """Yields the batches of the rows before each end."""
+    batch = next(batches, None)
     for end in ends:
         held = []
-        while rest is None or not len(rest.rows) or rest.rows[-1] < end:
-            held += [] if rest is None else [rest]
-            rest = next(batches, None)
-            if rest is None:
-                break
-        if rest is not None:
-            held.append(rest.where(rest.rows < end))
-            rest = rest.where(rest.rows >= end)
+        while batch is not None and batch.rows[-1] < end:
+            held.append(batch)
+            batch = next(batches, None)
         yield held
 
 
 def _part(listing: Listing, embedding: Embedding, rows: range, batches: list[_Embedded]) -> Part:
     """Returns a part of its batches, and warns of the rows that are in none."""
-    batches = [batch for batch in batches if len(batch.rows)]
     latent_dim = embedding.about["latent_dim"]
     dims = [latent_dim, latent_dim, embedding.about.get("content_dim", latent_dim)]
     read = np.concatenate([batch.rows for batch in batches] or [np.zeros(0, np.int64)])

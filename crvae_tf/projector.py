@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tensorboard.plugins import projector
 
 from crvae_tf import figures, files
+from crvae_tf.datasets import listings
 from crvae_tf.datasets.listings import Listing
 from crvae_tf.embedding import Embedding
 
@@ -62,7 +63,8 @@ def _chosen(embedding: Embedding, wanted: set) -> tuple[dict, dict | None]:
 
 def _pictures(listing: Listing, rows: range, largest: int) -> np.ndarray:
     """Returns the preprocessed images of `rows`, uint8, their side at most `largest`."""
-    images = np.concatenate([batch.images for batch in listing.batches(rows, _BATCH)])
+    batches = listing.batches(listings.grouped(rows, _BATCH))
+    images = np.concatenate([batch.images for batch in batches])
     if images.dtype != np.uint8:
         images = np.round(255.0 * images).astype(np.uint8)
     if images.shape[1] <= largest:

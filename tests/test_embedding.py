@@ -24,6 +24,7 @@ import crvae_tf
 from crvae_tf import InputError, embedding, networks, projector, search
 from crvae_tf.datasets import Preprocessing, folders, listings
 from crvae_tf.embedding import Embedding
+from crvae_tf.export import Embeddings
 from launch import tables
 from tests.image_files import blocks, encoded, exif
 
@@ -128,6 +129,30 @@ def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert seen[-1] == (360, 360)
     assert not list(tmp_path.glob(".*"))
+
+
+class EncoderThatSeesItsBatch:
+    """Stands for a processor on which an image's embedding depends on the batch it is in."""
+
+    latent_dim = content_dim = 1
+    fingerprint = "one"
+    preprocessing = Preprocessing(28, 1)
+
+    def encode_pixels(self, images):
+        ones = np.ones((len(images), 1), np.float32)
+        return Embeddings(ones * len(images), ones, ones * float(images[0].mean()))
+
+
+@pytest.mark.parametrize("missing", [[0], [1, 3], [2, 3, 4]])
+def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_listing, missing):
+    encoder = EncoderThatSeesItsBatch()
+    embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=80, batch_size=32)
+    files = sorted(tmp_path.glob("part-*"))
+    whole = [file.read_bytes() for file in files]
+    for number in missing:
+        files[number].unlink()
+    embedding.embed(encoder, digits_listing, tmp_path, batch_size=32)
+    assert [file.read_bytes() for file in files] == whole
 
 
 @contextlib.contextmanager
@@ -375,7 +400,7 @@ def test_a_link_that_leads_nowhere_or_to_itself_is_listed_as_a_file_that_cannot_
     (tmp_path / "link.png").symlink_to(target)
     listing = listings.listing(f"folder:{tmp_path}", encoder.preprocessing)
     assert listing.keys(range(listing.num_rows)) == ["image.png", "link.png"]
-    assert [batch.rows.tolist() for batch in listing.batches(range(2), 2)] == [[0]]
+    assert [batch.rows.tolist() for batch in listing.batches([range(2)])] == [[0]]
 
 
 def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder, files):
@@ -387,6 +412,15 @@ def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder, fil
     report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
     assert pq.read_metadata(report.embedding.file(0)).num_rows == 0
     assert pq.read_table(tmp_path / "embeddings").num_rows == 250
+
+
+def test_a_broken_file_moves_no_other_to_another_batch(tmp_path, encoder):
+    for name in "abcde":
+        (tmp_path / f"{name}.png").write_bytes(encoded(blocks(ord(name)), "PNG"))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    listing = listings.listing(f"folder:{tmp_path}", encoder.preprocessing)
+    batches = listing.batches([range(1, 3), range(3, 5)])
+    assert [batch.rows.tolist() for batch in batches] == [[2], [3, 4]]
 
 
 def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, encoder, files):
@@ -476,14 +510,17 @@ def test_a_split_that_is_not_there_is_refused(encoder, shared_data_dir):
     st.integers(1, 9),
     st.integers(1, 9),
 )
-def test_batches_are_cut_at_the_ends_of_files_and_nothing_is_lost(present, batch_size, rows_per_file):
+def test_the_batches_of_a_file_are_those_of_its_rows(present, batch_size, rows_per_file):
     rows = np.flatnonzero(present)
     ends = [*range(rows_per_file, len(present), rows_per_file), len(present)]
+    files = [rows[(rows >= end - rows_per_file) & (rows < end)] for end in ends[:-1]]
+    files.append(rows[rows >= (ends[-2] if len(ends) > 1 else 0)])
     batches = [
-        embedding._Embedded(rows[i : i + batch_size], None, rows[i : i + batch_size], None, None)
-        for i in range(0, len(rows), batch_size)
+        embedding._Embedded(file[i : i + batch_size], None, None, None, None)
+        for file in files
+        for i in range(0, len(file), batch_size)
     ]
-    parts = list(embedding._cut(iter(batches), ends))
+    parts = list(embedding._of_parts(iter(batches), ends))
     assert len(parts) == len(ends)
     for part, end in zip(parts, ends, strict=True):
         held = [row for batch in part for row in batch.rows]

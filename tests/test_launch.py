@@ -366,6 +366,7 @@ def test_the_launcher_runs_on_mock_data_of_tfds(launch_here, tmp_path):
     assert load_encoder(run.encoder).image_shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 def test_the_launcher_runs_on_prepared_mnist(launch_here, shared_data_dir, tmp_path):
     """One step: all but 500 training images are held out, and few are evaluated."""
     outcome = launch_here(
@@ -390,6 +391,7 @@ def test_the_launcher_runs_on_prepared_mnist(launch_here, shared_data_dir, tmp_p
     assert result["probe"]["num_train_images"] == 500
 
 
+@pytest.mark.slow
 def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, finished):
     run = tmp_path / "run"
     outcome = launch("train", *FINISHED, "--strategy=multi_worker", f"--output_dir={run}")

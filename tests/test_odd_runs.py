@@ -99,6 +99,7 @@ def test_a_finished_run_is_shown_under_another_version_of_a_package(odd):
     assert odd.run.config.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_goes_on_under_another_version_only_where_that_is_allowed(odd):
     versions = odd.run.read_config()["versions"]
     odd.change_config(versions=versions | {"keras": "2.0"})

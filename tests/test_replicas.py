@@ -78,6 +78,7 @@ def test_two_replicas_train_where_several_steps_at_a_time_are_asked_for(outcomes
     assert outcomes["several_steps"] == [1]
 
 
+@pytest.mark.slow
 def test_two_workers_train_where_several_steps_at_a_time_are_asked_for(workers):
     assert [worker["several_steps"] for worker in workers] == [[1], [1]]
 
@@ -103,23 +104,27 @@ def test_the_shares_of_two_replicas_are_the_batch(outcomes):
         assert [one + other for one, other in zip(first, second, strict=True)] == batch
 
 
+@pytest.mark.slow
 def test_the_shares_of_two_workers_are_the_batch(outcomes, workers):
     for whole, *shares in zip(outcomes["shares"], *(w["shares"] for w in workers), strict=True):
         (first,), (second,) = (share for _, share in shares)
         assert [one + other for one, other in zip(first, second, strict=True)] == whole[0]
 
 
+@pytest.mark.slow
 def test_two_workers_take_the_steps_of_one(outcomes, workers):
     for worker in workers:
         assert_same_training(outcomes["1"]["uneven_last_batch"], worker["uneven_last_batch"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_stops_all_of_them_after_the_same_step(workers):
     for worker in workers:
         assert worker["stopped"]["signal"] == signal.SIGTERM
         assert worker["stopped"]["kept"] == ["ckpt-8.index"]
 
 
+@pytest.mark.slow
 def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(outcomes, workers):
     one = outcomes["calm_training"]
     for worker in workers:
@@ -130,6 +135,7 @@ def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(outcomes
             assert line[name] == pytest.approx(expected[name], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_chief_alone_writes_the_run(folder, workers):
     chief, other = (worker["resumed"] for worker in workers)
     assert chief["directory"] == str(folder / "two")

@@ -55,8 +55,14 @@ class Listing(abc.ABC):
         self.fingerprint = fingerprint
 
     @abc.abstractmethod
-    def batches(self, rows: range, batch_size: int) -> Iterator[Batch]:
-        """Yields the images of `rows` in order, preprocessed; broken files are left out."""
+    def batches(self, groups: Sequence[range]) -> Iterator[Batch]:
+        """Yields the images of each of these groups of rows as a batch, preprocessed.
+
+        Broken files are left out, and batches of none.
+
+        Args:
+          groups: that follow one another, as `grouped` returns them.
+        """
 
     @abc.abstractmethod
     def picture(self, key: str | int) -> np.ndarray | None:
@@ -69,6 +75,15 @@ class Listing(abc.ABC):
     def why_broken(self, rows: Sequence[int]) -> Iterator[str]:
         """Yields why each of `rows` cannot be read."""
         return iter(())
+
+
+def grouped(rows: range, size: int) -> list[range]:
+    """Returns rows in groups of `size`, the last of which may be smaller.
+
+    >>> grouped(range(10, 15), 2)
+    [range(10, 12), range(12, 14), range(14, 15)]
+    """
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def listing(
@@ -118,16 +133,25 @@ class FolderListing(Listing):
         self._names = names
         self._preprocessing = preprocessing
 
-    def batches(self, rows, batch_size):
+    def batches(self, groups):
+        names = [self._names[row] for rows in groups for row in rows]
+        paths = tf.constant(folders.file_paths(self._path, names))
+        rows = tf.constant(np.concatenate(groups))
+        stops = np.cumsum([len(group) for group in groups])
+
         def read(row, path):
             return row, self._preprocessing.decode(tf.io.read_file(path))
 
-        paths = folders.file_paths(self._path, self._names[rows.start : rows.stop : rows.step])
-        numbered = tf.data.Dataset.from_tensor_slices((np.array(rows), paths))
-        images = numbered.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-        for read_rows, batch in _prefetched(images.batch(batch_size)):
+        def batch(start, stop):
+            numbered = tf.data.Dataset.from_tensor_slices((rows[start:stop], paths[start:stop]))
+            images = numbered.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+            return images.batch(stop - start)
+
+        bounds = tf.data.Dataset.from_tensor_slices((np.append(0, stops[:-1]), stops))
+        batches = bounds.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
+        for read_rows, images in _prefetched(batches):
             labels = None if self._classes is None else [self._classes[row] for row in read_rows]
-            yield Batch(read_rows, labels, batch)
+            yield Batch(read_rows, labels, images)
 
     def keys(self, rows):
         return [folders.printable(self._names[row]) for row in rows]
@@ -157,13 +181,12 @@ class ArrayListing(Listing):
         fingerprint = hashlib.sha256(described.encode()).hexdigest()
         super().__init__(os.path.abspath(path), len(self._array), False, fingerprint)
 
-    def batches(self, rows, batch_size):
-        for start in range(0, len(rows), batch_size):
-            some = rows[start : start + batch_size]
-            images = self._read(some)
+    def batches(self, groups):
+        for rows in groups:
+            images = self._read(rows)
             if images.dtype == np.uint8 and not self._preprocessing.keeps(images.shape[1:]):
                 images = self._preprocess(images).numpy()
-            yield Batch(np.array(some), None, images)
+            yield Batch(np.array(rows), None, images)
 
     def picture(self, key):
         image = self._read(range(key, key + 1))[0]
@@ -225,10 +248,9 @@ class DigitsListing(Listing):
         fingerprint = f"{data.fingerprint} {split} {preprocessing.image_shape}"
         super().__init__(sources.DIGITS, len(self._images), True, fingerprint)
 
-    def batches(self, rows, batch_size):
-        for start in range(0, len(rows), batch_size):
-            some = np.array(rows[start : start + batch_size])
-            yield Batch(some, self._labels[some], self._images[some])
+    def batches(self, groups):
+        for rows in map(np.array, groups):
+            yield Batch(rows, self._labels[rows], self._images[rows])
 
     def picture(self, key):
         return self._images[key]
@@ -245,18 +267,20 @@ class DatasetListing(Listing):
         fingerprint = f"{self._split.fingerprint} {self._preprocessing}"
         super().__init__(name, self._split.num_images, self._split.has_labels, fingerprint)
 
-    def batches(self, rows, batch_size):
-        examples = self._split.examples(rows.start, rows.stop).enumerate(rows.start)
-        if rows.step > 1:
-            examples = examples.filter(lambda row, _: (row - rows.start) % rows.step == 0)
-        for read_rows, (images, labels) in _prefetched(self._preprocessed(examples, batch_size)):
+    def batches(self, groups):
+        first, step = groups[0].start, groups[0].step
+        examples = self._split.examples(first, groups[-1].stop).enumerate(first)
+        if step > 1:
+            examples = examples.filter(lambda row, _: (row - first) % step == 0)
+        sizes = [len(group) for group in groups]
+        for read_rows, (images, labels) in _prefetched(self._preprocessed(examples, sizes)):
             yield Batch(read_rows, labels if self.has_labels else None, images)
 
     def picture(self, key):
         return next(image for image, _ in self._split.examples(key, key + 1).as_numpy_iterator())
 
-    def _preprocessed(self, examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns batches, preprocessed as a whole where all images have one size."""
+    def _preprocessed(self, examples: tf.data.Dataset, sizes: Sequence[int]) -> tf.data.Dataset:
+        """Returns batches of these sizes, preprocessed as a whole where all images have one size."""
 
         def preprocess(row, example):
             image, label = example
@@ -264,8 +288,10 @@ class DatasetListing(Listing):
 
         image, _ = examples.element_spec[1]
         if image.shape.is_fully_defined():
-            return examples.batch(batch_size).map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
-        return examples.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+            batches = examples.batch(1).rebatch(sizes)
+            return batches.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+        images = examples.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+        return images.batch(1).rebatch(sizes)
 
 
 def _prefetched(dataset: tf.data.Dataset) -> Iterator:
