@@ -108,21 +108,20 @@ def _first_frame(data: tf.Tensor) -> tf.Tensor:
 def _gif_walk(data: tf.Tensor) -> tuple[Callable, Callable]:
     """Returns two functions of a position: the byte there, and the position after the blocks there."""
     end = tf.strings.length(data)
-    stored = tf.cast(tf.pad(tf.io.decode_raw(data, tf.uint8), [[0, 1]]), tf.int32)
-    places = tf.range(end + 1)
-    following = tf.where(stored > 0, tf.minimum(places + stored + 1, end), places)
+    stored = tf.pad(tf.io.decode_raw(data, tf.uint8), [[0, 1]])
 
     def number(position):
-        return tf.gather(stored, tf.minimum(position, end))
+        return tf.cast(tf.gather(stored, tf.minimum(position, end)), tf.int32)
 
     def step(at):
         for _ in range(_GIF_BLOCKS_AT_A_TIME):  # The last, without bytes, is followed by itself.
-            at = tf.gather(following, at)
+            size = number(at)
+            at += tf.where(size > 0, size + 1, 0)
         return [at]
 
     def after_blocks(position):
-        first = [tf.minimum(position, end)]
-        return tf.while_loop(lambda at: number(at) > 0, step, first, parallel_iterations=1)[0] + 1
+        (last,) = tf.while_loop(lambda at: number(at) > 0, step, [position], parallel_iterations=1)
+        return tf.minimum(last, end) + 1
 
     return number, after_blocks
 
