@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from crvae_tf import strategies
-from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, reason
+from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, one_line, reason
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 
@@ -20,6 +20,9 @@ _LOGGER = logging.getLogger(__name__)
 _STATE = "checkpoint"
 """The file in which TensorFlow keeps the names of the checkpoints."""
 
+
+_PREFIX = "ckpt-"
+"""With which the names of TensorFlow's checkpoints begin."""
 
 _DUE = 1
 """A checkpoint is due; the numbers of SIGINT and SIGTERM are higher."""
@@ -161,7 +164,10 @@ class Checkpoints(keras.callbacks.Callback):
     def _save(self, position: int) -> None:
         self._position.assign(position)
         self._run.check_there()
-        self._manager.save(checkpoint_number=position)
+        try:
+            self._manager.save(checkpoint_number=position)
+        except tf.errors.OpError as error:  # Keras takes one of them for the end of the data.
+            raise OSError(one_line(error)) from error
         self._remove_others()
         self._saved_at = time.monotonic()
 
@@ -169,7 +175,8 @@ class Checkpoints(keras.callbacks.Callback):
         """Removes what processes that were killed in the middle of a checkpoint left behind."""
         kept = {os.path.basename(path) for path in self._manager.checkpoints}
         for path in self._run.checkpoints.iterdir():
-            if path.name == _STATE or path.stem in kept:
+            is_ours = path.name.startswith((_PREFIX, _STATE))  # The user may keep other things here.
+            if not is_ours or path.name == _STATE or path.stem in kept:
                 continue
             if path.is_dir():
                 shutil.rmtree(path)

@@ -97,6 +97,20 @@ class Embedding:
             )
         return held
 
+    def check_there(self, held: IO) -> None:
+        """Raises FileNotFoundError if `held`'s `_embedding.json` was removed, moved or replaced since.
+
+        What is written later would lie in a new folder, which no one could go on from.
+        """
+        is_there = False
+        with contextlib.suppress(OSError):
+            is_there = os.path.samestat(os.fstat(held.fileno()), (self.path / _ABOUT).stat())
+        if not is_there:
+            raise FileNotFoundError(
+                f"--output={self.path}: expected the folder of the embeddings; received none: it was "
+                "removed or moved while the job was at work"
+            )
+
     def forget_if_empty(self, held: IO) -> None:
         """Removes `_embedding.json` and the folder where no part is, and no job but `held`'s own."""
         if len(self.missing()) == self.num_files and files.locked(held, range(self.num_files)):
@@ -172,7 +186,7 @@ def embed(
         job = _Job(embedding, listing, range(*bounds), progress)
         job.remove_unfinished()
         try:
-            _write_missing(encoder, listing, job, batch_size)
+            _write_missing(encoder, listing, job, batch_size, lambda: embedding.check_there(held))
         except InputError:
             with files.turn(path):
                 embedding.forget_if_empty(held)
@@ -180,19 +194,31 @@ def embed(
         return Report(embedding, job.new_rows, job.broken)
 
 
-def _write_missing(encoder: Encoder, listing: Listing, job: "_Job", batch_size: int) -> None:
+def _write_missing(
+    encoder: Encoder,
+    listing: Listing,
+    job: "_Job",
+    batch_size: int,
+    check_there: Callable[[], None],
+) -> None:
     """Writes the parts of a job that are not there, one while the next is embedded."""
     embedding = job.embedding
+
+    def write(number: int, part: Part) -> None:
+        check_there()
+        embedding_files.write(embedding.file(number), part)
+
     with ThreadPoolExecutor(1) as writer:
         writing = collections.deque()
         for run in _consecutive(job.missing()):
             for number, part in _parts(encoder, listing, embedding, run, batch_size, job.advance):
                 job.note_broken(part)
-                writing.append(writer.submit(embedding_files.write, embedding.file(number), part))
+                writing.append(writer.submit(write, number, part))
                 if len(writing) > _PARTS_WAITING:
                     writing.popleft().result()
         for written in writing:
             written.result()
+    check_there()
 
 
 class _Job:
@@ -323,6 +349,7 @@ def _parts(
     embedded = _embedded(encoder, listing.batches(groups), advance)
     own = _of_parts(embedded, [rows.stop for rows in parts])
     for number, rows, batches in zip(numbers, parts, own, strict=True):
+        listing.check_unchanged(rows)
         yield number, _part(listing, embedding, rows, batches)
 
 

@@ -14,11 +14,8 @@ from typing import IO, Any
 
 from crvae_tf.errors import NotFiniteError
 
-_UNFINISHED = {
-    False: re.compile(r"\.\d+\..+", re.DOTALL),
-    True: re.compile(r"\..+\.[a-z0-9_]{8}", re.DOTALL),
-}
-"""The names of files, and of folders, that are not whole yet."""
+_UNFINISHED = {False: r"\.\d+\.(%s)", True: r"\.(%s)\.[a-z0-9_]{8}"}
+"""What files, and folders, are called that are not whole yet, by what they are called then."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -81,10 +78,15 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def unfinished(folder: str | Path) -> list[Path]:
-    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed."""
+def unfinished(folder: str | Path, names: str) -> list[Path]:
+    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed.
+
+    Args:
+      folder: to look in.
+      names: a regular expression of what they write there: the user may keep other things in it.
+    """
     entries = Path(folder).glob(".*")
-    return [path for path in entries if _UNFINISHED[path.is_dir()].fullmatch(path.name)]
+    return [path for path in entries if re.fullmatch(_UNFINISHED[path.is_dir()] % names, path.name)]
 
 
 def locked(file: int | IO, places: range | None = None) -> bool:

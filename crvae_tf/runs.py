@@ -13,6 +13,13 @@ from crvae_tf.errors import InputError
 from crvae_tf.json_files import Object
 from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE, PROVENANCE
 
+_NAMES = (
+    r"config\.json|metrics\.jsonl|model\.weights\.h5|evaluation\.json|invariance\.json|provenance\.json|"
+    r"encoder|decoder|encoder\.tflite|encoder\.onnx"
+)
+"""Of what a run writes whole or not at all."""
+_PICTURE_NAMES = r"\w+\.png"
+
 
 class Run:
     """The directory of one training run.
@@ -36,6 +43,7 @@ class Run:
         self.invariance = self.directory / "invariance.json"
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
+        self.converted = {name: self.directory / f"encoder.{name}" for name in ("tflite", "onnx")}
         self.decoder = self.directory / "decoder"
         self.provenance = self.directory / "provenance.json"
 
@@ -77,13 +85,14 @@ class Run:
     def go_on(self, trains: bool) -> None:
         """Makes the options that `begin` was given the run's own, and removes what they make untrue.
 
-        That is the evaluation, and where steps are still to be taken, as `trains` says, all else that
-        an earlier end left. It is for a run that was found able to go on.
+        Those are the evaluations, and where steps are still to be taken, as `trains` says, all else
+        that an earlier end left. It is for a run that was found able to go on.
         """
         if trains or self._new_config:
-            self.evaluation.unlink(missing_ok=True)
+            for file in (self.evaluation, self.invariance):
+                file.unlink(missing_ok=True)
         if trains:
-            for file in (self.weights, self.invariance):
+            for file in (self.weights, *self.converted.values()):
                 file.unlink(missing_ok=True)
             for folder in (self.encoder, self.decoder, self.figures):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -110,6 +119,26 @@ class Run:
             raise InputError(
                 f"--output_dir={self.directory}: expected a new folder, or the run in it with "
                 f"{name}={expected}; received {name}={received}"
+            )
+
+    def check_evaluated(
+        self,
+        config: dict[str, Any],
+        may_differ: Collection[str] = (),
+        absent: dict[str, Any] | None = None,
+    ) -> None:
+        """Raises InputError if the run, if it is evaluated, is so under another `config`.
+
+        A later evaluation takes the place of the run's own. The arguments are those of `check_same`.
+        """
+        result = json_files.read(self.evaluation, Object()) if self.evaluation.exists() else {}
+        if "config" not in result:  # Of another shape, which whoever takes its figures will say.
+            return
+        held = (absent or {}) | result["config"]
+        for name in _differing(held, config, may_differ):
+            raise InputError(
+                f"{self.evaluation}: expected an evaluation with {name}={config[name]}; received one "
+                f"with {name}={held.get(name)}: launch.evaluate, given that, makes another"
             )
 
     def lock(self) -> None:
@@ -200,11 +229,12 @@ class Run:
         """Returns what lies in the folder but for what a killed process was writing."""
         if not self.directory.exists():
             return []
-        return sorted({*self.directory.iterdir()} - {*files.unfinished(self.directory)})
+        return sorted({*self.directory.iterdir()} - {*files.unfinished(self.directory, _NAMES)})
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed process was writing, and nothing else whose name begins with a dot."""
-        for path in (*files.unfinished(self.directory), *files.unfinished(self.figures)):
+        left = files.unfinished(self.directory, _NAMES)
+        for path in (*left, *files.unfinished(self.figures, _PICTURE_NAMES)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

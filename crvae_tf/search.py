@@ -82,13 +82,13 @@ def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) 
         raise InputError(
             f"--encoder: expected the encoder that {embedding.path} was made with; received another"
         )
+    expected = f"--image={path}: expected a PNG, JPEG, BMP or GIF file; received"
+    if not os.path.isfile(path):
+        raise InputError(f"{expected} no such file")
     try:
         return encoder.encode_bytes([Path(path).read_bytes()]).content[0]
-    except (OSError, ValueError) as error:  # InputError, or of a name with a 0 in it.
-        received = "another file" if os.path.isfile(path) else "no such file"
-        raise InputError(
-            f"--image={path}: expected a PNG, JPEG, BMP or GIF file; received {received}"
-        ) from error
+    except (OSError, InputError) as error:
+        raise InputError(f"{expected} another file") from error
 
 
 def pictures(

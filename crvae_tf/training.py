@@ -17,6 +17,7 @@ from crvae_tf.callbacks import (
 )
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
+from crvae_tf.errors import Interrupted
 from crvae_tf.interruption import Interruption
 from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
@@ -132,6 +133,9 @@ def train(
 
     with interruption.noted():
         _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
+    stopped_by = strategies.highest(strategies.of(model), interruption.signal or 0)
+    if stopped_by:  # After the last step, of which there is a checkpoint.
+        raise Interrupted(stopped_by)
     run.check_there()
     with files.whole_file(run.weights) as unfinished:
         weights.save(model, unfinished)

@@ -220,8 +220,10 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
 
 
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
-    """Writes `encoder/` and `decoder/`."""
+    """Writes `encoder/` and `decoder/`, and removes what the encoder before was converted to."""
     run.check_there()
+    for file in run.converted.values():
+        file.unlink(missing_ok=True)
     crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
     crvae_tf.export_decoder(model, run.decoder)
 

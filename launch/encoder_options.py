@@ -52,7 +52,8 @@ class SearchOptions:
 def define_embed() -> None:
     """Puts the flags of `launch.embed` in the place of those that describe a training."""
     drop_training_flags(kept=("data_dir",))
-    _required("encoder", "the folder of an exported encoder, RUN/encoder", "embeds the images")
+    expected = "the folder of an exported encoder, RUN/encoder"
+    _required("encoder", expected, "embeds the images", flag_kinds.run_folder)
     expected = "folder:PATH, a TFDS image data set, digits or FILE.npy"
     _required("input", expected, "the images", flag_kinds.images)
     _required("output", "a folder to write to", "where the embeddings lie")
@@ -87,7 +88,8 @@ def define_search() -> None:
     _required("image", "an image file", "whose nearest images to find", flag_kinds.images)
     flag_kinds.integer("neighbours", 10, 1, "how many to find")
     flag_kinds.text("output", "nearest.png", "contact sheet to write")
-    flag_kinds.text("encoder", None, "folder of the encoder that the index was made with, if it moved")
+    meaning = "folder of the encoder that the index was made with, if it moved"
+    flag_kinds.run_folder("encoder", None, meaning)
 
 
 def search() -> SearchOptions:

@@ -25,7 +25,7 @@ class Checked(flags.ArgumentParser):
         convert: Callable[[str], Any],
         check: Callable[[Any], bool],
         expected: str,
-        highest: int | None = None,
+        highest: float | None = None,
     ):
         super().__init__()
         self._convert = convert
@@ -41,9 +41,13 @@ class Checked(flags.ArgumentParser):
         if not self._check(value):
             raise ValueError(self.syntactic_help)
         if self._highest is not None and value is not None and value > self._highest:
-            raise ValueError(f"must be an integer <= {self._highest}")
+            kind = "an integer" if isinstance(self._highest, int) else "a number"
+            raise ValueError(f"must be {kind} <= {self._highest}")
         return value
 
+
+_HIGHEST_NUMBER = 3e38
+"""Nearly the largest of float32."""
 
 _PARSERS: dict[str, flags.ArgumentParser] = {}
 """Of the flags, those too that a command has undefined."""
@@ -58,6 +62,20 @@ def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) 
 def text(name: str, default: str | None, meaning: str) -> None:
     """Defines a flag whose value is a text, or a place: TensorFlow takes names of UTF-8 alone."""
     define(name, default, Checked(str, _is_utf_8, "a text of UTF-8 that is not empty"), meaning)
+
+
+def run_folder(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value is a folder of a run, on this machine.
+
+    TensorFlow reads a checkpoint, and a SavedModel, in a folder with one of these signs in its name as
+    a pattern that nothing matches.
+    """
+
+    def check(given):
+        return _is_utf_8(given) and not re.search(r"[][*?\\]|://", given)
+
+    expected = r"a text of UTF-8 that is not empty, without [ ] * ? \ and ://"
+    define(name, default, Checked(str, check, expected), meaning)
 
 
 def images(name: str, default: str | None, meaning: str) -> None:
@@ -76,14 +94,16 @@ def choice(name: str, default: str | None, choices: Sequence[str], meaning: str)
     define(name, default, Checked(str, tuple(choices).__contains__, expected), meaning)
 
 
-def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    """Defines a flag whose value is an integer from `lowest` on."""
+def integer(
+    name: str, default: int | None, lowest: int, meaning: str, highest: int = 2**31 - 1
+) -> None:
+    """Defines a flag whose value is an integer from `lowest` to `highest`."""
 
     def check(value):
         return value >= lowest
 
     expected = f"an integer >= {lowest}"
-    define(name, default, Checked(int, check, expected, highest=2**31 - 1), meaning)
+    define(name, default, Checked(int, check, expected, highest), meaning)
 
 
 def number(
@@ -98,7 +118,7 @@ def number(
     def finite(value):
         return math.isfinite(value) and check(value)
 
-    define(name, default, Checked(float, finite, expected), meaning)
+    define(name, default, Checked(float, finite, expected, _HIGHEST_NUMBER), meaning)
 
 
 def boolean(name: str, default: bool, meaning: str) -> None:

@@ -80,11 +80,12 @@ class Job:
         return self.work * (1.0 - _EVALUATION_SHARE) * min(epochs / self.options.epochs, 1.0)
 
     def check(self) -> None:
-        """Raises InputError if its directory or its record is of another run than this one."""
+        """Raises InputError if its directory or its record is of another run or evaluation."""
         for held in (self.run, self.record):
             if held and held.config.exists():
-                may_differ = (*PLACES, *CHECKPOINTING)
-                held.check_same(self.options.to_config(), may_differ, absent=later_options())
+                expected = self.options.to_config(), (*PLACES, *CHECKPOINTING), later_options()
+                held.check_same(*expected)
+                held.check_evaluated(*expected)
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:

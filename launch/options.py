@@ -49,7 +49,7 @@ MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precisio
 
 flag_kinds.images("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
-_integer("image_size", None, 1, "side of the images, pixels (by data set)")
+_integer("image_size", None, 1, "side of the images, pixels (by data set)", highest=2**13)
 _choice("channels", None, ("1", "3"), "1 for gray, 3 for colour (by data set)")
 _choice("binarization", None, ("dynamic", "fixed", "none"), "how pixels become 0 or 1 (by data set)")
 _choice(
@@ -65,7 +65,7 @@ _choice(
 _choice("method", None, tuple(METHODS), "sets --model, --lambda and --eta together")
 _choice("model", None, ("vae", "iwae", "beta_vae"), "the base model (vae)")
 _number("beta", 1.0, "weight of the rate, for --model=beta_vae")
-_integer("importance_samples", 5, 1, "K, for --model=iwae")
+_integer("importance_samples", 5, 1, "K, for --model=iwae", highest=10**6)
 _choice(
     "gradient",
     "standard",
@@ -168,7 +168,7 @@ flag_kinds.boolean(
     "go on with a run under another number of epochs, evaluation, strategy or package version",
 )
 _integer("seed", 0, 0, "of everything that is drawn")
-_text("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
+flag_kinds.run_folder("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,15 +57,20 @@ def check_apart(flag: str, output: str, images: str) -> None:
 
     The pictures in it would be images too, and those that the folder was read with would have changed.
     """
-    from crvae_tf.datasets import FOLDER_PREFIX
+    from crvae_tf.datasets import FOLDER_PREFIX, folders
 
     folder = images.removeprefix(FOLDER_PREFIX)
     if folder == images or not os.path.isdir(folder):
         return
-    below = os.path.relpath(os.path.realpath(output), os.path.realpath(folder)).split(os.sep)
-    hidden = any(name.startswith(".") for name in below if name != os.curdir)
-    if not hidden:  # As what lies elsewhere is too, by its first part, "..".
+    if any(_is_among(output, read) for read in (folder, *folders.links(folder))):
         raise UsageError(f"--{flag} must lie outside the images of {images}; received {output}")
+
+
+def _is_among(output: str, folder: str) -> bool:
+    """Returns whether images would be looked for in `output` where they are looked for in `folder`."""
+    below = os.path.relpath(os.path.realpath(output), os.path.realpath(folder)).split(os.sep)
+    # What lies elsewhere begins with "..", and what begins with a dot is left out.
+    return not any(name.startswith(".") for name in below if name != os.curdir)
 
 
 def _check_views(values: dict[str, Any]) -> None:

@@ -155,6 +155,76 @@ def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_l
     assert [file.read_bytes() for file in files] == whole
 
 
+def after_rows(number, action):
+    """Returns what `embed` reports its progress to, and acts once when so many rows are embedded."""
+    actions = [action]
+
+    def progress(done, whole):
+        if done >= number and actions:
+            actions.pop()()
+
+    return progress
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_vanishes_is_told_in_one_line(tmp_path, digits_listing, again):
+    path = tmp_path / "embeddings"
+
+    def vanish():
+        path.rename(tmp_path / "moved")
+        if again:
+            path.mkdir()
+            (path / "_embedding.json").write_text("{}")
+
+    with pytest.raises(FileNotFoundError):
+        embedding.embed(
+            EncoderThatSeesItsBatch(),
+            digits_listing,
+            path,
+            rows_per_file=30,
+            batch_size=10,
+            progress=after_rows(200, vanish),
+        )
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("size", [None, 40_000])
+def test_an_array_that_changes_while_it_is_embedded_is_told_in_one_line(tmp_path, order, size):
+    file, encoder = tmp_path / "images.npy", EncoderThatSeesItsBatch()
+    np.save(file, order(np.zeros((300, 28, 28), np.uint8)))
+
+    def change():
+        if size:
+            os.truncate(file, size)
+        else:
+            np.save(file, order(np.ones((300, 28, 28), np.uint8)))
+
+    with pytest.raises(InputError, match="received one that was changed"):
+        embedding.embed(
+            encoder,
+            listings.listing(str(file), encoder.preprocessing),
+            tmp_path / "embeddings",
+            rows_per_file=30,
+            batch_size=10,
+            progress=after_rows(100, change),
+        )
+
+
+def test_a_file_that_changes_while_it_is_embedded_is_told_in_one_line(tmp_path, encoder, files):
+    shutil.copytree(files, tmp_path / "files")
+    listing = listings.listing(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+    last = tmp_path / "files" / listing.keys([listing.num_rows - 1])[0]
+    with pytest.raises(InputError, match="received one that was changed"):
+        embedding.embed(
+            encoder,
+            listing,
+            tmp_path / "embeddings",
+            rows_per_file=10,
+            batch_size=10,
+            progress=after_rows(10, lambda: last.write_bytes(encoded(blocks(1), "PNG"))),
+        )
+
+
 @contextlib.contextmanager
 def at_work(begun, numbers):
     """Another process holds the parts `numbers` until it is killed."""
@@ -564,7 +634,13 @@ def test_a_query_is_embedded_by_the_encoder_of_the_index_alone(
     np.testing.assert_allclose(found, encoder.encode_bytes([image.read_bytes()]).mean[0], rtol=1e-6)
     with pytest.raises(InputError, match="--encoder"):
         search.embed_file(report.embedding, export_encoder(tmp_path / "encoder", seed=1), image)
-    for absent in (files / "absent.png", files, "a\0b", tmp_path / "embeddings" / "_embedding.json"):
+    for absent in (
+        files / "absent.png",
+        files,
+        "/dev/zero",
+        "a\0b",
+        tmp_path / "embeddings" / "_embedding.json",
+    ):
         with pytest.raises(InputError, match="expected a PNG, JPEG, BMP or GIF file"):
             search.embed_file(report.embedding, encoder, absent)
 

@@ -113,6 +113,20 @@ def test_a_record_of_another_run_is_refused(tmp_path, held, message):
         grid.run([kept], parallel=1, title="test")
 
 
+@pytest.mark.parametrize("place", ["run_0", "records"])
+def test_a_run_that_was_evaluated_under_other_options_is_refused(tmp_path, place):
+    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
+    held, config = Run(tmp_path / place), kept.options.to_config()
+    files.write_json(held.config, config)
+    files.write_json(held.evaluation, {"config": config})
+    kept.check()
+    files.write_json(held.evaluation, {"config": config | {"nll_samples": 1}})
+    with pytest.raises(
+        InputError, match="evaluation with nll_samples=1000; received one with nll_samples=1"
+    ):
+        kept.check()
+
+
 def test_a_record_that_lacks_a_later_option_had_its_default(tmp_path):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
     options = kept.options.to_config()

@@ -300,21 +300,51 @@ def test_a_value_with_blanks_is_answered_in_one_line(value):
 
 @pytest.mark.parametrize("name", ["data_dir", "output_dir"])
 def test_a_place_whose_name_is_no_utf_8_is_answered_in_one_line(name):
-    expected = f"--{name} must be a text of UTF-8 that is not empty; received caf\udce9"
-    assert message(f"--{name}=caf\udce9") == expected
+    answer = message(f"--{name}=caf\udce9")
+    assert answer.startswith(f"--{name} must be a text of UTF-8 that is not empty")
+    assert answer.endswith("; received caf\udce9")
     assert message(f"--{name}=a\0b").startswith(f"--{name} must be a text of UTF-8")
     assert getattr(resolved(f"--{name}=café"), name) == "café"
+
+
+@pytest.mark.parametrize("place", ["run[1]", "run]", "a*b", "what?", r"back\slash", "gs://bucket/run"])
+def test_a_run_is_not_put_where_tensorflow_would_not_find_its_checkpoints_again(place):
+    assert message(f"--output_dir={place}") == (
+        r"--output_dir must be a text of UTF-8 that is not empty, without [ ] * ? \ and ://; "
+        f"received {place}"
+    )
+    assert resolved("--output_dir=runs/{a}/café: 1").output_dir == "runs/{a}/café: 1"
+
+
+@pytest.mark.parametrize(
+    ("flag", "highest"),
+    [
+        ("image_size", 8192),
+        ("importance_samples", 1_000_000),
+        ("clip_norm", 3e38),
+        ("min_stddev", 3e38),
+    ],
+)
+def test_what_is_too_large_to_be_computed_is_answered_in_one_line(flag, highest):
+    kind = "an integer" if isinstance(highest, int) else "a number"
+    assert message(f"--{flag}={10 * highest}") == (
+        f"--{flag} must be {kind} <= {highest}; received {10 * highest}"
+    )
 
 
 def test_images_may_lie_in_a_folder_whose_name_is_no_utf_8():
     assert resolved("--dataset=folder:caf\udce9").dataset == "folder:caf\udce9"
 
 
-@pytest.mark.parametrize("place", [".", "images", "images/runs/one", "other/../images/one", "link/one"])
+@pytest.mark.parametrize(
+    "place", [".", "images", "images/runs/one", "other/../images/one", "link/one", "results/one"]
+)
 def test_a_run_lies_outside_the_images_that_it_reads(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
     (tmp_path / "link").symlink_to("images")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "images" / "more").symlink_to(tmp_path / "results")
     dataset = "folder:." if place == "." else f"folder:{tmp_path}/images"
     expected = f"--output_dir must lie outside the images of {dataset}; received {place}"
     assert message(f"--dataset={dataset}", f"--output_dir={place}") == expected

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, training
+from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
@@ -61,6 +62,35 @@ def test_a_run_that_was_told_to_stop_finishes_its_step_and_ends_as_one_that_was_
     assert stopped.value.signal == signal.SIGTERM
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")).endswith("-8")
     assert_same_to_the_bit(train(tmp_path, data), unbroken)
+
+
+def test_a_run_that_is_told_to_stop_after_its_last_step_stops(tmp_path, data, unbroken, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "on_train_end", lambda self, logs=None: terminate())
+    with pytest.raises(Interrupted) as stopped:
+        train(tmp_path, data)
+    assert stopped.value.signal == signal.SIGTERM
+    assert not (tmp_path / "model.weights.h5").exists()
+    monkeypatch.undo()
+    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_epoch(tmp_path, data, monkeypatch):
+    """Keras takes what TensorFlow raises where a file grows too large for the end of the data."""
+
+    def save(*arguments, **more):
+        raise tf.errors.OutOfRangeError(None, None, "File too large")
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    with pytest.raises(OSError, match="File too large"):
+        train(tmp_path, data, checkpoint_steps=3)
+
+
+def test_nothing_of_the_users_among_the_checkpoints_is_removed(tmp_path, data):
+    (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "notes.txt").touch()
+    train(tmp_path, data)
+    assert (tmp_path / "checkpoints" / "mine").is_dir()
+    assert (tmp_path / "checkpoints" / "notes.txt").is_file()
 
 
 def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):

@@ -18,6 +18,32 @@ def message_of(error):
     return text
 
 
+@pytest.mark.parametrize("name", [".photos.20261126", ".git.disabled", ".encoder.original.backup99"])
+def test_a_folder_of_the_users_is_no_leftover(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "image.png").touch()
+    with pytest.raises(InputError, match="received a folder of other files"):
+        Run(tmp_path).begin(CONFIG)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / ".12.notes.txt").touch()
+    Run(tmp_path).begin(CONFIG)
+    assert (tmp_path / name / "image.png").exists()
+    assert (tmp_path / "figures" / ".12.notes.txt").exists()
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_what_another_configuration_makes_untrue_is_removed(tmp_path, trains):
+    Run(tmp_path).begin(CONFIG)
+    for name in ("evaluation.json", "invariance.json", "encoder.tflite", "encoder.onnx"):
+        (tmp_path / name).touch()
+    run = Run(tmp_path)
+    run.begin(CONFIG | {"epochs": 4}, may_change=("epochs",))
+    run.go_on(trains=trains)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"config.json"} | (set() if trains else {"encoder.tflite", "encoder.onnx"})
+
+
 def test_a_new_run_keeps_its_configuration(tmp_path):
     run = Run(tmp_path / "runs" / "one")
     run.begin(CONFIG)

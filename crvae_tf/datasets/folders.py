@@ -190,8 +190,20 @@ def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
     check_broken_share(f"--dataset=folder:{path}", shown, len(names))
 
 
+def links(root: str) -> list[str]:
+    """Returns the links to folders below `root` that images are looked for in."""
+    return [entry.path for entry, mode in _entries(root) if stat.S_ISDIR(mode) and entry.is_symlink()]
+
+
 def _image_files(root: str) -> Iterator[str]:
-    """Yields the image files below `root`; the folders that links lead to come last."""
+    """Yields the image files below `root`; those in folders that links lead to come last."""
+    for entry, mode in _entries(root):
+        if stat.S_ISREG(mode) and entry.name.lower().endswith(SUFFIXES):
+            yield entry.path
+
+
+def _entries(root: str) -> Iterator[tuple[os.DirEntry, int]]:
+    """Yields what lies below `root`, with its mode; what links to folders lead to comes last."""
     folders, links, entered = [root], [], set()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
@@ -205,8 +217,7 @@ def _image_files(root: str) -> Iterator[str]:
             mode = _mode(entry)
             if stat.S_ISDIR(mode):
                 (links if entry.is_symlink() else folders).append(entry.path)
-            elif stat.S_ISREG(mode) and entry.name.lower().endswith(SUFFIXES):
-                yield entry.path
+            yield entry, mode
 
 
 def _mode(entry: os.DirEntry) -> int:

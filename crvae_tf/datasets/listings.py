@@ -64,6 +64,12 @@ class Listing(abc.ABC):
           groups: that follow one another, as `grouped` returns them.
         """
 
+    def check_unchanged(self, rows: range) -> None:  # noqa: B027 - most are not files of the user's.
+        """Raises InputError if the files that `rows` lie in have changed since they were listed.
+
+        As for the fingerprint, that is seen by their sizes and times.
+        """
+
     @abc.abstractmethod
     def picture(self, key: str | int) -> np.ndarray | None:
         """Returns an image as it was before preprocessing, uint8 `[h, w, c]`; None if it is gone."""
@@ -131,6 +137,7 @@ class FolderListing(Listing):
         super().__init__(name, len(names), classes is not None, fingerprint)
         self._path = path
         self._names = names
+        self._stamps = stamps
         self._preprocessing = preprocessing
 
     def batches(self, groups):
@@ -153,6 +160,10 @@ class FolderListing(Listing):
             labels = None if self._classes is None else [self._classes[row] for row in read_rows]
             yield Batch(read_rows, labels, images)
 
+    def check_unchanged(self, rows):
+        for row in rows:
+            _check_stamp(os.path.join(self._path, self._names[row]), self._stamps[row])
+
     def keys(self, rows):
         return [folders.printable(self._names[row]) for row in rows]
 
@@ -172,12 +183,13 @@ class ArrayListing(Listing):
 
     def __init__(self, path: str, preprocessing: Preprocessing):
         self._path = path
+        self._stamp = _stamp(path)
         self._array = _opened(path)
         self._preprocessing = preprocessing
         self._preprocess = tf.function(preprocessing, reduce_retracing=True, autograph=False)
         self._check(preprocessing.image_shape)
         self._check_values()
-        described = repr([preprocessing, self._array.shape, self._array.dtype.str, _stamp(path)])
+        described = repr([preprocessing, self._array.shape, self._array.dtype.str, self._stamp])
         fingerprint = hashlib.sha256(described.encode()).hexdigest()
         super().__init__(os.path.abspath(path), len(self._array), False, fingerprint)
 
@@ -188,12 +200,16 @@ class ArrayListing(Listing):
                 images = self._preprocess(images).numpy()
             yield Batch(np.array(rows), None, images)
 
+    def check_unchanged(self, rows):
+        _check_stamp(self._path, self._stamp)
+
     def picture(self, key):
         image = self._read(range(key, key + 1))[0]
         return image if image.dtype == np.uint8 else np.round(255.0 * image).astype(np.uint8)
 
     def _read(self, rows: range) -> np.ndarray:
         """Returns the images of `rows`, uint8 or float32 `[batch, h, w, c]`."""
+        self.check_unchanged(rows)  # What was cut off a mapped file must not be looked at.
         array = self._array
         if rows.step == 1 and array.flags.c_contiguous:
             # Pages of a memory map that were read would count as this process' memory.
@@ -307,6 +323,14 @@ def _opened(path: str) -> np.ndarray:
             f"--input={path}: expected an array of images as numpy.save writes it; received "
             f"{'another file' if os.path.exists(path) else 'no such file'}"
         ) from error
+
+
+def _check_stamp(path: str, stamp: tuple[int, int] | None) -> None:
+    if _stamp(path) != stamp:
+        raise InputError(
+            f"{folders.printable(path)}: expected a file that stays as it is while it is embedded; "
+            "received one that was changed"
+        )
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
