@@ -6,24 +6,23 @@ parts of its own, fill one folder: no row comes twice and none is lost. Two neve
 """
 
 import collections
-import contextlib
 import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from crvae_tf import embedding_files, files, json_files
+from crvae_tf import embedding_files, files
 from crvae_tf.datasets import folders
 from crvae_tf.datasets.listings import Batch, Listing, grouped
 from crvae_tf.embedding_files import Part
+from crvae_tf.embedding_folder import ABOUT, Embedding
 from crvae_tf.errors import InputError
 from crvae_tf.export import Encoder
-from crvae_tf.shapes import EMBEDDING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,105 +32,6 @@ ROWS_PER_FILE = 10_000
 BATCH_SIZE = 256
 _PARTS_WAITING = 4
 _BATCHES_AT_A_TIME = 3
-
-# Programs that read a folder of Parquet files leave out what begins with an underscore.
-_ABOUT = "_embedding.json"
-
-
-class Embedding:
-    """A folder of embeddings: which files belong to it, and what they were made from.
-
-    Args:
-      path: of the folder.
-      about: what `_embedding.json` holds.
-    """
-
-    def __init__(self, path: Path, about: dict):
-        self.path = path
-        self.about = about
-        self.num_rows = about["num_rows"]
-        self.rows_per_file = about["rows_per_file"]
-        self.num_files = math.ceil(self.num_rows / self.rows_per_file)
-
-    @classmethod
-    def open(cls, path: str | os.PathLike) -> "Embedding":
-        """Opens the embeddings in a folder.
-
-        Raises:
-          InputError: there are none.
-        """
-        try:
-            about = json_files.read(Path(path) / _ABOUT, EMBEDDING)
-            return cls(Path(path), about)
-        except (OSError, InputError, ZeroDivisionError) as error:
-            raise InputError(
-                f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
-            ) from error
-
-    def file(self, number: int) -> Path:
-        """Returns where the part `number` lies."""
-        name = f"part-{number:05d}-of-{self.num_files:05d}.{self.about['format']}"
-        return self.path / name
-
-    def rows(self, number: int) -> range:
-        """Returns the rows of the listing that the part `number` is for."""
-        start = number * self.rows_per_file
-        return range(start, min(start + self.rows_per_file, self.num_rows))
-
-    def missing(self) -> list[int]:
-        """Returns the numbers of the parts that are not there."""
-        return [number for number in range(self.num_files) if not self.file(number).exists()]
-
-    def hold(self, numbers: range) -> IO:
-        """Keeps other processes from the parts `numbers` until what is returned is closed.
-
-        Raises:
-          InputError: another process is at work on some of them.
-        """
-        held = open(self.path / _ABOUT, "r+b")  # noqa: SIM115 - it is the caller's to close.
-        if not files.locked(held, numbers):
-            held.close()
-            raise InputError(
-                f"--output={self.path}: expected parts that no other process is at work on; "
-                "received some that another process is: give each job another --shard_index"
-            )
-        return held
-
-    def check_there(self, held: IO) -> None:
-        """Raises FileNotFoundError if `held`'s `_embedding.json` was removed, moved or replaced since.
-
-        What is written later would lie in a new folder, which no one could go on from.
-        """
-        is_there = False
-        with contextlib.suppress(OSError):
-            is_there = os.path.samestat(os.fstat(held.fileno()), (self.path / _ABOUT).stat())
-        if not is_there:
-            raise FileNotFoundError(
-                f"--output={self.path}: expected the folder of the embeddings; received none: it was "
-                "removed or moved while the job was at work"
-            )
-
-    def forget_if_empty(self, held: IO) -> None:
-        """Removes `_embedding.json` and the folder where no part is, and no job but `held`'s own."""
-        if len(self.missing()) == self.num_files and files.locked(held, range(self.num_files)):
-            (self.path / _ABOUT).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # The user may keep something else in it.
-                self.path.rmdir()
-
-    def parts(self) -> Iterator[Part]:
-        """Yields every part, one at a time.
-
-        Raises:
-          InputError: some are missing.
-        """
-        missing = self.missing()
-        if missing:
-            raise InputError(
-                f"{self.path}: expected {self.num_files} files; received all but {len(missing)}, the "
-                f"first {self.file(missing[0]).name}: give the command launch.embed again"
-            )
-        for number in range(self.num_files):
-            yield embedding_files.read(self.file(number))
 
 
 class Report(NamedTuple):
@@ -269,7 +169,7 @@ def _folder(path: Path, file_format: str) -> Path:
         expected = ", ".join(embedding_files.FORMATS)
         raise InputError(f"--format: expected one of {expected}; received {file_format}")
     is_empty = not path.exists() or (path.is_dir() and all(map(_is_unfinished, path.iterdir())))
-    if not is_empty and not (path / _ABOUT).exists():
+    if not is_empty and not (path / ABOUT).exists():
         raise InputError(
             f"--output={path}: expected a new or empty folder, or embeddings to go on with; received "
             "something else"
@@ -296,7 +196,7 @@ def _begin(
         "input_fingerprint": listing.fingerprint,
         "encoder_fingerprint": encoder.fingerprint,
     }
-    if (path / _ABOUT).exists():
+    if (path / ABOUT).exists():
         embedding = Embedding.open(path)
         wanted = same if rows_per_file is None else same | {"rows_per_file": rows_per_file}
         different = [name for name in wanted if embedding.about.get(name) != wanted[name]]
@@ -309,7 +209,7 @@ def _begin(
     about = {"input": listing.name, "key": listing.key} | (places or {}) | same
     about["content_dim"] = encoder.content_dim
     about["rows_per_file"] = rows_per_file or min(ROWS_PER_FILE, share)
-    files.write_json(path / _ABOUT, about)
+    files.write_json(path / ABOUT, about)
     return Embedding(path, about)
 
 

@@ -11,7 +11,7 @@ from tensorboard.plugins import projector
 from crvae_tf import figures, files
 from crvae_tf.datasets import listings
 from crvae_tf.datasets.listings import Listing
-from crvae_tf.embedding import Embedding
+from crvae_tf.embedding_folder import Embedding
 
 POINTS = 10_000
 """More than these make the page slow."""

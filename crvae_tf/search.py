@@ -8,8 +8,8 @@ import numpy as np
 
 from crvae_tf import export
 from crvae_tf.datasets import folders, listings, sources
-from crvae_tf.embedding import Embedding
 from crvae_tf.embedding_files import Part
+from crvae_tf.embedding_folder import Embedding
 from crvae_tf.errors import InputError
 from crvae_tf.export import Encoder
 

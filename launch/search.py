@@ -9,12 +9,13 @@ from launch import command, encoder_options
 
 def main() -> None:
     """Prints the nearest images and writes the contact sheet."""
-    from crvae_tf import embedding, figures, search
+    from crvae_tf import figures, search
     from crvae_tf.datasets import folders
+    from crvae_tf.embedding_folder import Embedding
     from launch import tables
 
     chosen = encoder_options.search()
-    index = embedding.Embedding.open(chosen.index)
+    index = Embedding.open(chosen.index)
     encoder = search.load_encoder(index, chosen.encoder)
     query = search.embed_file(index, encoder, chosen.image)
     found = search.nearest(index, query, chosen.neighbours)

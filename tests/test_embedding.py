@@ -23,7 +23,7 @@ from werkzeug.test import Client
 import crvae_tf
 from crvae_tf import InputError, embedding, networks, projector, search
 from crvae_tf.datasets import Preprocessing, folders, listings
-from crvae_tf.embedding import Embedding
+from crvae_tf.embedding_folder import Embedding
 from crvae_tf.export import Embeddings
 from launch import tables
 from tests.image_files import blocks, encoded, exif

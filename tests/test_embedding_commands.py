@@ -43,7 +43,8 @@ def launch(name, *arguments, **options):
         (
             "embed",
             ["--encoder=\udcff"],
-            "--encoder must be a text of UTF-8 that is not empty; received \\udcff",
+            "--encoder must be a text of UTF-8 that is not empty, without [ ] * ? \\ and ://; "
+            "received \\udcff",
         ),
         (
             "embed",
