@@ -18,7 +18,7 @@ from crvae_tf.datasets.listings import FILE
 from crvae_tf.errors import InputError
 
 FORMATS = ("parquet", "npz")
-_BROKEN, _DIGEST = "broken", "sha256"
+_BROKEN, _NAME, _DIGEST = "broken", "name", "sha256"
 _COMPRESSION = "zstd"
 # pyarrow's errors are ValueErrors and OSErrors; those from the EOFError on are of .npz.
 _UNREADABLE = (
@@ -57,11 +57,12 @@ def write(path: Path, part: Part) -> None:
             dtype = np.str_ if part.key == FILE else np.int64
             arrays = {name: np.array(column, dtype) for name, column in columns.items()}
             broken = np.array(part.broken, np.str_)
-            _save_arrays(unfinished, arrays | vectors | {_BROKEN: broken})
+            about = {_BROKEN: broken, _NAME: np.array(path.name)}
+            _save_arrays(unfinished, arrays | vectors | about)
         else:
             arrow_type = pa.string() if part.key == FILE else pa.int64()
             digest = _digest(columns | vectors | {_BROKEN: part.broken})
-            metadata = {_BROKEN: json.dumps(part.broken), _DIGEST: digest}
+            metadata = {_BROKEN: json.dumps(part.broken), _NAME: path.name, _DIGEST: digest}
             columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
             columns |= {name: _vectors(rows) for name, rows in vectors.items()}
             table = pa.table(columns).replace_schema_metadata(metadata)
@@ -94,19 +95,23 @@ def read(path: Path) -> Part:
     """Reads a part that `write` wrote.
 
     Raises:
-      InputError: the file is damaged, or another.
+      InputError: the file is damaged, or another, or was written under another name.
     """
     with _damage_told(path):
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 columns = dict(arrays)
-            broken = columns.pop(_BROKEN).tolist()
+            broken, name = columns.pop(_BROKEN).tolist(), str(columns.pop(_NAME))
         else:
             table = pq.read_table(path)
-            broken = json.loads(table.schema.metadata[_BROKEN.encode()])
-            columns = {name: _array(table[name]) for name in table.column_names}
-            if table.schema.metadata[_DIGEST.encode()].decode() != _digest(columns | {_BROKEN: broken}):
+            metadata = dict(table.schema.metadata)
+            about = {key.decode(): value.decode() for key, value in metadata.items()}
+            broken, name = json.loads(about[_BROKEN]), about[_NAME]
+            columns = {column: _array(table[column]) for column in table.column_names}
+            if about[_DIGEST] != _digest(columns | {_BROKEN: broken}):
                 raise ValueError("other embeddings than were written")
+        if name != path.name:
+            raise ValueError(f"a file that was written as {name}")
         key, *_ = columns
         mean, stddev = columns["mean"], columns["stddev"]
         content = columns.get("content", mean)

@@ -100,7 +100,7 @@ class Embedding:
         """Yields every part, one at a time.
 
         Raises:
-          InputError: some are missing.
+          InputError: some are missing, or one is damaged or of another number of rows.
         """
         missing = self.missing()
         if missing:
@@ -109,4 +109,8 @@ class Embedding:
                 f"first {self.file(missing[0]).name}: give the command launch.embed again"
             )
         for number in range(self.num_files):
-            yield embedding_files.read(self.file(number))
+            part = embedding_files.read(self.file(number))
+            found, expected = len(part.keys) + len(part.broken), len(self.rows(number))
+            if found != expected:
+                raise InputError(f"{self.file(number)}: expected {expected} rows; received {found}")
+            yield part

@@ -17,6 +17,10 @@ DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
 
 
+IMAGE_CHANGED = "expected an image file that stays as it is while it is used; received one that changed"
+"""What a graph that reads image files says, after the file's name, where it can raise no InputError."""
+
+
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what was expected.
 
@@ -50,6 +54,14 @@ class LostWorkerError(Exception):
         )
 
 
+def is_told(error: Exception) -> bool:
+    """Returns whether an error is none of the program's, so that `one_line` of it is enough."""
+    told = (InputError, NotFiniteError, LostWorkerError, *STORAGE_ERRORS)
+    return isinstance(error, told) or (
+        isinstance(error, tf.errors.InvalidArgumentError) and IMAGE_CHANGED in error.message
+    )
+
+
 def one_line(error: Exception) -> str:
     """Returns an error's message as one line, without the names of TensorFlow's operations.
 
@@ -57,6 +69,8 @@ def one_line(error: Exception) -> str:
     'Input is empty.'
     """
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    changed = re.search(rf"assertion failed: \[(.*?: {IMAGE_CHANGED})\]", text)
+    text = changed[1] if changed else text
     return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())
 
 

@@ -15,7 +15,7 @@ from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE, PROVENANCE
 
 _NAMES = (
     r"config\.json|metrics\.jsonl|model\.weights\.h5|evaluation\.json|invariance\.json|provenance\.json|"
-    r"encoder|decoder|encoder\.tflite|encoder\.onnx"
+    r"encoder|decoder|encoder\.tflite|encoder\.onnx|baselines\.json"
 )
 """Of what a run writes whole or not at all."""
 _PICTURE_NAMES = r"\w+\.png"

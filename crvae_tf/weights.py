@@ -1,16 +1,15 @@
 """A model's weights in a file of Keras' format, with a digest by which damage to it is noticed."""
 
 import hashlib
+import io
 import os
-import re
+from pathlib import Path
 
 import h5py
 import keras
 
 from crvae_tf.errors import InputError, reason
 
-_SUFFIX = ".weights.h5"
-"""Keras decides the format by the end of the name."""
 _DIGEST = "sha256"
 
 
@@ -20,18 +19,18 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
     Raises:
       OSError: the file cannot be written.
     """
-    target = f"{path}{_SUFFIX}" if not str(path).endswith(_SUFFIX) else str(path)
-    try:
-        model.save_weights(target)
-        with h5py.File(target, "r+") as file:
-            file.attrs[_DIGEST] = _digest(file)
-    except RuntimeError as error:  # HDF5's own, where the disk is full.
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-    if target != str(path):
-        os.replace(target, path)
+    memory = _Memory()
+    model.save_weights(memory)
+    with h5py.File(memory, "r+") as file:
+        file.attrs[_DIGEST] = _digest(file)
+    Path(path).write_bytes(memory.getbuffer())
+
+
+class _Memory(io.BytesIO):
+    """What Keras writes to as to a file: where a disk is full, HDF5 may end the process."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"  # Keras decides the format by the end of the name.
 
 
 def load(model: keras.Model, path: str | os.PathLike) -> None:

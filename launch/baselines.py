@@ -1,10 +1,9 @@
 """Measures what embeddings are set against: python -m launch.baselines --flagfile=mnist_mlp.flags
 
 Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
-OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do.
+OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do; where that is there, it
+is left as it is.
 """
-
-from pathlib import Path
 
 from launch import command, options
 
@@ -12,10 +11,16 @@ from launch import command, options
 def main() -> None:
     """Trains the contrastive encoder and measures all three."""
     from crvae_tf import baselines, files
+    from crvae_tf.runs import Run
     from launch import assembly
 
     chosen = options.resolve()
     data = assembly.load_data(chosen)
+    run = Run(chosen.output_dir)
+    run.begin(assembly.config(chosen, data), may_differ=(*options.PLACES, *options.CHECKPOINTING))
+    path = run.directory / "baselines.json"
+    if path.exists():
+        return
     encoder = assembly.make_networks(chosen, data)[0]
     view = assembly.transformation(chosen)
     baselines.train_contrastive(
@@ -36,7 +41,7 @@ def main() -> None:
         assembly.test_transformation(chosen),
         chosen.eval_images,
     )
-    files.write_json(Path(chosen.output_dir, "baselines.json"), found)
+    files.write_json(path, found)
 
 
 if __name__ == "__main__":

@@ -37,17 +37,13 @@ def _guarded(main: Callable[[], None]) -> None:
     _show_logs()
     try:
         main()
-    except (
-        options.UsageError,
-        errors.InputError,
-        errors.NotFiniteError,
-        errors.LostWorkerError,
-        *errors.STORAGE_ERRORS,
-    ) as error:
-        _fail(errors.one_line(error))
     except errors.Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(128 + interrupted.signal)
+    except Exception as error:
+        if not (isinstance(error, options.UsageError) or errors.is_told(error)):
+            raise
+        _fail(errors.one_line(error))
 
 
 def _fail(message: str) -> None:

@@ -13,9 +13,11 @@ def main() -> None:
     from crvae_tf.datasets import folders
     from crvae_tf.embedding_folder import Embedding
     from launch import tables
+    from launch.resolution import check_apart
 
     chosen = encoder_options.search()
     index = Embedding.open(chosen.index)
+    check_apart("output", chosen.output, index.about["input"])
     encoder = search.load_encoder(index, chosen.encoder)
     query = search.embed_file(index, encoder, chosen.image)
     found = search.nearest(index, query, chosen.neighbours)

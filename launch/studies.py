@@ -112,18 +112,17 @@ def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:
 
 
 def measure_baselines(chosen: GridOptions) -> list[str]:
-    """Has launch.baselines measure what the settings are set against, unless it is there.
+    """Has launch.baselines measure what the settings are set against, where it has not yet.
 
     Returns:
       A line for each data set that it failed for.
     """
     failures = []
     for dataset in datasets(chosen) if chosen.settings else ():
-        path = _baselines(chosen, dataset)
-        if not path.exists():
-            changes = {"dataset": dataset, "output_dir": str(path.parent)}
-            arguments = ["launch.baselines", *options.training_arguments(changes)]
-            failures += grid.run_command(arguments, path.with_suffix(".log"))
+        folder = _baselines(chosen, dataset).parent
+        changes = {"dataset": dataset, "output_dir": str(folder)}
+        arguments = ["launch.baselines", *options.training_arguments(changes)]
+        failures += grid.run_command(arguments, folder.with_suffix(".log"))
     return failures
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 import launch.baselines
-from crvae_tf import RandomAffine, baselines, evaluation, metrics, networks
+from crvae_tf import InputError, RandomAffine, baselines, evaluation, metrics, networks
 from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches
 from crvae_tf.probes import Probes
 from launch import options
@@ -93,13 +93,20 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "PROBE_IMAGES", 200)
     monkeypatch.setattr(baselines, "PROBE_IMAGES", 200)
     given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
-    options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
+    arguments = ["launch.baselines", *given.split(), f"--output_dir={tmp_path}"]
+    options.parse(arguments)
     launch.baselines.main()
+    written = (tmp_path / "baselines.json").stat()
     found = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
     assert list(found) == ["pixels", "pca", "contrastive"]
     for name in found:
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
+    launch.baselines.main()
+    assert (tmp_path / "baselines.json").stat() == written
+    options.parse([*arguments, "--test_rotation=70"])
+    with pytest.raises(InputError, match="received test_rotation=70"):
+        launch.baselines.main()
 
 
 def test_the_contrastive_encoder_is_of_the_precision_that_was_asked_for(tmp_path, monkeypatch):

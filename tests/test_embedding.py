@@ -21,7 +21,7 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 import crvae_tf
-from crvae_tf import InputError, embedding, networks, projector, search
+from crvae_tf import InputError, embedding, embedding_files, networks, projector, search
 from crvae_tf.datasets import Preprocessing, folders, listings
 from crvae_tf.embedding_folder import Embedding
 from crvae_tf.export import Embeddings
@@ -623,6 +623,28 @@ def test_an_incomplete_embedding_is_not_searched(tmp_path, encoder, digits_listi
     report = embedding.embed(encoder, digits_listing, tmp_path, shard_index=0, shard_count=2)
     with pytest.raises(InputError, match="expected 2 files; received all but 1"):
         search.nearest(report.embedding, expected.mean[0], 3)
+
+
+@pytest.mark.parametrize("file_format", embedding_files.FORMATS)
+def test_a_file_of_embeddings_that_was_copied_over_another_is_named(
+    tmp_path, encoder, digits_listing, expected, file_format
+):
+    options = {"file_format": file_format, "rows_per_file": 120}
+    made = embedding.embed(encoder, digits_listing, tmp_path, **options).embedding
+    shutil.copy(made.file(0), made.file(2))
+    with pytest.raises(InputError, match=r"part-00002-of-00003.* give the command launch.embed again"):
+        search.nearest(made, expected.mean[0], 3)
+
+
+def test_an_embedding_that_says_it_has_other_rows_is_not_searched(
+    tmp_path, encoder, digits_listing, expected
+):
+    made = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=200).embedding
+    about = json.loads((tmp_path / "_embedding.json").read_text()) | {"num_rows": 399}
+    (tmp_path / "_embedding.json").write_text(json.dumps(about))
+    with pytest.raises(InputError) as other:
+        search.nearest(Embedding.open(tmp_path), expected.mean[0], 3)
+    assert str(other.value) == f"{made.file(1)}: expected 199 rows; received 160"
 
 
 def test_a_query_is_embedded_by_the_encoder_of_the_index_alone(

@@ -1,5 +1,6 @@
 """launch.embed and launch.search as they are typed, and the example that calls them."""
 
+import json
 import os
 import pathlib
 import random
@@ -60,6 +61,19 @@ def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, 
     assert message in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert answer.stdout == ""
+
+
+def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
+    (tmp_path / "images").mkdir()
+    about = {"num_rows": 1, "rows_per_file": 1, "format": "npz", "latent_dim": 2, "key": "file"}
+    about |= {"input": f"folder:{tmp_path}/images", "encoder_fingerprint": "", "input_fingerprint": ""}
+    (tmp_path / "_embedding.json").write_text(json.dumps(about))
+    output = tmp_path / "images" / "nearest.png"
+    answer = launch("search", f"--index={tmp_path}", "--image=x.png", f"--output={output}")
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"error: --output must lie outside the images of folder:{tmp_path}/images; received {output}\n"
+    )
 
 
 def test_help_lists_the_flags_of_the_command_and_no_others():

@@ -34,7 +34,8 @@ def make_split(kind, folder, number=NUMBER, labels=True):
     paths = [str(folder / f"{i}.png") for i in range(number)]
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image[..., 0]).save(path)
-    return FileSplit(paths, classes if labels else None, Preprocessing(3, 1))
+    digests = splits.digest([(folder / f"{i}.png").read_bytes() for i in range(number)]).numpy()
+    return FileSplit(paths, digests, classes if labels else None, Preprocessing(3, 1))
 
 
 @pytest.fixture(params=KINDS)

@@ -1,12 +1,15 @@
 """Weights in files: read as they were written, or refused in one line."""
 
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
 from crvae_tf import VAE, InputError, networks, weights
+from tests.conftest import ROOT
 
 
 def new_model(latent_dim=3, seed=0):
@@ -93,3 +96,20 @@ def test_a_file_without_weights_is_refused(tmp_path):
     path.write_text("not weights")
     with pytest.raises(InputError, match="expected weights of this model; received "):
         weights.load(new_model(), path)
+
+
+def test_where_a_file_may_not_grow_that_large_the_process_goes_on(tmp_path):
+    program = f"""
+import resource
+from crvae_tf import weights
+from tests.test_weights import new_model
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    weights.save(new_model(), {str(tmp_path / "model.weights.h5")!r})
+except OSError as error:
+    print(error.strerror)
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "File too large\n"), ended.stderr

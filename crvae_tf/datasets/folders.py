@@ -14,7 +14,14 @@ import tensorflow as tf
 
 from crvae_tf.datasets import decoding
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.datasets.splits import MEMORY_LIMIT, ArraySplit, FileSplit, Split, check_hold_out
+from crvae_tf.datasets.splits import (
+    MEMORY_LIMIT,
+    ArraySplit,
+    FileSplit,
+    Split,
+    check_hold_out,
+    digest,
+)
 from crvae_tf.errors import InputError, reason
 
 _LOGGER = logging.getLogger(__name__)
@@ -62,7 +69,8 @@ def splits(
         part = None if labels is None else labels[rows]
         if scan.images is not None:
             return ArraySplit(scan.images[rows], part)
-        return FileSplit(file_paths(path, [scan.names[row] for row in rows]), part, preprocessing)
+        paths = file_paths(path, [scan.names[row] for row in rows])
+        return FileSplit(paths, scan.digests[rows], part, preprocessing)
 
     validation = split(train[cut:]) if validation_images else None
     return split(train[:cut]), validation, split(np.flatnonzero(test)), scan.fingerprint
@@ -148,6 +156,7 @@ class _Scan(NamedTuple):
     names: list[str]
     broken: list[str]
     images: np.ndarray | None
+    digests: np.ndarray
     fingerprint: str
 
 
@@ -156,10 +165,8 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
 
     def examine(index, file):
         data = tf.io.read_file(file)
-        digest = tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
-        if preprocessing:
-            return index, digest, preprocessing.decode(data)
-        return index, digest, tf.size(decoding.decode(data))
+        pixels = preprocessing.decode(data) if preprocessing else tf.size(decoding.decode(data))
+        return index, digest(data), pixels
 
     dataset = tf.data.Dataset.from_tensor_slices(file_paths(path, names)).enumerate()
     examined = dataset.map(examine, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
@@ -178,7 +185,7 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
     fingerprint = hashlib.sha256(repr(described).encode()).hexdigest()
     if images is not None and broken:
         images = images[readable]
-    return _Scan(kept, broken, images, fingerprint)
+    return _Scan(kept, broken, images, digests[readable], fingerprint)
 
 
 def _check_broken(path: str, names: list[str], broken: list[str]) -> None:

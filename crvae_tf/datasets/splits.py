@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from crvae_tf import randomness
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.errors import InputError
+from crvae_tf.errors import IMAGE_CHANGED, InputError
 from crvae_tf.randomness import Purpose
 
 NO_LABEL = -1
@@ -130,29 +130,51 @@ class ArraySplit(RandomAccessSplit):
         return tf.gather(self._images, indices), tf.gather(self._labels, indices)
 
 
+def digest(data: tf.Tensor) -> tf.Tensor:
+    """Returns an int64 by which to see whether the bytes of a file are still the same."""
+    return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+
+
 class FileSplit(RandomAccessSplit):
     """A split of image files, read and decoded as they are needed.
 
+    A file that is no longer the same raises InvalidArgumentError, with `errors.IMAGE_CHANGED`.
+
     Args:
       paths: of the files, as bytes.
+      digests: of their contents, int64 `[num_images]`.
       labels: int64 `[num_images]`, or None.
       preprocessing: applied to each image.
     """
 
-    def __init__(self, paths: list[bytes], labels: np.ndarray | None, preprocessing: Preprocessing):
+    def __init__(
+        self,
+        paths: list[bytes],
+        digests: np.ndarray,
+        labels: np.ndarray | None,
+        preprocessing: Preprocessing,
+    ):
         super().__init__(len(paths), preprocessing.image_shape, labels is not None)
         self._paths = tf.constant(paths)
+        self._digests = tf.constant(digests)
         labels = np.full(len(paths), NO_LABEL) if labels is None else labels
         self._labels = tf.constant(labels, tf.int64)
         self._preprocessing = preprocessing
 
     def fetch(self, indices):
         images = tf.map_fn(
-            lambda path: self._preprocessing.decode(tf.io.read_file(path)),
-            tf.gather(self._paths, indices),
+            self._read,
+            (tf.gather(self._paths, indices), tf.gather(self._digests, indices)),
             fn_output_signature=tf.TensorSpec(self.image_shape, tf.uint8),
         )
         return images, tf.gather(self._labels, indices)
+
+    def _read(self, file: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        path, expected = file
+        data = tf.io.read_file(path)
+        told = tf.strings.join([path, ": ", IMAGE_CHANGED])
+        with tf.control_dependencies([tf.debugging.Assert(digest(data) == expected, [told])]):
+            return self._preprocessing.decode(tf.identity(data))
 
 
 class StreamSplit(Split):
