@@ -181,11 +181,12 @@ def _scan(path: str, names: list[str], preprocessing: Preprocessing | None) -> _
         progress.tell(int(indices[-1]) + 1)
     kept = [name for name, is_readable in zip(names, readable, strict=True) if is_readable]
     broken = [name for name, is_readable in zip(names, readable, strict=True) if not is_readable]
-    described = [os.fsencode(name) for name in kept], digests[readable].tolist()
+    digests = digests[readable]
+    described = [os.fsencode(name) for name in kept], digests.tolist()
     fingerprint = hashlib.sha256(repr(described).encode()).hexdigest()
     if images is not None and broken:
         images = images[readable]
-    return _Scan(kept, broken, images, digests[readable], fingerprint)
+    return _Scan(kept, broken, images, digests, fingerprint)
 
 
 def _check_broken(path: str, names: list[str], broken: list[str]) -> None:
