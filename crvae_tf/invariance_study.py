@@ -60,17 +60,21 @@ _NOTE = (
 
 
 def summarize(
-    dataset: str, evaluations: dict[str, list[Evaluation]], baselines: dict[str, Evaluation]
+    dataset: str,
+    network: str,
+    evaluations: dict[str, list[Evaluation]],
+    baselines: dict[str, Evaluation],
 ) -> dict[str, Any]:
-    """Returns the study of a data set.
+    """Returns the study of a data set on a network.
 
     Args:
       dataset: its name.
+      network: what encoders and decoders are, for the person who reads.
       evaluations: by setting, one for each seed that is finished; none where it was not run.
       baselines: what `baselines.measure` returned; may be empty.
 
     Returns:
-      `study` ("invariance"); `datasets`; `settings`, all of them; `rows` as in
+      `study` ("invariance"); `datasets`; `network`; `settings`, all of them; `rows` as in
       `reproduction.summarize_table`, without the paper's; and `points`, for each setting with rows
       its `setting`, `nll` (None where it has none), the value of each of `TARGETS` by name, and
       whether it is on the `frontier`.
@@ -84,6 +88,7 @@ def summarize(
     return {
         "study": "invariance",
         "datasets": [dataset],
+        "network": network,
         "settings": list(cells),
         "rows": rows,
         "points": _points(rows),

@@ -17,7 +17,7 @@ _TITLES = {
     "table": lambda summary: f"Table {summary['table']} of Sinha et al. 2020, {_data(summary)}",
     "eta": lambda summary: f"The choice of eta, {_data(summary)}",
     "runs": lambda summary: summary["title"],
-    "invariance": lambda summary: f"Embeddings that stay put, {_data(summary)}",
+    "invariance": lambda summary: f"Embeddings that stay put, {_data(summary)}, {summary['network']}",
 }
 _TEXTS = {
     "table": result_tables.table_markdown,

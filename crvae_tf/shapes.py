@@ -109,6 +109,7 @@ SUMMARIES = {
     "invariance": Object(
         _COMMON
         | {
+            "network": str,
             "settings": Listed(str),
             "rows": _rows(method=str),
             "points": Listed(

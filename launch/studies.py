@@ -12,6 +12,7 @@ from crvae_tf.runs import Run
 from crvae_tf.shapes import BASELINES
 from launch import grid, options
 from launch.grid import Job
+from launch.options import Options
 from launch.study_options import GridOptions
 
 _ETA_METHOD = "cr_vae"
@@ -175,7 +176,8 @@ def _summaries(
             cells = {label: found.get((dataset, label), []) for label in _cells(chosen)}
             path = _baselines(chosen, dataset)
             baselines = json_files.read(path, BASELINES) if path.exists() else {}
-            summary = invariance_study.summarize(dataset, cells, baselines)
+            network = _network(trainings[0].options)
+            summary = invariance_study.summarize(dataset, network, cells, baselines)
             yield f"invariance_{_folder(dataset)}", summary, invariance_study.markdown(summary)
         return
     if not chosen.etas:
@@ -186,6 +188,11 @@ def _summaries(
         cells = {eta: found.get((dataset, eta_label(eta)), []) for eta in chosen.etas}
         summary = reproduction.summarize_eta(dataset, cells)
         yield f"eta_{_folder(dataset)}", summary, result_tables.eta_markdown(summary)
+
+
+def _network(of_one: Options) -> str:
+    """Returns what all trainings of a study have as network, for the person who reads."""
+    return of_one.network if of_one.width == 1.0 else f"{of_one.network} of width {of_one.width:g}"
 
 
 def title(chosen: GridOptions) -> str:

@@ -23,7 +23,7 @@ _SET_BY_GRID = {
     "seed",
 }
 
-_PRESETS = ("paper", "cpu", "eta", "invariance")
+_PRESETS = ("paper", "cpu", "eta", "invariance", "invariance_wae")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ def summary():
         "cr_vae eta=5": [],
     }
     return invariance_study.summarize(
-        "mnist", evaluations, {"pca": evaluation(None, 0.2, 0.9, 0.8, 0.3)}
+        "mnist", "mlp", evaluations, {"pca": evaluation(None, 0.2, 0.9, 0.8, 0.3)}
     )
 
 
@@ -65,7 +65,7 @@ def test_it_is_a_section_of_a_page(summary, tmp_path):
     made |= {"hardware": ["2 cores"], "commits": ["abc"]}
     files.write_json(tmp_path / "mnist.json", summary | {"provenance": made})
     text = results.document(tmp_path, tmp_path / "INVARIANCE.md")
-    assert "## Embeddings that stay put, MNIST" in text
+    assert "## Embeddings that stay put, MNIST, mlp\n" in text
     assert "| vae_aug | 97.50 ± 0.71 |" in text
 
 

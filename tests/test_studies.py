@@ -1,5 +1,6 @@
 """What launch.reproduce trains, and the flags of the commands that gather runs."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,10 @@ def test_the_study_of_invariance_is_its_settings(command_line):
     views = {job.label: (job.options.view, job.options.pose_dim) for job in jobs}
     assert views["cr_vae"] == ("free", 0)
     assert views["cr_vae view=conditional pose_dim=4 eta=1"] == ("conditional", 4)
-    assert {"--view=conditional", "--pose_dim=4", "--eta=1.0"} <= set(jobs[-1].arguments)
+    given = {job.label: set(job.arguments) for job in jobs}
+    both = given["cr_vae view=conditional pose_dim=4 eta=1"]
+    assert {"--view=conditional", "--pose_dim=4", "--eta=1.0"} <= both
+    assert "--views_per_image=4" in given["cr_vae pose_dim=3 eta=0.3 views_per_image=4"]
     place = Path("runs/invariance_invariance/runs/digits_cr_vae_pose_dim_3_eta_0.3_seed0")
     assert place in [job.run.directory for job in jobs]
 
@@ -103,7 +107,12 @@ def test_the_study_of_invariance_is_written_with_its_baselines_and_its_picture(
     command_line, tmp_path, monkeypatch
 ):
     command_line(
-        "--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", f"--output_dir={tmp_path}"
+        "--settings=vae_aug,cr_vae:eta=1",
+        "--dataset=digits",
+        "--seeds=1",
+        "--network=wae",
+        "--width=0.125",
+        f"--output_dir={tmp_path}",
     )
     chosen = study_options.reproduce()
     jobs = studies.jobs(chosen)
@@ -130,6 +139,8 @@ def test_the_study_of_invariance_is_written_with_its_baselines_and_its_picture(
     assert "| vae_aug | 90.00 |" in text
     assert "| pixels | - |" in text
     assert "Not run: `cr_vae eta=1`." in text
+    summary = json.loads((tmp_path / "invariance_digits.json").read_text())
+    assert summary["network"] == "wae of width 0.125"
     made = {path.name for path in tmp_path.glob("invariance_digits.*")}
     assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md", "png")}
 
@@ -167,7 +178,7 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
         (["--table=5"], "--table must be one of 1, 2, 3, 4; received 5"),
         (
             ["--table=4", "--preset=gpu"],
-            "--preset must be paper, cpu, eta, invariance or the path of a flagfile; ",
+            "--preset must be paper, cpu, eta, invariance, invariance_wae or the path of a flagfile; ",
         ),
         (["--table=4", "--beta=3"], "--beta must be left out, the grid sets it; received 3"),
         (["--table=4", "--seed=3"], "--seed must be left out, the grid sets it; received 3"),
@@ -220,7 +231,7 @@ def test_flags_that_contradict_each_other_are_refused(command_line, arguments, m
 
 
 def test_the_presets_lie_in_the_package():
-    for name in ("paper", "cpu", "eta", "invariance"):
+    for name in ("paper", "cpu", "eta", "invariance", "invariance_wae"):
         assert flag_kinds.preset_file(name) == ROOT / "launch" / "presets" / f"{name}.flags"
 
 
