@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import pathlib
 from typing import NamedTuple
@@ -12,6 +13,12 @@ from crvae_tf.runs import Run
 from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish():
+    """Takes what was imported out of the collector's sight: going through it was a tenth of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
