@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish():
-    """Takes what was imported out of the collector's sight: going through it was a tenth of the tests' time."""
+    """Hides what was imported from the collector, which took a tenth of the tests' time with it."""
     gc.collect()
     gc.freeze()
 
