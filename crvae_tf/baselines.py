@@ -12,6 +12,7 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from crvae_tf import datasets
+from crvae_tf.callbacks import FiniteGuard
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation import PROBE_IMAGES, Embed, embedding_figures
 from crvae_tf.maximization import BoundMaximizer
@@ -47,6 +48,7 @@ class ContrastiveEncoder(BoundMaximizer):
     def terms(self, data, seed, training):
         images, views = data
         outputs = [self.head(self.encoder(part, training=training)) for part in (images, views)]
+        outputs = [tf.cast(output, tf.float32) for output in outputs]
         return {"loss": contrastive_loss(*outputs, self.temperature)}
 
 
@@ -84,14 +86,25 @@ def train_contrastive(
     learning_rate: float,
     seed: int,
 ) -> None:
-    """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on."""
+    """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on.
+
+    Raises:
+      NotFiniteError: the loss, a gradient or a weight became NaN or infinite.
+    """
     model = ContrastiveEncoder(encoder, seed=seed)
     model.compile(optimizer=keras.optimizers.Adam(learning_rate))
     batches = datasets.training_batches(
         data.train, batch_size, binarization, transformation, seed, range(epochs)
     )
     steps = data.train.steps_per_epoch(batch_size)
-    model.fit(batches, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
+    model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[FiniteGuard(lambda: None)],
+    )
 
 
 def measure(
@@ -105,7 +118,7 @@ def measure(
     """Returns the `consistency` and the `probe` of `evaluation.json` for each baseline.
 
     Args:
-      encoder: trained by `train_contrastive`; the PCA has as many dimensions.
+      encoder: trained by `train_contrastive`; the PCA has as many dimensions, or all that there are.
       data: the images.
       binarization: as in training.
       transformation: t(x~|x) of the training.
@@ -118,7 +131,9 @@ def measure(
     """
     number = min(num_images or data.test.num_images, data.test.num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
-    pca = PCA(encoder.outputs[0].shape[-1], svd_solver="full").fit(_embed(_pixels)(train)[0])
+    pixels = _embed(_pixels)(train)[0]
+    dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)
+    pca = PCA(dimensions, svd_solver="full").fit(pixels)
     features = {
         "pixels": _pixels,
         "pca": lambda images: pca.transform(_pixels(images)),

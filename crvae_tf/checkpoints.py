@@ -106,10 +106,13 @@ class Checkpoints(keras.callbacks.Callback):
     def _unlisted(self) -> list[str]:
         """Returns the checkpoints that are there, the oldest first, where their names are lost."""
         folder = self._run.resumed_checkpoints
-        found = [path.with_suffix("") for path in folder.glob("*-*.index")]
+        found = [path.with_suffix("") for path in folder.glob(f"{_PREFIX}*.index")]
+        found = [path for path in found if path.name.removeprefix(_PREFIX).isdecimal()]
         if found:
             _LOGGER.warning("%s cannot be read: looking for checkpoints by name", folder / _STATE)
-        return [str(path) for path in sorted(found, key=lambda path: int(path.name.split("-")[-1]))]
+        return [
+            str(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
+        ]
 
     def _restored(self, path: str) -> bool:
         try:

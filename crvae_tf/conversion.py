@@ -58,16 +58,14 @@ def to_onnx(encoder: str | PathLike, path: str | PathLike) -> None:
 CONVERSIONS = {"tflite": to_tflite, "onnx": to_onnx}
 
 
-def convert(encoder: Path, file_format: str) -> Path:
-    """Writes the exported encoder in the folder `encoder` beside it, and returns where.
+def convert(encoder: str | PathLike, path: str | PathLike) -> None:
+    """Writes the exported encoder in the folder `encoder` in the format of the suffix of `path`.
 
     Args:
       encoder: the folder.
-      file_format: a name in `CONVERSIONS`; also the file's suffix.
+      path: of the file; its suffix is a dot and a name in `CONVERSIONS`.
 
     Raises:
       InputError: there is no exported encoder, or what converts it is not installed.
     """
-    path = encoder.with_suffix(f".{file_format}")
-    CONVERSIONS[file_format](encoder, path)
-    return path
+    CONVERSIONS[Path(path).suffix[1:]](encoder, path)

@@ -16,6 +16,8 @@ ImageShape = tuple[int, int, int]
 
 _CHANNELS = (128, 256, 512, 1024)
 _MLP_UNITS = 200
+_LAYOUT = "channels_last"
+"""Of images, whatever the user's `keras.json` has as default."""
 
 
 def build(
@@ -58,7 +60,7 @@ def wae_encoder(
     for channels in _CHANNELS:
         x = _convolution(keras.layers.Conv2D, _scaled(channels, width), kernel, 2, seeds)(x)
         x = _normalised_relu(x)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(_LAYOUT)(x)
     return keras.Model(images, _posterior_parameters(x, latent_dim, seeds), name="encoder")
 
 
@@ -86,7 +88,7 @@ def mlp_encoder(
     """Returns two dense tanh layers of 200 units."""
     units = _scaled(_MLP_UNITS, width)
     images = keras.Input(image_shape, name="images")
-    x = keras.layers.Flatten()(images)
+    x = keras.layers.Flatten(_LAYOUT)(images)
     x = _dense(units, seeds, activation="tanh")(x)
     x = _dense(units, seeds, activation="tanh")(x)
     return keras.Model(images, _posterior_parameters(x, latent_dim, seeds), name="encoder")
@@ -141,6 +143,7 @@ def _convolution(layer, filters: int, kernel: int, strides: int, seeds: Iterator
         kernel,
         strides,
         padding="same",
+        data_format=_LAYOUT,
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
         **options,
     )

@@ -83,12 +83,21 @@ def document(folder: str | Path, output: str | Path) -> str:
       InputError: there is no such file, or one is no such summary.
     """
     folder, output = Path(folder), Path(output)
-    summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    summaries = read(folder)
     if not summaries:
         raise InputError(f"--results={folder}: expected summaries of runs, *.json; received none")
     sections = [_section(path, summary, output) for path, summary in summaries.items()]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
     return "\n".join([head, _overview(summaries.values()), *sections])
+
+
+def read(folder: str | Path) -> dict[Path, dict[str, Any]]:
+    """Returns the summaries in a folder by their files, in the order of these.
+
+    Raises:
+      InputError: one is no such summary.
+    """
+    return {path: _read(path) for path in sorted(Path(folder).glob("*.json"))}
 
 
 def _read(path: Path) -> dict[str, Any]:

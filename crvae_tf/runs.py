@@ -41,6 +41,7 @@ class Run:
         self.weights = self.directory / "model.weights.h5"
         self.evaluation = self.directory / "evaluation.json"
         self.invariance = self.directory / "invariance.json"
+        self.baselines = self.directory / "baselines.json"
         self.figures = self.directory / "figures"
         self.encoder = self.directory / "encoder"
         self.converted = {name: self.directory / f"encoder.{name}" for name in ("tflite", "onnx")}
@@ -89,7 +90,7 @@ class Run:
         that an earlier end left. It is for a run that was found able to go on.
         """
         if trains or self._new_config:
-            for file in (self.evaluation, self.invariance):
+            for file in (self.evaluation, self.invariance, self.baselines):
                 file.unlink(missing_ok=True)
         if trains:
             for file in (self.weights, *self.converted.values()):

@@ -5,9 +5,11 @@ import functools
 import logging
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ import tensorflow as tf
 
 import crvae_tf
 from crvae_tf import (
+    conversion,
     datasets,
     evaluation,
     figures,
@@ -226,6 +229,23 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
         file.unlink(missing_ok=True)
     crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
     crvae_tf.export_decoder(model, run.decoder)
+
+
+def convert(options: Options, run: Run, file_format: str) -> Path:
+    """Writes the run's encoder as TFLite or ONNX beside it, in float32, and returns where.
+
+    Neither format has the operations of the other precisions.
+    """
+    path = run.converted[file_format]
+    if options.precision == "float32":
+        conversion.convert(run.encoder, path)
+        return path
+    model, data = open_run(dataclasses.replace(options, precision="float32"))
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = Path(folder, "encoder")
+        crvae_tf.export_encoder(model, encoder, data.preprocessing, options.binarization)
+        conversion.convert(encoder, path)
+    return path
 
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:

@@ -18,10 +18,44 @@ def run(main: Callable[[], None]) -> None:
 
     0 on success, 1 on a user's mistake or a run that cannot go on, 130 and 143 on SIGINT and SIGTERM.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # Not all encodings have what tables hold.
+    _open_closed_streams()
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _lasting(sys.stdout)
     with stopping.listening():
         app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def _open_closed_streams() -> None:
+    """Lets a command run whose standard streams are closed, as `>&-` leaves them."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+class _Output(io.FileIO):
+    """Standard output; when whoever read it has gone, as `| head` does, the command goes on."""
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+            return len(data)
+
+
+def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Returns what writes where `stream` does, in all circumstances: see `_Output`."""
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",  # Not all encodings have what tables hold.
+        line_buffering=stream.isatty(),
+    )
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -67,6 +101,7 @@ def _show_logs() -> None:
 def _silence() -> Iterator[None]:
     """Holds back what TensorFlow writes to standard error, below Python, while it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # Whatever the user's keras.json says.
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

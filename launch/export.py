@@ -8,13 +8,12 @@ from launch import command, encoder_options
 
 def main() -> None:
     """Writes the run's `encoder/` and `decoder/` anew, or `encoder.tflite`, or `encoder.onnx`."""
-    from crvae_tf import conversion
     from launch import assembly
 
     run, chosen = assembly.finished_run()
     file_format = encoder_options.export_format()
     if file_format != encoder_options.SAVED_MODEL:
-        assembly.say(f"encoder: {conversion.convert(run.encoder, file_format)}")
+        assembly.say(f"encoder: {assembly.convert(chosen, run, file_format)}")
         return
     model, data = assembly.open_run(chosen)
     assembly.export(chosen, model, data, run)

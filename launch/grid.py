@@ -5,6 +5,7 @@ import ctypes
 import dataclasses
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -169,10 +170,12 @@ def run_command(arguments: Sequence[str], log: Path) -> list[str]:
 
     Args:
       arguments: the module and its flags.
-      log: a file that takes its output.
+      log: a file that takes them as its first line, and its output.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
+        output.write(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
+        output.flush()
         code = start_command(arguments, output).wait()
     return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
 
@@ -198,6 +201,12 @@ def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> 
             reason = f"killed by signal {-code}" if code < 0 else last_line(job.log)
             failures[job] = f"{job.name} failed: {reason} (log: {job.log})"
             tqdm.write(failures[job], file=sys.stderr)
+
+
+def was_run(arguments: Sequence[str], log: Path) -> bool:
+    """Returns whether `run_command` wrote `log` with these arguments."""
+    text = log.read_bytes() if log.exists() else b""
+    return text.startswith(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
 
 
 def last_line(log: Path) -> str:

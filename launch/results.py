@@ -16,7 +16,9 @@ def main() -> None:
 
     chosen = study_options.results()
     if chosen.add:
-        files.write_json(Path(chosen.results, f"{chosen.add}.json"), run_sets.summary_of_runs(chosen))
+        summary = run_sets.summary_of_runs(chosen)
+        results.read(chosen.results)  # Where another is damaged, this one is not written either.
+        files.write_json(Path(chosen.results, f"{chosen.add}.json"), summary)
     files.write_text(chosen.output, results.document(chosen.results, chosen.output))
 
 

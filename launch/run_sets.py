@@ -6,17 +6,20 @@ from typing import Any
 from crvae_tf import reproduction, result_tables, results
 from crvae_tf.errors import InputError
 from crvae_tf.runs import Run
-from launch.options import Options, UsageError
+from launch.options import CHECKPOINTING, Options, UsageError
 from launch.study_options import ResultsOptions
 
 
 def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
     """Returns the summary of the finished runs that --runs names."""
     runs = [finished(directory) for directory in chosen.runs]
+    _check_all_differ([str(run.directory) for run in runs])
     found = {}
     for run in runs:
         cell = (run.read_config()["dataset"], label(options_of(run, None)))
         found.setdefault(cell, []).append(run.read_evaluation())
+    for (_, name), evaluations in found.items():
+        _check_seeds_alone_differ(name, [evaluation["config"] for evaluation in evaluations])
     labels = {label for _, label in found}
     published = chosen.published or {}
     if not labels.issuperset(published):
@@ -27,6 +30,19 @@ def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
     summary = reproduction.summarize_runs(title, found, published, chosen.published_by)
     commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))
     return summary | {"provenance": results.provenance(runs, list(commands))}
+
+
+def _check_seeds_alone_differ(method: str, configs: Sequence[dict[str, Any]]) -> None:
+    """Raises UsageError where runs that would be one method's are of other options than their seed."""
+    first = configs[0]
+    for config in configs[1:]:
+        names = [n for n in first if n not in CHECKPOINTING and first[n] != config.get(n, first[n])]
+        if names != ["seed"]:
+            name = next((n for n in names if n != "seed"), "seed")
+            raise UsageError(
+                f"--runs must differ in the seed alone where they are of one method, {method}; "
+                f"received {name}={first[name]} and {name}={config.get(name, first[name])}"
+            )
 
 
 def finished(directory: str) -> Run:
@@ -61,7 +77,16 @@ def titled(directories: Sequence[str]) -> dict[str, Run]:
     names = [result_tables.method_title(label(options_of(run, None))) for run in runs]
     if len(set(names)) < len(names):
         names = [run.directory.name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.directory) for run in runs]
+    _check_all_differ(names)
     return dict(zip(names, runs, strict=True))
+
+
+def _check_all_differ(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--runs must be folders that differ; received {name} more than once")
 
 
 def label(of_run: Options) -> str:

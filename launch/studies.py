@@ -150,17 +150,17 @@ def draw(chosen: GridOptions, trainings: Sequence[Job]) -> list[str]:
 
 
 def _draw(picture: str, runs: Sequence[Run], folder: Path) -> list[str]:
-    """Has launch.compare draw one of its pictures, unless it is newer than the runs."""
+    """Has launch.compare draw one of its pictures, unless there is one of these runs, and newer."""
     runs = [run for run in runs if run.is_complete()]
-    path = folder / f"{picture}.png"
-    newest = max((run.evaluation.stat().st_mtime for run in runs), default=0.0)
-    if not runs or (path.exists() and path.stat().st_mtime > newest):
-        return []
+    path, log = folder / f"{picture}.png", folder / f"{picture}.log"
     other = {"figure_1": "invariance", "invariance": "figure_1"}[picture]
     arguments = [f"--runs={','.join(str(run.directory) for run in runs)}", f"--output_dir={folder}"]
     data_dir = options.given()["data_dir"]
     arguments += [f"--no{other}", *([f"--data_dir={data_dir}"] if data_dir else [])]
-    return grid.run_command(["launch.compare", *arguments], folder / f"{picture}.log")
+    arguments = ["launch.compare", *arguments]
+    newest = max((run.evaluation.stat().st_mtime for run in runs), default=0.0)
+    is_drawn = path.exists() and path.stat().st_mtime > newest and grid.was_run(arguments, log)
+    return grid.run_command(arguments, log) if runs and not is_drawn else []
 
 
 def _summaries(

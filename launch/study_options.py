@@ -1,6 +1,7 @@
 """The flags of commands that gather several runs, each defined by a function that its command calls."""
 
 import dataclasses
+import math
 import os
 from typing import Any
 
@@ -74,6 +75,12 @@ def reproduce() -> GridOptions:
         raise UsageError("--table must be one of 1, 2, 3, 4; received none")
     for name in sorted(named() & _SET_BY_GRID):
         raise UsageError(f"--{name} must be left out, the grid sets it; received {given()[name]}")
+    place = given()["output_dir"]
+    if place and "," in place:
+        raise UsageError(f"--output_dir must have no comma, which separates runs; received {place}")
+    etas = values["etas"] or ()
+    if len({f"{eta:g}" for eta in etas}) < len(etas):
+        raise UsageError(f"--etas must differ in six digits; received {','.join(map(str, etas))}")
     table = None if values["table"] is None else int(values["table"])
     return GridOptions(**values | {"table": table})
 
@@ -147,7 +154,7 @@ def define_results() -> None:
     flag_kinds.text("add", None, "name of a summary of --runs to write first")
     flag_kinds.folders("runs", "finished runs; those that differ in the seed alone are one method")
     flag_kinds.text("title", None, "of that summary (its name)")
-    pairs = Checked(_published, bool, "METHOD:NLL pairs, separated by commas")
+    pairs = Checked(_published, _are_finite, "METHOD:NLL pairs, separated by commas")
     flag_kinds.define("published", None, pairs, "NLLs to set beside them, such as iwae_5:85.54")
     flag_kinds.text("published_by", None, "whose they are")
 
@@ -164,6 +171,8 @@ def results() -> ResultsOptions:
         raise UsageError(
             f"--add must go with --runs; received --add={chosen.add} and --runs={chosen.runs}"
         )
+    if chosen.add and os.path.basename(chosen.add) != chosen.add:
+        raise UsageError(f"--add must be a name without a folder; received {chosen.add}")
     return chosen
 
 
@@ -201,3 +210,7 @@ def report() -> ReportOptions:
 def _published(text: str) -> dict[str, float]:
     pairs = [part.partition(":") for part in text.split(",")]
     return {label: float(value) for label, _, value in pairs}
+
+
+def _are_finite(published: dict[str, float]) -> bool:
+    return bool(published) and all(map(math.isfinite, published.values()))

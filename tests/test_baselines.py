@@ -1,5 +1,6 @@
 """What embeddings are set against: the contrastive loss by its definition, and floors by NumPy."""
 
+import dataclasses
 import json
 
 import keras
@@ -9,8 +10,9 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 import launch.baselines
-from crvae_tf import InputError, RandomAffine, baselines, evaluation, metrics, networks
+from crvae_tf import InputError, RandomAffine, baselines, evaluation, files, metrics, networks
 from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches
+from crvae_tf.errors import NotFiniteError
 from crvae_tf.probes import Probes
 from launch import options
 from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
@@ -89,6 +91,34 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     assert distance_ratio(first) < 0.8 * distance_ratio(encoder())
 
 
+def test_pca_has_no_more_dimensions_than_there_are_pixels_or_images(data):
+    images, labels = (array.numpy() for array in data.train.fetch(np.arange(4)))
+    few = dataclasses.replace(data, train=ArraySplit(images, labels))
+    found = baselines.measure(encoder(), few, "none", TRANSFORMATION, TEST_TRANSFORMATION)
+    pca = PCA(4, svd_solver="full").fit(images_of(few.train)[0].reshape(4, -1))
+    features, view_features = (
+        pca.transform(images_of(few.test, transform)[0].reshape(few.test.num_images, -1))
+        for transform in (None, TEST_TRANSFORMATION)
+    )
+    ones = np.ones_like(features)
+    expected = metrics.consistency(features, ones, view_features, ones)["retrieval_at_1"]
+    assert found["pca"]["consistency"]["test_transform"]["retrieval_at_1"] == expected
+
+
+def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
+        baselines.train_contrastive(encoder(), data, "none", TRANSFORMATION, 2, 64, 1e30, seed=0)
+
+
+def test_the_contrastive_loss_is_computed_in_float32_under_mixed_float16(data):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    network = encoder()
+    before = network.get_weights()
+    baselines.train_contrastive(network, data, "none", TRANSFORMATION, 1, 64, 1e-3, seed=0)
+    changes = [np.abs(a - b).max() for a, b in zip(before, network.get_weights(), strict=True)]
+    assert 0.0 < max(changes) < 0.1
+
+
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "PROBE_IMAGES", 200)
     monkeypatch.setattr(baselines, "PROBE_IMAGES", 200)
@@ -103,6 +133,10 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
     launch.baselines.main()
+    assert (tmp_path / "baselines.json").stat() == written
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    files.write_json(tmp_path / "config.json", config | {"versions": {"keras": "3.0"}})
+    launch.baselines.main()  # Measured by another version.
     assert (tmp_path / "baselines.json").stat() == written
     options.parse([*arguments, "--test_rotation=70"])
     with pytest.raises(InputError, match="received test_rotation=70"):

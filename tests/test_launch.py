@@ -8,13 +8,14 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
-from crvae_tf import load_encoder
+from crvae_tf import CRVAE, VAE, load_encoder, networks, weights
 from crvae_tf.runs import Run
 from launch import command, encoder_options
 from tests.conftest import ROOT
@@ -315,6 +316,22 @@ def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished,
     assert str(directory / "encoder") in outcome.err
     assert (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns > written
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
+
+
+def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(launch_here, tmp_path, digits):
+    given = (*TINY, "--latent_dim=4", "--precision=mixed_bfloat16", f"--output_dir={tmp_path}")
+    assert launch_here("train", "--dataset=digits", *given).code == 0
+    outcome = launch_here("export", f"--output_dir={tmp_path}", "--format=tflite")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (0, f"encoder: {tmp_path}/encoder.tflite")
+    images = next(digits.test.batches(5).as_numpy_iterator())[1] / np.float32(255.0)
+    interpreter = tf.lite.Interpreter(str(tmp_path / "encoder.tflite"))
+    converted = interpreter.get_signature_runner("serving_default")(images=images)["mean"]
+    keras.mixed_precision.set_global_policy("float32")
+    model = CRVAE(VAE(*networks.build("mlp", (28, 28, 1), 4, 0.1)))
+    weights.load(model, tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(converted, model.encoder(images)[0], atol=1e-5)
+    served = load_encoder(tmp_path / "encoder")(images).mean
+    np.testing.assert_allclose(converted, served, atol=0.05)
 
 
 def test_a_run_that_was_broken_off_is_finished_by_the_same_command(launch_here, finished, tmp_path):

@@ -245,3 +245,18 @@ def test_mixed_precision_computes_low_and_answers_in_float32(low_precision, name
         # Sums made in low precision and cast afterwards would all survive the round trip.
         round_trip = tf.cast(tf.cast(output, low_precision), tf.float32)
         assert np.mean(round_trip.numpy() != output.numpy()) > 0.5
+
+
+@pytest.mark.parametrize("name", ["mlp", "wae"])
+def test_the_users_default_layout_of_images_changes_nothing(name):
+    """`image_data_format` of the user's keras.json."""
+    shape = (8, 8, 3)
+    images = some_images(shape)
+    means = networks.build(name, shape, 4, 0.02)[0](images)[0]
+    keras.config.set_image_data_format("channels_first")
+    try:
+        encoder, decoder = networks.build(name, shape, 4, 0.02)
+        np.testing.assert_array_equal(encoder(images)[0], means)
+        assert decoder.output_shape == (None, *shape)
+    finally:
+        keras.config.set_image_data_format("channels_last")

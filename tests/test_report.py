@@ -159,6 +159,14 @@ def test_figures_that_were_measured_otherwise_are_not_ranked(make_run):
     assert found["splits-test"].notes == []
 
 
+def test_figures_of_another_split_are_not_ranked(make_run):
+    first = make_run("a", evaluated=evaluation(91.0, 0.25, eval_split="test"))
+    second = make_run("b", evaluated=evaluation(90.5, 0.125, eval_split="validation"))
+    found = tables_of([first, second])
+    assert not any(cell.best for cell in column(found["splits-test"], "NLL"))
+    assert "differ in eval_split" in found["splits-test"].notes[0]
+
+
 def test_runs_that_were_not_evaluated_are_left_out_of_the_evaluation(make_run):
     found = tables_of([make_run("a"), make_run("b", evaluated=evaluation(91.0, 0.25))])
     assert [row[0].text for row in found["splits-test"].rows] == ["b"]

@@ -48,7 +48,8 @@ def test_the_code_of_build_md_serves_what_load_encoder_does(encoder_path, images
 
 
 def test_tflite_agrees_with_the_saved_model(encoder_path, images):
-    path = conversion.convert(encoder_path, "tflite")
+    path = encoder_path.with_suffix(".tflite")
+    conversion.convert(encoder_path, path)
     interpreter = tf.lite.Interpreter(str(path))
     embedded = interpreter.get_signature_runner("serving_default")(images=images)
     expected = crvae_tf.load_encoder(encoder_path)(images)
@@ -59,7 +60,8 @@ def test_tflite_agrees_with_the_saved_model(encoder_path, images):
 def test_onnx_agrees_with_the_saved_model(encoder_path, images):
     pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-    path = conversion.convert(encoder_path, "onnx")
+    path = encoder_path.with_suffix(".onnx")
+    conversion.convert(encoder_path, path)
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
     embedded = dict(zip(names, session.run(None, {"images": images}), strict=True))
@@ -70,5 +72,5 @@ def test_onnx_agrees_with_the_saved_model(encoder_path, images):
 
 def test_what_is_no_encoder_is_not_converted(tmp_path):
     with pytest.raises(InputError, match="expected an exported encoder"):
-        conversion.convert(tmp_path / "encoder", "tflite")
+        conversion.convert(tmp_path / "encoder", tmp_path / "encoder.tflite")
     assert not list(tmp_path.iterdir())

@@ -195,6 +195,11 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
             ["--settings=cr_vae:pose_dim=60", "--dataset=digits"],
             "--pose_dim must be < --latent_dim=50; received 60",
         ),
+        (["--etas=0.1,0.10000001"], "--etas must differ in six digits; received 0.1,0.10000001"),
+        (
+            ["--table=4", "--output_dir=a,b"],
+            "--output_dir must have no comma, which separates runs; received a,b",
+        ),
         (["--etas=0.1,x"], "--etas must be numbers >= 0, separated by commas; received 0.1,x"),
     ],
 )

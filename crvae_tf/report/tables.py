@@ -15,7 +15,15 @@ from crvae_tf.report.records import ABSENT, RunRecord, agree, options_by_name
 
 _MISSING = "\N{EN DASH}"
 
-_DATA = ("dataset", "data_fingerprint", "image_size", "channels", "binarization", "eval_images")
+_DATA = (
+    "dataset",
+    "data_fingerprint",
+    "image_size",
+    "channels",
+    "binarization",
+    "eval_images",
+    "eval_split",
+)
 _LIKELIHOOD = (*_DATA, "likelihood", "nll_samples")
 _TRAIN_VIEWS = ("translation", "rotation", "scaling")
 _TEST_VIEWS = ("test_translation", "test_rotation", "test_scaling")

@@ -1,0 +1,127 @@
+"""Which of the runs that a user names are seeds of one method, and what a picture calls them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from crvae_tf import files
+from crvae_tf.runs import Run
+from launch import options, run_sets
+from launch.options import UsageError
+from launch.study_options import ResultsOptions
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
+from tests.conftest import ROOT
+from tests.test_report import evaluation
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Leaves behind what a training of the digits does, as far as these commands look at it."""
+
+    def make(name, *flags):
+        run = Run(tmp_path / name)
+        of_run = resolved("--dataset=digits", f"--output_dir={run.directory}", *flags)
+        for folder in (run.encoder, run.decoder, run.figures):
+            folder.mkdir(parents=True)
+        run.weights.touch()
+        files.write_json(run.config, of_run.to_config())
+        shown = {n: v for n, v in of_run.to_config().items() if n not in options.PLACES}
+        files.write_json(run.evaluation, evaluation(100.0 + of_run.seed, 0.5) | {"config": shown})
+        return str(run.directory)
+
+    return make
+
+
+def summary_of(*runs):
+    return run_sets.summary_of_runs(
+        ResultsOptions("results", "RESULTS.md", "some", runs, None, None, None)
+    )
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
+    runs = [
+        make_run("a"),
+        make_run("b", "--seed=1", "--checkpoint_steps=9"),
+        make_run("c", "--method=vae"),
+    ]
+    found = {
+        (row["method"], row["metric"], row["split"]): row["values"] for row in summary_of(*runs)["rows"]
+    }
+    assert found["cr_vae", "nll", "test"] == [100.0, 101.0]
+    assert found["vae", "nll", "test"] == [100.0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "received"),
+    [
+        (["--seed=1", "--eta=1"], "eta=0.1 and eta=1.0"),
+        (["--seed=1", "--latent_dim=7"], "latent_dim=50 and latent_dim=7"),
+        (["--seed=1", "--nll_samples=9"], "nll_samples=1000 and nll_samples=9"),
+        ([], "seed=0 and seed=0"),
+    ],
+)
+def test_runs_that_differ_otherwise_are_not_taken_for_seeds(make_run, flags, received):
+    runs = make_run("a"), make_run("b", *flags)
+    with pytest.raises(UsageError) as raised:
+        summary_of(*runs)
+    assert str(raised.value) == (
+        "--runs must differ in the seed alone where they are of one method, cr_vae; "
+        f"received {received}"
+    )
+
+
+def test_a_picture_has_as_many_names_as_runs(make_run):
+    methods = make_run("x/run"), make_run("y/run", "--method=vae")
+    assert list(run_sets.titled(methods)) == ["CR-VAE", "VAE"]
+    folders = make_run("one"), make_run("two")
+    assert list(run_sets.titled(folders)) == ["one", "two"]
+    paths = make_run("u/run"), make_run("v/run")
+    assert list(run_sets.titled(paths)) == [*paths]
+    with pytest.raises(
+        UsageError, match=r"must be folders that differ; received .*u/run more than once"
+    ):
+        run_sets.titled([paths[0], paths[0]])
+
+
+def launch_results(*arguments):
+    """How the command ends, in a process of its own, and what it says of a mistake."""
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.results", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--add=sub/one", "--runs=a"],
+            "--add must be a name without a folder; received sub/one",
+        ),
+        (
+            ["--published=vae:nan"],
+            "--published must be METHOD:NLL pairs, separated by commas; received vae:nan",
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_added_is_answered_in_one_line(arguments, message):
+    assert launch_results(*arguments) == (1, f"error: {message}\n")
+
+
+def test_a_summary_is_added_unless_another_is_damaged(make_run, tmp_path):
+    folder, page = tmp_path / "results", tmp_path / "PAGE.md"
+    arguments = ["--add=new", f"--runs={make_run('a')}", f"--results={folder}", f"--output={page}"]
+    folder.mkdir()
+    (folder / "damaged.json").write_text("{")
+    code, error = launch_results(*arguments)
+    assert code == 1
+    assert error.startswith(f"error: {folder}/damaged.json: ")
+    assert [path.name for path in folder.iterdir()] == ["damaged.json"]
+    (folder / "damaged.json").unlink()
+    assert launch_results(*arguments) == (0, "")
+    assert "| CR-VAE | 100.00 |" in page.read_text()
