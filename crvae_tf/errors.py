@@ -63,12 +63,16 @@ def is_told(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """Returns an error's message as one line, without the names of TensorFlow's operations.
+    r"""Returns an error's message as one line, without TensorFlow's operations and their places.
 
     >>> one_line(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
     'Input is empty.'
+    >>> made = 'Detected at node a defined at (most recent call last):\n  File "a.py", line 1, in f\n'
+    >>> one_line(tf.errors.OpError(None, None, f"Graph execution error:\n\n{made}\nOOM [[{{a}}]]", 8))
+    'OOM'
     """
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    text = re.sub(r"^Graph execution error:.*\n  File [^\n]*\n", "", text, flags=re.DOTALL)
     changed = re.search(rf"assertion failed: \[(.*?: {IMAGE_CHANGED})\]", text)
     text = changed[1] if changed else text
     return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())

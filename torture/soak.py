@@ -36,7 +36,7 @@ class Usage(NamedTuple):
     """What a process holds."""
 
     memory: float
-    """Resident, MiB."""
+    """Of its own, MiB: resident, less pages of files, which the system drops and reads again at will."""
     files: int
     """Open ones."""
     threads: int
@@ -48,8 +48,9 @@ class Usage(NamedTuple):
 def usage(process: psutil.Process) -> Usage:
     """Returns what a process holds now."""
     with process.oneshot():
+        memory = process.memory_info()
         return Usage(
-            process.memory_info().rss / 2**20,
+            (memory.rss - memory.shared) / 2**20,
             process.num_fds(),
             process.num_threads(),
             len(process.children(recursive=True)),
