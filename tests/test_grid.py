@@ -213,3 +213,13 @@ def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
     assert grid.last_line(log) == "100%"
     log.write_text("")
     assert grid.last_line(log) == "no output"
+
+
+def test_a_log_says_of_which_command_it_is(tmp_path):
+    log = tmp_path / "some.log"
+    assert not grid.was_run(["platform"], log)
+    assert grid.run_command(["platform", "--terse"], log) == []
+    first, *output = log.read_text().splitlines()
+    assert (first, len(output)) == ("platform --terse", 1)
+    assert grid.was_run(["platform", "--terse"], log)
+    assert not grid.was_run(["platform"], log)

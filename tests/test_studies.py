@@ -1,6 +1,7 @@
 """What launch.reproduce trains, and the flags of the commands that gather runs."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,28 @@ def test_the_study_of_invariance_is_written_with_its_baselines_and_its_picture(
     assert summary["network"] == "wae of width 0.125"
     made = {path.name for path in tmp_path.glob("invariance_digits.*")}
     assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md", "png")}
+
+
+def test_a_picture_of_other_runs_is_drawn_anew(command_line, tmp_path, monkeypatch):
+    drawn = []
+
+    def run_command(arguments, log):
+        drawn.append(arguments)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{shlex.join(arguments)}\n")
+        log.with_suffix(".png").touch()
+        return []
+
+    monkeypatch.setattr(grid, "run_command", run_command)
+    given = ("--invariance", "--dataset=digits", "--seeds=1", f"--output_dir={tmp_path}")
+    jobs = jobs_of(command_line, "--settings=vae,cr_vae", *given)
+    for job in jobs:
+        finish(job, nll=90.0, accuracy=0.5)
+    for of_these in (jobs, jobs, jobs[:1], jobs[:1]):
+        assert studies.draw(study_options.reproduce(), of_these) == []
+    shown = [arguments[1] for arguments in drawn]
+    both, one = (",".join(str(job.run.directory) for job in of_these) for of_these in (jobs, jobs[:1]))
+    assert shown == [f"--runs={both}", f"--runs={one}"]
 
 
 def test_a_table_has_no_baselines(command_line):

@@ -36,7 +36,7 @@ class Usage(NamedTuple):
     """What a process holds."""
 
     memory: float
-    """Of its own, MiB: resident, less pages of files, which the system drops and reads again at will."""
+    """Of its own, MiB: what is resident but for pages of files, which the system may drop."""
     files: int
     """Open ones."""
     threads: int
