@@ -64,7 +64,7 @@ def latent_planes(path: str | PathLike, planes: dict[str, tuple[np.ndarray, np.n
         figure.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True
     ):
         _draw_plane(axes, *means)
-        axes.set_title(title)
+        axes.set_title(_plain(title))
     _legend_above(figure)
     _save(figure, path)
 
@@ -95,7 +95,7 @@ def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -
             for title, found in curves.items():
                 points = found[transformation]
                 sizes = [point["size"] for point in points]
-                axes.plot(sizes, [point[name] for point in points], marker=".", label=title)
+                axes.plot(sizes, [point[name] for point in points], marker=".", label=_plain(title))
             axes.axvline(sizes[-1] / 2.0, color="0.6", linestyle=":")
             axes.set(
                 xlabel=f"{transformation}, {unit}", ylabel=_INVARIANCE_ROWS[name], ylim=(0.0, None)
@@ -154,6 +154,11 @@ def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]]) 
     axes.set_ylim(0.0, None)
     figure.legend(loc="outside right upper", fontsize=7)
     _save(figure, path)
+
+
+def _plain(text: str) -> str:
+    """Returns a text in which Matplotlib sees no formula."""
+    return text.replace("$", r"\$")
 
 
 def _legend_above(figure: Figure) -> None:

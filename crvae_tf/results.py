@@ -73,7 +73,8 @@ def _seconds(run: Run) -> float:
 def document(folder: str | Path, output: str | Path) -> str:
     """Returns RESULTS.md: a section for each JSON file of `folder`, in the order of their names.
 
-    Beside `NAME.json` may lie `NAME.md`, what is to be said of it, and pictures `NAME*.png`.
+    Beside `NAME.json` may lie `NAME.md`, what is to be said of it, and pictures,
+    `NAME.png` and `NAME_*.png`.
 
     Args:
       folder: of the summaries that `launch.reproduce` and `launch.results` write.
@@ -86,7 +87,10 @@ def document(folder: str | Path, output: str | Path) -> str:
     summaries = read(folder)
     if not summaries:
         raise InputError(f"--results={folder}: expected summaries of runs, *.json; received none")
-    sections = [_section(path, summary, output) for path, summary in summaries.items()]
+    pictures = _pictures(folder, [path.stem for path in summaries])
+    sections = [
+        _section(path, summary, pictures[path.stem], output) for path, summary in summaries.items()
+    ]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
     return "\n".join([head, _overview(summaries.values()), *sections])
 
@@ -130,14 +134,24 @@ def _overview(summaries: Iterable[dict[str, Any]]) -> str:
     return "\n".join(["The paper's claims, mutual information by two estimators:\n", *lines, ""])
 
 
-def _section(path: Path, summary: dict[str, Any], output: Path) -> str:
+def _pictures(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
+    """Returns the pictures of each summary: those that begin with its name and with no longer one's."""
+    pictures = {stem: [] for stem in stems}
+    for path in sorted(folder.glob("*.png")):
+        own = [stem for stem in stems if path.stem == stem or path.stem.startswith(f"{stem}_")]
+        if own:
+            pictures[max(own, key=len)].append(path)
+    return pictures
+
+
+def _section(path: Path, summary: dict[str, Any], pictures: Sequence[Path], output: Path) -> str:
     note = path.with_suffix(".md")
     parts = [
         f"## {_title(summary)}",
         _provenance_list(summary["provenance"]),
         _TEXTS[summary["study"]](summary),
     ]
-    for picture in sorted(path.parent.glob(f"{path.stem}*.png")):
+    for picture in pictures:
         link = os.path.relpath(picture, output.parent)
         parts.append(f"![{picture.stem}]({Path(link).as_posix()})\n")
     if note.exists():

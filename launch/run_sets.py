@@ -13,7 +13,7 @@ from launch.study_options import ResultsOptions
 def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
     """Returns the summary of the finished runs that --runs names."""
     runs = [finished(directory) for directory in chosen.runs]
-    _check_all_differ([str(run.directory) for run in runs])
+    _check_all_differ(runs)
     found = {}
     for run in runs:
         cell = (run.read_config()["dataset"], label(options_of(run, None)))
@@ -74,19 +74,26 @@ def options_of(run: Run, data_dir: str | None) -> Options:
 def titled(directories: Sequence[str]) -> dict[str, Run]:
     """Returns finished runs by what a picture calls them: methods, or folders where those agree."""
     runs = [finished(directory) for directory in directories]
-    names = [result_tables.method_title(label(options_of(run, None))) for run in runs]
+    _check_all_differ(runs)
+    options = [options_of(run, None) for run in runs]
+    datasets = list(dict.fromkeys(of_run.dataset for of_run in options))
+    if len(datasets) > 1:
+        raise UsageError(f"--runs must be of one data set; received {', '.join(datasets)}")
+    names = [result_tables.method_title(label(of_run)) for of_run in options]
     if len(set(names)) < len(names):
         names = [run.directory.name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.directory) for run in runs]
-    _check_all_differ(names)
     return dict(zip(names, runs, strict=True))
 
 
-def _check_all_differ(names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"--runs must be folders that differ; received {name} more than once")
+def _check_all_differ(runs: Sequence[Run]) -> None:
+    places = [run.directory.resolve() for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(
+                f"--runs must be folders that differ; received {run.directory} more than once"
+            )
 
 
 def label(of_run: Options) -> str:

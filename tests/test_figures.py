@@ -172,3 +172,12 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
         figures.image_grid(path, np.zeros((5, 4, 4, 1)), 2)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_a_name_with_signs_of_a_formula_is_shown_as_it_is(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    plane = np.arange(12.0).reshape(4, 3)
+    figures.latent_planes(tmp_path / "planes.png", {"r$_$x": (plane, plane)})
+    drawn[0].draw_without_rendering()
+    assert drawn[0].axes[0].get_title() == r"r\$_\$x"

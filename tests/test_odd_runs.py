@@ -179,6 +179,7 @@ def test_options_of_a_run_that_cannot_be_are_told_and_its_evaluation_is_kept(odd
     assert odd.run.evaluation.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
     shutil.rmtree(odd.run.directory)
     arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]
@@ -194,6 +195,7 @@ def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, m
     assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_told_in_one_line_and_the_command_given_again_finishes(odd):
     """On a disk of its own, which root alone can mount."""
     shutil.rmtree(odd.run.directory)

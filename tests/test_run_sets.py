@@ -78,10 +78,16 @@ def test_a_picture_has_as_many_names_as_runs(make_run):
     assert list(run_sets.titled(folders)) == ["one", "two"]
     paths = make_run("u/run"), make_run("v/run")
     assert list(run_sets.titled(paths)) == [*paths]
-    with pytest.raises(
-        UsageError, match=r"must be folders that differ; received .*u/run more than once"
-    ):
-        run_sets.titled([paths[0], paths[0]])
+
+
+def test_a_run_is_shown_once_and_beside_others_of_its_data(make_run, tmp_path):
+    one, other = make_run("one"), make_run("other", "--dataset=mnist")
+    (tmp_path / "link").symlink_to(one)
+    for again in (one, str(tmp_path / "link")):
+        with pytest.raises(UsageError, match=r"must be folders that differ; received .*/one more"):
+            run_sets.titled([one, again])
+    with pytest.raises(UsageError, match="must be of one data set; received digits, mnist"):
+        run_sets.titled([one, other])
 
 
 def launch_results(*arguments):

@@ -35,7 +35,13 @@ def test_a_folder_of_the_users_is_no_leftover(tmp_path, name):
 @pytest.mark.parametrize("trains", [False, True])
 def test_what_another_configuration_makes_untrue_is_removed(tmp_path, trains):
     Run(tmp_path).begin(CONFIG)
-    for name in ("evaluation.json", "invariance.json", "baselines.json", "encoder.tflite", "encoder.onnx"):
+    for name in (
+        "evaluation.json",
+        "invariance.json",
+        "baselines.json",
+        "encoder.tflite",
+        "encoder.onnx",
+    ):
         (tmp_path / name).touch()
     run = Run(tmp_path)
     run.begin(CONFIG | {"epochs": 4}, may_change=("epochs",))

@@ -44,7 +44,9 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("kibibytes", [4, 40, 80, 160])
+@pytest.mark.parametrize(
+    "kibibytes", [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (40, 80)), 160]
+)
 def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     small_disk, data, unbroken, kibibytes
 ):
