@@ -33,8 +33,10 @@ class EmbedOptions:
     @property
     def places(self) -> dict[str, str | None]:
         """Where encoder and images lie, as a later search needs it."""
-        encoder = os.path.abspath(self.encoder)
-        return {"encoder": encoder, "data_dir": self.data_dir, "split": self.split}
+        encoder, data_dir = os.path.abspath(self.encoder), self.data_dir
+        if data_dir and "://" not in data_dir:
+            data_dir = os.path.abspath(data_dir)
+        return {"encoder": encoder, "data_dir": data_dir, "split": self.split}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -168,12 +168,17 @@ def _shares(parallel: int) -> dict[str, str]:
 def run_command(arguments: Sequence[str], log: Path) -> list[str]:
     """Runs `python -m` with `arguments` to its end; returns a line if it failed.
 
+    Another process that does so with the same log is waited for.
+
     Args:
       arguments: the module and its flags.
       log: a file that takes them as its first line, and its output.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as output:
+    with open(log, "ab") as output:
+        while not files.locked(output):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        output.truncate(0)
         output.write(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
         output.flush()
         code = start_command(arguments, output).wait()

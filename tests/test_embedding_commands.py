@@ -16,6 +16,7 @@ import pytest
 import crvae_tf
 from crvae_tf import networks
 from crvae_tf.datasets import Preprocessing
+from launch.encoder_options import EmbedOptions
 from tests.image_files import encoded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -74,6 +75,15 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     assert answer.stderr == (
         f"error: --output must lie outside the images of folder:{tmp_path}/images; received {output}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("tf", "/somewhere/tf"), ("gs://bucket/tf", "gs://bucket/tf"), (None, None)]
+)
+def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given, kept):
+    monkeypatch.setattr(os, "getcwd", lambda: "/somewhere")
+    chosen = EmbedOptions("run/encoder", "mnist", "out", given, None, "npz", None, 0, 1, False)
+    assert chosen.places == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
 
 
 def test_help_lists_the_flags_of_the_command_and_no_others():

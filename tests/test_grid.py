@@ -182,6 +182,21 @@ def test_a_run_that_another_process_works_on_is_waited_for(tmp_path):
     assert waited.run.is_complete()
 
 
+def test_a_command_that_another_process_runs_is_waited_for(tmp_path):
+    path = tmp_path / "some.log"
+    with open(path, "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        log.write(b"what another process writes\n")
+        thread = threading.Thread(target=grid.run_command, args=(["platform"], path))
+        thread.start()
+        time.sleep(1.0)
+        log.flush()
+        assert path.read_text() == "what another process writes\n"
+    thread.join()
+    assert path.read_text().startswith("platform\n")
+    assert "another" not in path.read_text()
+
+
 def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
     program = f"""
         from pathlib import Path
