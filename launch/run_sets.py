@@ -1,5 +1,6 @@
 """Finished runs that the user names, as several commands take them."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,14 +35,13 @@ def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
 
 def _check_seeds_alone_differ(method: str, configs: Sequence[dict[str, Any]]) -> None:
     """Raises UsageError where runs that would be one method's are of other options than their seed."""
-    first = configs[0]
-    for config in configs[1:]:
-        names = [n for n in first if n not in CHECKPOINTING and first[n] != config.get(n, first[n])]
+    for one, other in itertools.combinations(configs, 2):
+        names = [n for n in one if n not in CHECKPOINTING and one[n] != other.get(n, one[n])]
         if names != ["seed"]:
             name = next((n for n in names if n != "seed"), "seed")
             raise UsageError(
                 f"--runs must differ in the seed alone where they are of one method, {method}; "
-                f"received {name}={first[name]} and {name}={config.get(name, first[name])}"
+                f"received {name}={one[name]} and {name}={other.get(name, one[name])}"
             )
 
 
