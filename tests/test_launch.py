@@ -318,6 +318,7 @@ def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished,
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(launch_here, tmp_path, digits):
     given = (*TINY, "--latent_dim=4", "--precision=mixed_bfloat16", f"--output_dir={tmp_path}")
     assert launch_here("train", "--dataset=digits", *given).code == 0

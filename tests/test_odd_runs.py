@@ -134,6 +134,7 @@ def test_a_run_may_be_given_more_epochs_but_none_that_it_has_trained_already(odd
     assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_on_is_no_finished_one_until_it_ends_again(odd, monkeypatch):
     def crash(*_):
         raise KeyboardInterrupt

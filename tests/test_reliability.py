@@ -100,7 +100,10 @@ def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize(("part", "share"), [("data*", 0.0), ("data*", 0.99), ("index", 0.5)])
+@pytest.mark.parametrize(
+    ("part", "share"),
+    [("data*", 0.0), pytest.param("data*", 0.99, marks=pytest.mark.slow), ("index", 0.5)],
+)
 def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
     tmp_path, data, unbroken, caplog, part, share
 ):
@@ -113,7 +116,7 @@ def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
     assert_same_to_the_bit(resumed, unbroken)
 
 
-@pytest.mark.parametrize("text", ["", None])
+@pytest.mark.parametrize("text", [pytest.param("", marks=pytest.mark.slow), None])
 def test_checkpoints_are_found_by_name_where_the_file_with_their_names_is_damaged(
     tmp_path, data, unbroken, caplog, text
 ):
