@@ -123,7 +123,7 @@ def test_checkpoints_are_found_by_name_where_the_file_with_their_names_is_damage
     with pytest.raises(CrashError):
         train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
     names = tmp_path / "checkpoints" / "checkpoint"
-    (tmp_path / "checkpoints" / "my-notes.index").touch()  # Of the user.
+    (tmp_path / "checkpoints" / "ckpt-my-notes.index").touch()  # Of the user.
     names.unlink() if text is None else names.write_text(text)
     os.truncate(tmp_path / "checkpoints" / "ckpt-6.data-00000-of-00001", 0)
     resumed = train(tmp_path, data)
