@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from crvae_tf.errors import InputError
 
@@ -31,6 +32,9 @@ def build(
       latent_dim: dimensions of z, 1 or more.
       width: multiplier of the channels (`wae`) or units (`mlp`); at least one is kept.
       seed: of the initial weights.
+
+    Under a strategy of several replicas, built in its scope, batch normalisation is over the batch of
+    all of them.
 
     Raises:
       InputError: there is no such network, or it does not fit the image.
@@ -133,7 +137,9 @@ def _posterior_parameters(x, latent_dim: int, seeds: Iterator[int]):
 
 
 def _normalised_relu(x):
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    # By themselves replicas would keep statistics of their own, and one without images would have none.
+    is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=is_shared)(x)
     return keras.layers.ReLU()(x)
 
 

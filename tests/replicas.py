@@ -22,7 +22,8 @@ from tests import small_training
 
 SHAPE = (8, 8, 1)
 PENALTY = 0.5
-RATE = 0.1
+RATE = 0.01
+WIDTHS = {"mlp": 0.05, "wae": 0.02}
 SIZES = {"uneven_last_batch": (7, 4), "uneven_first_batch": (5, 5), "empty_replica": (5, 4)}
 
 
@@ -61,9 +62,9 @@ def pairs(images: int, batch: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((pixels[0], pixels[1])).batch(batch)
 
 
-def calm_model() -> crvae_tf.CRVAE:
-    """Returns a compiled and built model, with a penalty on the kernels of its encoder."""
-    encoder, decoder = networks.build("mlp", SHAPE, latent_dim=3, width=0.05)
+def calm_model(network: str) -> crvae_tf.CRVAE:
+    """Returns a compiled and built model, with a penalty on the dense kernels of its encoder."""
+    encoder, decoder = networks.build(network, SHAPE, latent_dim=3, width=WIDTHS[network])
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.Dense):
             layer.kernel.regularizer = keras.regularizers.L2(PENALTY)
@@ -80,13 +81,13 @@ def trained(model: crvae_tf.CRVAE, images: int, batch: int) -> dict:
     return {"weights": [w.tolist() for w in model.get_weights()], "terms": terms}
 
 
-def outcomes(strategy: tf.distribute.Strategy, cases) -> dict:
+def outcomes(strategy: tf.distribute.Strategy, cases, network: str = "mlp") -> dict:
     """Returns what is trained from the same weights in each case, or why it could not be.
 
     One failure must not hide the others, so an exception becomes a line of text.
     """
     with strategy.scope():
-        model = calm_model()
+        model = calm_model(network)
     initial = model.get_weights()
     found = {}
     for case in cases:
@@ -173,7 +174,8 @@ def replicas(folder: str) -> dict:
     two = strategies.make("mirrored", 2)
     by_number = {"1": strategies.make("none"), "2": two}
     results = {
-        number: outcomes(strategy, SIZES) | {"figures": figures(strategy)}
+        number: {network: outcomes(strategy, SIZES, network) for network in WIDTHS}
+        | {"figures": figures(strategy)}
         for number, strategy in by_number.items()
     }
     return results | {
