@@ -40,6 +40,11 @@ MOVES_OF_64 = {"translation": 2.0 * 64 / 28, "test_translation": 4.0 * 64 / 28}
 EXPECTED = {
     "mnist.flags": PAPER | INK | MOVES_OF_28 | {"dataset": "mnist"},
     "mnist_mlp.flags": PAPER | INK | MOVES_OF_28 | {"dataset": "mnist", "network": "mlp"},
+    "mnist_wae.flags": PAPER
+    | INK
+    | MOVES_OF_28
+    | {"dataset": "mnist", "width": 0.125, "epochs": 36, "batch_size": 128, "learning_rate": 1e-3}
+    | {"precision": "mixed_bfloat16", "eval_images": 1000},
     "omniglot.flags": PAPER | INK | MOVES_OF_28 | {"dataset": "omniglot"},
     "celeb_a.flags": PAPER | COLOUR | MOVES_OF_64 | {"dataset": "celeb_a"},
     "digits.flags": PAPER
