@@ -83,16 +83,20 @@ def train_contrastive(
     transformation: RandomAffine,
     epochs: int,
     batch_size: int,
-    learning_rate: float,
+    learning_rate: float | Callable[[int], float],
     seed: int,
+    clip_norm: float | None = None,
 ) -> None:
     """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on.
+
+    The arguments are those of `training.train`.
 
     Raises:
       NotFiniteError: the loss, a gradient or a weight became NaN or infinite.
     """
     model = ContrastiveEncoder(encoder, seed=seed)
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate))
+    rate_of = learning_rate if callable(learning_rate) else lambda epoch: learning_rate
+    model.compile(optimizer=keras.optimizers.Adam(rate_of(0), global_clipnorm=clip_norm))
     batches = datasets.training_batches(
         data.train, batch_size, binarization, transformation, seed, range(epochs)
     )
@@ -103,7 +107,7 @@ def train_contrastive(
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
-        callbacks=[FiniteGuard(lambda: None)],
+        callbacks=[FiniteGuard(lambda: None), keras.callbacks.LearningRateScheduler(rate_of)],
     )
 
 
@@ -129,7 +133,7 @@ def measure(
       `pixels`, `pca`, fitted on the first 10,000 clean training images, and `contrastive`. The
       consistency is without KLs.
     """
-    number = min(num_images or data.test.num_images, data.test.num_images)
+    number = data.test.first(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
     pixels = _embed(_pixels)(train)[0]
     dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)

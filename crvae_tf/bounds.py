@@ -35,7 +35,7 @@ class Bound:
     posterior: tfd.Distribution
     """q(z|x), batch shape `[batch]`."""
     rate: tf.Tensor
-    """KL(q(z|x) || p(z)), `[batch]`."""
+    """KL(q(z|x) || p(z)), `[batch]`; of shared content only what this bound pays for."""
     distortion: tf.Tensor
     """E_q[-log p(x|z)], `[batch]`."""
 

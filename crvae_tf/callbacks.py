@@ -47,12 +47,15 @@ class MetricsLog(keras.callbacks.Callback):
       run: whose lines to go on from.
       first_epoch: epochs finished before; later lines are left out.
       num_images: of an epoch.
+      images_before: of the next epoch, seen before the training was broken off. Its `seconds` are those
+        since then.
     """
 
-    def __init__(self, run: Run, first_epoch: int, num_images: int):
+    def __init__(self, run: Run, first_epoch: int, num_images: int, images_before: int = 0):
         super().__init__()
         self._run = run
         self._num_images = num_images
+        self._images_before = images_before
         self.lines = [line for line in run.read_metrics() if line["epoch"] <= first_epoch]
         if len(self.lines) != first_epoch:
             _LOGGER.warning(
@@ -66,7 +69,9 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self._began
-        timing = {"seconds": seconds, "images_per_second": self._num_images / seconds}
+        seen = self._num_images - self._images_before
+        self._images_before = 0
+        timing = {"seconds": seconds, "images_per_second": seen / seconds}
         self.lines.append({"epoch": epoch + 1} | (logs or {}) | timing)
         self._write()
 

@@ -136,7 +136,8 @@ class _Job:
         self._numbers = numbers
         self._progress = progress
         self._whole = sum(len(embedding.rows(number)) for number in numbers)
-        present = [number for number in numbers if number not in set(self.missing())]
+        missing = set(self.missing())
+        present = [number for number in numbers if number not in missing]
         self._done = sum(len(embedding.rows(number)) for number in present)
         self.broken = []
         self.new_rows = 0

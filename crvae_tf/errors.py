@@ -24,7 +24,7 @@ IMAGE_CHANGED = "expected an image file that stays as it is while it is used; re
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one line that says what was expected.
 
-    Launchers print it without a traceback. Every other exception is a fault of the program.
+    Launchers print it without a traceback, as they do the others here.
     """
 
 

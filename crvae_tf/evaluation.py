@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import metrics, objectives, randomness, strategies
+from crvae_tf import metrics, objectives, quantities, randomness, strategies
 from crvae_tf.datasets import ImageData, evaluation_batches
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, NotFiniteError
 from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
@@ -70,11 +70,14 @@ def evaluate(
       `probe`; see the README for the names within.
 
     Raises:
-      InputError: there are fewer than two images.
+      InputError: there are fewer than two images, or no samples.
+      NotFiniteError: an embedding is NaN or infinite.
     """
-    num_images = min(num_images or data.test.num_images, data.test.num_images)
+    num_images = data.test.first(num_images)
     if num_images < 2:
         raise InputError(f"num_images: expected 2 or more test images; received {num_images}")
+    if nll_samples < 1:
+        raise InputError(f"nll_samples: expected 1 or more; received {nll_samples}")
     tell = _Progress(progress, 2 * num_images)
 
     def batches(transform: RandomAffine | None) -> tf.data.Dataset:
@@ -189,11 +192,12 @@ def _without_constant(
     It is what Sinha et al. 2020 can only have reported as CelebA's negative log-likelihood.
     """
     likelihood = model.likelihood(model.prior.sample(1, seed=randomness.key(_EVALUATION_SEED)))
-    if not isinstance(getattr(likelihood, "distribution", None), tfp.distributions.Normal):
+    pixels = getattr(likelihood, "distribution", None)
+    if not (isinstance(pixels, tfp.distributions.Normal) and np.all(pixels.stddev() == 1.0)):
         return {}
     constant = objectives.gaussian_constant(likelihood.event_shape.num_elements())
     bound = float(moments["rate"].mean + moments["distortion"].mean)
-    return {"half_squared_error_plus_rate": bound - constant}
+    return {quantities.GAUSSIAN.key: bound - constant}
 
 
 def _image_figures(
@@ -278,9 +282,20 @@ class Embedder:
         self._embed = OnEachReplica(strategies.of(model), embed)
 
     def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels)."""
+        """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels).
+
+        Raises:
+          NotFiniteError: one of them is NaN or infinite.
+        """
         pairs = self._embed((images,) for _, images, _ in batches)
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        for name, values in (("mean", mean), ("standard deviation", stddev)):
+            broken = np.flatnonzero(~np.isfinite(values).all(axis=-1))
+            if len(broken):
+                raise NotFiniteError(
+                    f"the {name} of the posterior of image {broken[0]}: expected finite numbers; "
+                    f"received {values[broken[0]].tolist()}"
+                )
         return mean, stddev
 
 

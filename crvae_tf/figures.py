@@ -78,14 +78,15 @@ def _draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
     axes.set(xlabel="first principal component", ylabel="second principal component")
 
 
-def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -> None:
+def invariance_curves(
+    path: str | PathLike, curves: dict[str, dict[str, Any]], ranges: dict[str, float]
+) -> None:
     """Draws how embeddings change with the size of each transformation, a line for each model.
-
-    A dotted line marks the range of the transformed test set.
 
     Args:
       path: of the PNG file.
       curves: by title, what `invariance.measure` returns.
+      ranges: of the transformed test set, by transformation: a dotted line marks each.
     """
     first = next(iter(curves.values()))
     names = [name for name in _INVARIANCE_ROWS if first["translation"][0][name] is not None]
@@ -96,7 +97,8 @@ def invariance_curves(path: str | PathLike, curves: dict[str, dict[str, Any]]) -
                 points = found[transformation]
                 sizes = [point["size"] for point in points]
                 axes.plot(sizes, [point[name] for point in points], marker=".", label=_plain(title))
-            axes.axvline(sizes[-1] / 2.0, color="0.6", linestyle=":")
+            if transformation in ranges:
+                axes.axvline(ranges[transformation], color="0.6", linestyle=":")
             axes.set(
                 xlabel=f"{transformation}, {unit}", ylabel=_INVARIANCE_ROWS[name], ylim=(0.0, None)
             )
@@ -211,9 +213,11 @@ def training_curves(path: str | PathLike, lines: Sequence[dict[str, float]]) -> 
     """Draws each term of the objective against the epoch, its validation beside it where there is one.
 
     Args:
-      path: of the PNG file.
+      path: of the PNG file, which is not written where there are no lines.
       lines: of `metrics.jsonl`.
     """
+    if not lines:  # Of a run whose log was lost.
+        return
     names, terms = list(lines[0]), terms_of(lines)
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")

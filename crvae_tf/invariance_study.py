@@ -54,8 +54,9 @@ _NOTE = (
     "the content's mean where there is a `pose_dim`. Likelihoods are of one image alone, by its "
     "content and its pose. `pixels`, `pca` and `contrastive` (SimCLR, by the same network on the same "
     "pairs) have no likelihood. A probe's loss is its accuracy on clean images less that on "
-    "transformed ones. In bold: targets that are met. On the frontier: no other setting has a lower "
-    "NLL and a smaller loss of the linear probe under the test transformation."
+    "transformed ones. In bold: targets that are met. On the frontier: no other setting is better in "
+    "one of the NLL and the loss of the linear probe under the test transformation, and as good in the "
+    "other."
 )
 
 

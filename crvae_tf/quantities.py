@@ -27,6 +27,9 @@ SPLIT = (
 )
 """Of each of `splits`; the NLL, with its standard error and K, comes before them."""
 
+GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
+"""Of a split whose likelihood is a unit Gaussian: the negative ELBO without its constant."""
+
 CONSISTENCY = (
     Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower"),
     Quantity("symmetric_kl", "symmetric KL", "nats", "lower"),

@@ -80,7 +80,9 @@ class Run:
         self.lock()
         if not self.config.exists():
             files.write_json(self.config, config)
-        elif _differing((absent or {}) | self.read_config(), config, may_differ):
+            return
+        self.check_same(config, {*may_differ, *may_change}, absent)  # Another process may have made it.
+        if _differing((absent or {}) | self.read_config(), config, may_differ):
             self._new_config = config
 
     def go_on(self, trains: bool) -> None:

@@ -103,15 +103,18 @@ def pictures(
       data_dir: where TFDS keeps its data, if not where it did then.
 
     Returns:
-      The images as they were before preprocessing; None for a file that is gone.
+      The images as they were before preprocessing; None for one that is gone.
     """
     about = embedding.about
     if about["key"] == listings.FILE:
         folder = about["input"].removeprefix(sources.FOLDER_PREFIX)
         return [folders.listed_picture(folder, key) for key in keys]
-    listing = listings.listing(
-        about["input"], encoder.preprocessing, data_dir or about.get("data_dir"), about.get("split")
-    )
+    try:
+        listing = listings.listing(
+            about["input"], encoder.preprocessing, data_dir or about.get("data_dir"), about.get("split")
+        )
+    except InputError:
+        return [None] * len(keys)
     return [listing.picture(key) for key in keys]
 
 

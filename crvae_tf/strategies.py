@@ -37,8 +37,8 @@ def make(name: str, num_devices: int | None = None) -> Strategy:
         for all GPUs, or the CPU.
 
     Raises:
-      InputError: there are fewer GPUs, no TPU can be reached, the CPU cannot be split any more, or the
-        environment does not say who the workers are.
+      InputError: there is no such strategy, there are fewer GPUs, no TPU can be reached, the CPU cannot
+        be split any more, or the environment does not say who the workers are.
     """
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_devices(num_devices))
@@ -46,7 +46,9 @@ def make(name: str, num_devices: int | None = None) -> Strategy:
         return _multi_worker()
     if name == "tpu":
         return _tpu()
-    return tf.distribute.get_strategy()
+    if name == "none":
+        return tf.distribute.get_strategy()
+    raise InputError(f"strategy: expected one of {STRATEGIES}; received {name!r}")
 
 
 def _devices(number: int | None) -> list[str] | None:

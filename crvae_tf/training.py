@@ -99,7 +99,8 @@ def train(
     )
     position = checkpoints.restore()
     run.go_on(trains=position < steps * epochs)
-    log = MetricsLog(run, position // steps, data.train.num_images)
+    finished, step = divmod(position, steps)
+    log = MetricsLog(run, finished, data.train.num_images, step * batch_size)
     callbacks = [
         ScalarTerms(),
         guard,

@@ -151,7 +151,7 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     regularised = isinstance(model, crvae_tf.CRVAE)
-    evaluated = min(options.eval_images or data.test.num_images, data.test.num_images)
+    evaluated = data.test.first(options.eval_images)
     training.train(
         model,
         data,

@@ -35,8 +35,9 @@ def main() -> None:
         view,
         chosen.epochs,
         chosen.batch_size,
-        chosen.learning_rate,
+        assembly.learning_rate(chosen),
         chosen.seed,
+        chosen.clip_norm,
     )
     found = baselines.measure(
         encoder,

@@ -16,7 +16,7 @@ def main() -> None:
     from launch import assembly, run_sets
 
     chosen = study_options.compare()
-    planes, curves = {}, {}
+    planes, curves, ranges = {}, {}, []
     for title, run in run_sets.titled(chosen.runs).items():
         of_run = run_sets.options_of(run, chosen.data_dir)
         model, data = assembly.open_run(of_run)
@@ -25,11 +25,13 @@ def main() -> None:
         if chosen.invariance:
             run.lock()
             curves[title] = assembly.invariance_curves(of_run, model, data, run)
+            ranges.append(vars(assembly.test_transformation(of_run)).items())
     folder = Path(chosen.output_dir)
     if planes:
         figures.latent_planes(folder / "figure_1.png", planes)
     if curves:
-        figures.invariance_curves(folder / "invariance.png", curves)
+        common = dict(set.intersection(*map(set, ranges)))
+        figures.invariance_curves(folder / "invariance.png", curves, common)
     assembly.say(f"pictures: {folder}")
 
 

@@ -8,7 +8,7 @@ def exhibit(record: report.RunRecord, data_dir: str | None) -> report.Exhibit:
     """Returns what a run has to show, its data looked for in `data_dir` where that is given."""
 
     def load_images():
-        of_run = run_sets.options_of(record.run, data_dir)
+        of_run = run_sets.options_of(record.run, data_dir, record.config)
         if not datasets.is_prepared(of_run.dataset, of_run.data_dir):
             raise InputError(
                 f"--data_dir: expected {of_run.dataset} prepared in it; received {of_run.data_dir}"

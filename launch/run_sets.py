@@ -27,6 +27,9 @@ def summary_of_runs(chosen: ResultsOptions) -> dict[str, Any]:
         raise UsageError(
             f"--published must be of {', '.join(sorted(labels))}; received {', '.join(published)}"
         )
+    datasets = sorted({dataset for dataset, _ in found})
+    if published and len(datasets) > 1:
+        raise UsageError(f"--published must be of one data set; received {', '.join(datasets)}")
     title = chosen.title or chosen.add
     summary = reproduction.summarize_runs(title, found, published, chosen.published_by)
     commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))
@@ -57,14 +60,19 @@ def finished(directory: str) -> Run:
     return run
 
 
-def options_of(run: Run, data_dir: str | None) -> Options:
+def options_of(run: Run, data_dir: str | None, config: dict[str, Any] | None = None) -> Options:
     """Returns the options of a run that may have been moved, as may its data.
+
+    Args:
+      run: the run.
+      data_dir: where its data are, if not where they were.
+      config: the options to read, if not those of the run's configuration.
 
     Raises:
       InputError: its configuration lacks one, or holds one that cannot be.
     """
     places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
-    held = run.read_config()
+    held = config or run.read_config()
     try:
         return Options.from_config(held | places)
     except InputError as error:

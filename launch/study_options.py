@@ -64,8 +64,8 @@ def reproduce() -> GridOptions:
     """Returns what the flags that `define_reproduce` defined stand for.
 
     Raises:
-      UsageError: neither a table nor values of eta nor settings are given, a setting is none, or a flag
-        that the grid itself sets is given.
+      UsageError: neither a table nor values of eta nor settings are given, or both of the latter, a
+        setting is none, or a flag that the grid itself sets is given.
     """
     names = [field.name for field in dataclasses.fields(GridOptions)]
     values = {name: flags.FLAGS[name].value for name in names}
@@ -73,6 +73,8 @@ def reproduce() -> GridOptions:
         values["settings"] = tuple(map(_setting, values["settings"]))
     if all(values[name] is None for name in ("table", "etas", "settings")):
         raise UsageError("--table must be one of 1, 2, 3, 4; received none")
+    if values["etas"] and values["settings"]:
+        raise UsageError("--etas must be left out where --settings is given; received both")
     for name in sorted(named() & _SET_BY_GRID):
         raise UsageError(f"--{name} must be left out, the grid sets it; received {given()[name]}")
     place = given()["output_dir"]

@@ -7,10 +7,9 @@ from tqdm import tqdm
 
 from crvae_tf import quantities
 from crvae_tf.datasets.folders import printable
+from crvae_tf.embedding import Report
 from crvae_tf.quantities import Quantity
-
-_GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
-"""Of a split whose likelihood is Gaussian."""
+from crvae_tf.search import Neighbour
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -24,7 +23,7 @@ def evaluation(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def embedding(report, seconds: float) -> str:
+def embedding(report: Report, seconds: float) -> str:
     """Returns what a call of `embedding.embed` brought about, in lines."""
     index = report.embedding
     rate = report.new_rows / seconds
@@ -37,14 +36,14 @@ def embedding(report, seconds: float) -> str:
     return "\n".join([*lines, f"embeddings: {index.path}"])
 
 
-def neighbours(found) -> str:
+def neighbours(found: list[Neighbour]) -> str:
     """Returns images that were found, the nearest first, as a table."""
     rows = [("image", "class", "distance")]
     rows += [(str(n.key), "" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
     return _aligned(rows)
 
 
-def captions(image: str, found) -> list[str]:
+def captions(image: str, found: list[Neighbour]) -> list[str]:
     """Returns the captions of a contact sheet: of the image itself and of those that were found."""
     lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
     of_image = f"{printable(image)[-28:]}\n"
@@ -55,7 +54,8 @@ def _splits(splits: dict[str, dict[str, Any]]) -> str:
     first = next(iter(splits.values()))
     values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
     likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
-    gaussian = [_GAUSSIAN] if all(_GAUSSIAN.key in split for split in splits.values()) else []
+    is_gaussian = all(quantities.GAUSSIAN.key in split for split in splits.values())
+    gaussian = [quantities.GAUSSIAN] if is_gaussian else []
     rows = [_row(quantity, splits) for quantity in (*quantities.SPLIT, *gaussian)]
     counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
     return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])

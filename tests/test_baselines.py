@@ -152,3 +152,16 @@ def test_the_contrastive_encoder_is_of_the_precision_that_was_asked_for(tmp_path
     launch.baselines.main()
     first = next(layer for layer in received[0].layers if layer.weights)
     assert first.compute_dtype == "bfloat16"
+
+
+def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data):
+    def weights_after(learning_rate, epochs):
+        network = encoder()
+        baselines.train_contrastive(
+            network, data, "none", TRANSFORMATION, epochs, 64, learning_rate, seed=0
+        )
+        return network.get_weights()
+
+    once, twice = weights_after(1e-3, 1), weights_after(lambda epoch: 1e-3 * (epoch == 0), 2)
+    for expected, received in zip(once, twice, strict=True):
+        np.testing.assert_array_equal(received, expected)

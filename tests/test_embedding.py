@@ -688,6 +688,14 @@ def test_the_pictures_of_what_was_found_are_those_files_upright(tmp_path, encode
     assert gone is None
 
 
+def test_images_of_an_array_that_is_gone_leave_blanks(tmp_path, encoder):
+    np.save(tmp_path / "array.npy", np.zeros([3, 28, 28], np.uint8))
+    listing = listings.listing(str(tmp_path / "array.npy"), encoder.preprocessing)
+    report = embedding.embed(encoder, listing, tmp_path / "embeddings")
+    (tmp_path / "array.npy").unlink()
+    assert search.pictures(report.embedding, encoder, [0, 2]) == [None, None]
+
+
 def test_tensorboard_serves_the_files_of_the_projector(tmp_path, encoder, digits_listing, expected):
     report = embedding.embed(encoder, digits_listing, tmp_path, rows_per_file=100)
     folder = projector.write(report.embedding, digits_listing, points=90)

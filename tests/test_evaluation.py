@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from crvae_tf import BetaVAE, RandomAffine, datasets, evaluate, evaluation, metrics, networks
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.errors import NotFiniteError
 from tests import reference
 
 tfd = tfp.distributions
@@ -383,3 +384,17 @@ def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_spli
     monkeypatch.setattr(evaluation, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
     received = evaluation.estimate_seconds(LinearGaussian(), num_images=10, nll_samples=100)
     assert received == pytest.approx(2 * 10 * 100 * 0.5 / 200)
+
+
+def test_an_embedding_that_is_not_finite_stops_an_evaluation():
+    model = LinearGaussian(slope=np.inf)
+    batches = datasets.evaluation_batches(noise_data(test=3).test, 2, "none")
+    with pytest.raises(NotFiniteError, match="the mean of the posterior of image 0: expected finite"):
+        evaluation.Embedder(model)(batches)
+
+
+def test_a_gaussian_of_another_scale_has_no_half_squared_error():
+    model = LinearGaussian()
+    moments = {name: metrics.RunningMoments() for name in ("rate", "distortion")}
+    model.likelihood = lambda latents: tfd.Independent(tfd.Normal(tf.zeros([1, SIDE, SIDE, 1]), 0.1), 3)
+    assert evaluation._without_constant(model, moments) == {}

@@ -181,3 +181,22 @@ def test_a_name_with_signs_of_a_formula_is_shown_as_it_is(tmp_path, monkeypatch)
     figures.latent_planes(tmp_path / "planes.png", {"r$_$x": (plane, plane)})
     drawn[0].draw_without_rendering()
     assert drawn[0].axes[0].get_title() == r"r\$_\$x"
+
+
+def test_invariance_curves_are_marked_at_the_ranges_of_the_transformed_test_set(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    names = ("kl", "retrieval_at_1", "linear", "nearest_neighbours")
+    points = [{"size": size} | dict.fromkeys(names, 0.5) for size in (0.0, 99.0)]
+    curves = {"VAE": dict.fromkeys(("translation", "rotation", "scaling"), points)}
+    figures.invariance_curves(tmp_path / "curves.png", curves, {"rotation": 120.0, "scaling": 0.6})
+    marks = [
+        [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        for axes in drawn[0].axes
+    ]
+    assert marks == [[], [120.0], [0.6]] * len(names)
+
+
+def test_a_run_whose_log_was_lost_has_no_training_curves(tmp_path):
+    figures.training_curves(tmp_path / "curves.png", [])
+    assert not (tmp_path / "curves.png").exists()

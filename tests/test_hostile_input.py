@@ -368,3 +368,18 @@ def test_one_test_image_is_too_few_to_evaluate(tmp_path):
     model, _ = train(tmp_path, data, epochs=1)
     with pytest.raises(InputError, match="expected 2 or more test images; received 1"):
         evaluating.evaluate(model, data, "dynamic", RandomAffine(), RandomAffine())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"num_images": 0}, "num_images: expected 2 or more test images; received 0"),
+        ({"nll_samples": 0}, "nll_samples: expected 1 or more; received 0"),
+    ],
+)
+def test_no_images_and_no_samples_are_nothing_to_evaluate(numbers, message):
+    split = ArraySplit(np.zeros([3, 8, 8, 1], np.uint8))
+    data = ImageData("three", split, split, None, Preprocessing(8, 1), "")
+    with pytest.raises(InputError) as error:
+        evaluating.evaluate(None, data, "dynamic", RandomAffine(), RandomAffine(), **numbers)
+    assert str(error.value) == message

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crvae_tf import RandomAffine
+from crvae_tf import InputError, RandomAffine
 from crvae_tf.datasets import (
     BINARIZATIONS,
     ArraySplit,
@@ -358,3 +358,13 @@ def test_a_split_of_one_image_is_trained_on_and_tested_on(binarization):
     assert [len(images) for images, _ in batches] == [1, 1, 1]
     views = evaluated(single, 4, binarization, TRANSFORMATION)
     np.testing.assert_array_equal(views, evaluated(several, 4, binarization, TRANSFORMATION)[:1])
+
+
+def test_a_binarisation_of_another_name_is_an_input_error(split):
+    message = r"^binarization: expected one of \('dynamic', 'fixed', 'none'\); received 'Dynamic'$"
+    with pytest.raises(InputError, match=message):
+        training_batches(split, 4, "Dynamic", TRANSFORMATION, 0, range(1))
+    with pytest.raises(InputError, match=message):
+        evaluation_batches(split, 4, "Dynamic")
+    with pytest.raises(InputError, match=message):
+        validation_pairs(split, 4, "Dynamic", TRANSFORMATION)

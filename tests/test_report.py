@@ -298,3 +298,12 @@ def test_epochs_are_counted_in_whole_numbers():
     points, ticks = places(svg)
     assert {float(text) for text in ticks} >= {-3124.15, -3124.1, -3124.05}
     assert points[0][1] == ticks["-3124.15"]
+
+
+def test_half_the_squared_error_and_the_rate_are_shown_where_a_run_has_them(make_run):
+    bernoulli, gaussian = evaluation(100.0, 0.5), evaluation(90.0, 0.5)
+    gaussian["splits"]["test"]["half_squared_error_plus_rate"] = 33.25
+    found = tables_of([make_run("a", evaluated=bernoulli), make_run("b", evaluated=gaussian)])
+    label = "half the squared error + rate"
+    assert [cell.key for cell in column(found["splits-test"], label)] == [None, 33.25]
+    assert label not in [column.label for column in found["splits-transformed_test"].columns]

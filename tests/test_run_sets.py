@@ -33,9 +33,9 @@ def make_run(tmp_path):
     return make
 
 
-def summary_of(*runs):
+def summary_of(*runs, published=None):
     return run_sets.summary_of_runs(
-        ResultsOptions("results", "RESULTS.md", "some", runs, None, None, None)
+        ResultsOptions("results", "RESULTS.md", "some", runs, None, published, None)
     )
 
 
@@ -50,6 +50,12 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
     }
     assert found["cr_vae", "nll", "test"] == [100.0, 101.0]
     assert found["vae", "nll", "test"] == [100.0]
+
+
+def test_published_figures_are_of_one_data_set(make_run):
+    runs = [make_run("a", "--method=vae"), make_run("b", "--method=vae", "--dataset=mnist")]
+    with pytest.raises(UsageError, match="--published must be of one data set; received digits, mnist"):
+        summary_of(*runs, published={"vae": 86.76})
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,15 @@ def test_metrics_and_evaluation_are_read_as_they_were_written(tmp_path):
     run.evaluation.write_text(json.dumps(evaluation(80.5, 0.5)))
     assert run.read_metrics() == [{"epoch": 1}, {"epoch": 2}]
     assert run.read_evaluation() == evaluation(80.5, 0.5)
+
+
+def test_a_run_that_another_process_began_meanwhile_is_looked_at_anew(tmp_path, monkeypatch):
+    lock = Run.lock
+
+    def lock_after_another(run):
+        (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"epochs": 5}))
+        lock(run)
+
+    monkeypatch.setattr(Run, "lock", lock_after_another)
+    with pytest.raises(InputError, match="epochs=5; received epochs=3"):
+        Run(tmp_path).begin(CONFIG)

@@ -72,3 +72,10 @@ def test_a_cpu_is_split_before_tensorflow_computes_or_not_at_all():
     assert tf.constant(1) == 1
     with pytest.raises(InputError, match=r"--num_devices: expected .* received 2 after it did"):
         strategies.make("mirrored", 2)
+
+
+def test_a_strategy_of_another_name_is_an_input_error():
+    with pytest.raises(
+        InputError, match=r"^strategy: expected one of \('none', .*; received 'nonsense'"
+    ):
+        strategies.make("nonsense")

@@ -218,6 +218,10 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
             ["--settings=cr_vae:pose_dim=60", "--dataset=digits"],
             "--pose_dim must be < --latent_dim=50; received 60",
         ),
+        (
+            ["--etas=0.1,1", "--settings=vae"],
+            "--etas must be left out where --settings is given; received both",
+        ),
         (["--etas=0.1,0.10000001"], "--etas must differ in six digits; received 0.1,0.10000001"),
         (
             ["--table=4", "--output_dir=a,b"],

@@ -360,3 +360,16 @@ def test_a_conditional_view_is_trained_and_validated_given_its_transformations(t
     )
     found = model.evaluate(triples, verbose=0, return_dict=True)
     assert lines[-1]["val_view_bound"] == pytest.approx(float(found["view_bound"]), rel=1e-5)
+
+
+def test_images_per_second_of_a_resumed_epoch_are_those_seen_since(tmp_path, monkeypatch):
+    clock = iter((0.0, 2.0, 10.0, 14.0))
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
+    log = callbacks.MetricsLog(Run(tmp_path), 0, num_images=100, images_before=80)
+    for epoch in range(2):
+        log.on_epoch_begin(epoch)
+        log.on_epoch_end(epoch)
+    assert [(line["seconds"], line["images_per_second"]) for line in log.lines] == [
+        (2.0, 10.0),
+        (4.0, 25.0),
+    ]

@@ -11,10 +11,12 @@ import tensorflow as tf
 from crvae_tf import randomness
 from crvae_tf.datasets.preprocessing import to_unit_interval
 from crvae_tf.datasets.splits import Split
+from crvae_tf.errors import InputError
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import Affine, RandomAffine
 
 BINARIZATIONS = ("dynamic", "fixed", "none")
+"""How pixels become 0 or 1: drawn anew each epoch, drawn once, or left gray."""
 
 TEST_SEED = 20_200_725
 """Of the test images' binarisation and transformation: the same for every method and seed."""
@@ -41,9 +43,9 @@ def training_batches(
     Args:
       split: the images.
       batch_size: images in a batch; the last of an epoch may be short.
-      binarization: `dynamic` draws the pixels anew each epoch, `fixed` once, `none` leaves them gray.
+      binarization: one of `BINARIZATIONS`.
       transformation: t(x~|x), or None for images alone.
-      seed: of order, transformation and binarisation.
+      seed: of order, transformation and the dynamic binarisation; the fixed one is always the same.
       epochs: which to return.
       first_step: the step at which the first of them begins.
       with_transformations: whether to return the transformations too.
@@ -53,7 +55,11 @@ def training_batches(
       A data set of pairs (images, views), or of images where there is no transformation; each
       float32 `[batch * views_per_image, H, W, C]` in [0, 1], the pairs of an image one after
       another. With transformations, of triples: the third is the `Affine` that made the views.
+
+    Raises:
+      InputError: there is no such binarisation.
     """
+    _check(binarization)
 
     def binarized(images, epoch, step, indices, view):
         if binarization == "none":
@@ -97,19 +103,18 @@ def evaluation_batches(
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64
       `[batch]`).
+
+    Raises:
+      InputError: there is no such binarisation.
     """
+    finish = _test_images(split, binarization)
 
     def batch(indices, images, labels):
         images = to_unit_interval(images)
-        if transformation is not None:
-            drawn = _test_transformations(transformation, indices)
-            images = transformation.augment_images(images, drawn)
-        if binarization != "none":
-            view = _IMAGE if transformation is None else _VIEW
-            key = randomness.key(TEST_SEED, Purpose.BINARIZATION, view)
-            draw = _uniforms(split, _GROUP)
-            images = _binarized(images, randomness.draw_run(draw, key, indices, _GROUP))
-        return indices, images, labels
+        if transformation is None:
+            return indices, finish(images, indices, _IMAGE), labels
+        views = transformation.augment_images(images, _test_transformations(transformation, indices))
+        return indices, finish(views, indices, _VIEW), labels
 
     batches = split.batches(batch_size, limit)
     return _finished(batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
@@ -123,19 +128,37 @@ def validation_pairs(
     with_transformations: bool = False,
 ) -> tf.data.Dataset:
     """Returns what `training_batches` does, once, in order, with the draws of the test set."""
-    images = evaluation_batches(split, batch_size, binarization).map(_images_of)
-    if transformation is None:
-        return images
-    of_views = evaluation_batches(split, batch_size, binarization, transformation)
-    pairs = tf.data.Dataset.zip((images, of_views.map(_images_of)))
-    if not with_transformations:
-        return pairs
-    drawn = of_views.map(lambda indices, *_: _test_transformations(transformation, indices))
-    return tf.data.Dataset.zip((pairs, drawn)).map(lambda pair, drawn: (*pair, drawn))
+    finish = _test_images(split, binarization)
+
+    def batch(indices, images, labels):
+        images = to_unit_interval(images)
+        finished = finish(images, indices, _IMAGE)
+        if transformation is None:
+            return finished
+        drawn = _test_transformations(transformation, indices)
+        pair = finished, finish(transformation.augment_images(images, drawn), indices, _VIEW)
+        return (*pair, drawn) if with_transformations else pair
+
+    return _finished(split.batches(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def _images_of(indices, images, labels):
-    return images
+def _test_images(split: Split, binarization: str) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
+    """Returns what binarises gray images of `indices`, or their views, once and for all."""
+    _check(binarization)
+
+    def finish(images, indices, view):
+        if binarization == "none":
+            return images
+        key = randomness.key(TEST_SEED, Purpose.BINARIZATION, view)
+        draw = _uniforms(split, _GROUP)
+        return _binarized(images, randomness.draw_run(draw, key, indices, _GROUP))
+
+    return finish
+
+
+def _check(binarization: str) -> None:
+    if binarization not in BINARIZATIONS:
+        raise InputError(f"binarization: expected one of {BINARIZATIONS}; received {binarization!r}")
 
 
 def _test_transformations(transformation: RandomAffine, indices: tf.Tensor) -> Affine:

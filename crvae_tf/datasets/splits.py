@@ -43,9 +43,13 @@ class Split(abc.ABC):
         """Returns the number of batches that hold every image once; the last may be short."""
         return math.ceil(self.num_images / batch_size)
 
+    def first(self, limit: int | None) -> int:
+        """Returns how many images there are up to a limit; None is none."""
+        return self.num_images if limit is None else min(limit, self.num_images)
+
     @abc.abstractmethod
     def batches(self, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
-        """Returns the first `limit` images once, in order.
+        """Returns the first `limit` images once, in order; all where that is None.
 
         Returns:
           A data set of (indices int64 `[batch]`, images uint8 `[batch, H, W, C]`, labels int64
@@ -77,7 +81,7 @@ class RandomAccessSplit(Split):
         """Returns (images, labels) of the `indices` `[batch]`."""
 
     def batches(self, batch_size, limit=None):
-        num_images = min(limit or self.num_images, self.num_images)
+        num_images = self.first(limit)
 
         def batch(start):
             indices = tf.range(start, tf.minimum(start + batch_size, num_images))
@@ -200,7 +204,7 @@ class StreamSplit(Split):
         self._examples = examples
 
     def batches(self, batch_size, limit=None):
-        numbered = self._examples().take(limit or self.num_images).enumerate()
+        numbered = self._examples().take(self.first(limit)).enumerate()
         batched = numbered.batch(batch_size)
         return batched.map(lambda indices, example: (indices, *example))
 

@@ -80,10 +80,11 @@ class StoredSplit:
       fingerprint: changes when the data do.
 
     Raises:
-      InputError: the data set is unknown or cannot be fetched, or it has no such split.
+      InputError: the data set is unknown, has no images or cannot be fetched, or it has no such split.
     """
 
     def __init__(self, name: str, data_dir: str | None, split: str):
+        _image_key(_builder(name, data_dir, flag="input"), flag="input")  # Before it is fetched.
         self._builder = _prepared(name, data_dir, flag="input")
         self._pieces = _pieces(self._builder, split)
         self.num_images = sum(len(rows) for _, rows in self._pieces)
@@ -160,13 +161,13 @@ def _data_dir(builder: tfds.core.DatasetBuilder) -> Path:
     return Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
 
 
-def _image_key(builder: tfds.core.DatasetBuilder) -> str:
+def _image_key(builder: tfds.core.DatasetBuilder, flag: str = "dataset") -> str:
     features = builder.info.features or {}
     for key, feature in features.items():
         if isinstance(feature, tfds.features.Image):
             return key
     raise InputError(
-        f"--dataset={builder.name}: expected a data set with images; received {', '.join(features)}"
+        f"--{flag}={builder.name}: expected a data set with images; received {', '.join(features)}"
     )
 
 

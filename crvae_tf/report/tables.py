@@ -167,7 +167,9 @@ def _split_group(records: Sequence[RunRecord], name: str, views: Sequence[str]) 
     likelihood = Quantity("nll", "NLL", "nats, ± standard error", "lower")
     numbers = (Quantity("nll_samples", "K of the NLL"), Quantity("num_images", "images"))
     figures = [record.evaluation.get("splits", {}).get(name, {}) for record in records]
-    return _Group("", (likelihood, *quantities.SPLIT, *numbers), figures, (*_LIKELIHOOD, *views))
+    gaussian = [quantities.GAUSSIAN] if any(quantities.GAUSSIAN.key in f for f in figures) else []
+    wanted = (likelihood, *quantities.SPLIT, *gaussian, *numbers)
+    return _Group("", wanted, figures, (*_LIKELIHOOD, *views))
 
 
 def _groups(records: Sequence[RunRecord], part: str, wanted: Sequence[Quantity]) -> list[_Group]:
