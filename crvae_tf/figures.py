@@ -130,29 +130,30 @@ def eta_curves(path: str | PathLike, rows: Sequence[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
-def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]]) -> None:
-    """Draws NLL against the linear probe's loss under the test transformation.
+def invariance_frontier(path: str | PathLike, points: Sequence[dict[str, Any]], loss: str) -> None:
+    """Draws NLL against what the embedding loses under a transformation.
 
     Each setting is a point; those on the frontier are joined; dotted lines mark what has no likelihood.
 
     Args:
       path: of the PNG file.
       points: of `invariance_study.summarize`.
+      loss: what the loss is.
     """
     figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     axes = figure.subplots()
-    frontier = sorted((p["nll"], p["test_gap"]) for p in points if p["frontier"])
+    frontier = sorted((p["nll"], p["loss"]) for p in points if p["frontier"])
     axes.plot(*zip(*frontier, strict=True), color=_RED, linewidth=0.8, label="frontier")
-    shown = [point for point in points if point["test_gap"] is not None]
+    shown = [point for point in points if point["loss"] is not None]
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(shown)))
     for place, (point, colour) in enumerate(zip(shown, colours, strict=True)):
         common = {"color": colour, "label": point["setting"]}
         if point["nll"] is None:
-            axes.axhline(point["test_gap"], linestyle=":", **common)
+            axes.axhline(point["loss"], linestyle=":", **common)
         else:
             marker = _MARKERS[place % len(_MARKERS)]
-            axes.plot(point["nll"], point["test_gap"], marker, zorder=3.0, **common)
-    axes.set(xlabel="NLL, test, nats", ylabel="linear probe: clean less test transformation")
+            axes.plot(point["nll"], point["loss"], marker, zorder=3.0, **common)
+    axes.set(xlabel="NLL, test, nats", ylabel=loss)
     axes.set_ylim(0.0, None)
     figure.legend(loc="outside right upper", fontsize=7)
     _save(figure, path)

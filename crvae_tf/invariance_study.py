@@ -37,6 +37,12 @@ TARGETS = (
     Target("test_gap", "linear probe's loss, test transformation", 0.15),
 )
 
+LOSSES = {
+    "test_gap": "linear probe's loss, test transformation",
+    "retrieval_loss": "1 - retrieval at 1, training transformation",
+}
+"""What the frontier sets against the NLL; the second where the images have no classes to be learned."""
+
 _COLUMNS = (
     ("nll", "test"),
     ("nll", "transformed_test"),
@@ -54,9 +60,10 @@ _NOTE = (
     "the content's mean where there is a `pose_dim`. Likelihoods are of one image alone, by its "
     "content and its pose. `pixels`, `pca` and `contrastive` (SimCLR, by the same network on the same "
     "pairs) have no likelihood. A probe's loss is its accuracy on clean images less that on "
-    "transformed ones. In bold: targets that are met. On the frontier: no other setting is better in "
-    "one of the NLL and the loss of the linear probe under the test transformation, and as good in the "
-    "other."
+    "transformed ones. In bold: targets that are met."
+)
+_FRONTIER = (
+    "On the frontier: no other setting is better in one of the NLL and `{}`, and as good in the other."
 )
 
 
@@ -76,9 +83,9 @@ def summarize(
 
     Returns:
       `study` ("invariance"); `datasets`; `network`; `settings`, all of them; `rows` as in
-      `reproduction.summarize_table`, without the paper's; and `points`, for each setting with rows
-      its `setting`, `nll` (None where it has none), the value of each of `TARGETS` by name, and
-      whether it is on the `frontier`.
+      `reproduction.summarize_table`, without the paper's; `loss`, the one of `LOSSES` that the frontier
+      is of; and `points`, for each setting with rows its `setting`, `nll` (None where it has none), the
+      value of each of `TARGETS` by name, its `loss`, and whether it is on the `frontier`.
     """
     cells = evaluations | {name: [found] for name, found in baselines.items()}
     rows = [
@@ -86,13 +93,19 @@ def summarize(
         for setting, found in cells.items()
         for row in reproduction.rows_of(found)
     ]
+    points = _points(rows)
+    has_probes = any(point["test_gap"] is not None for point in points)
+    loss = "test_gap" if has_probes else "retrieval_loss"
+    for point in points:
+        point["loss"] = point["test_gap"] if has_probes else 1.0 - point["retrieval_at_1"]
     return {
         "study": "invariance",
         "datasets": [dataset],
         "network": network,
         "settings": list(cells),
         "rows": rows,
-        "points": _points(rows),
+        "loss": loss,
+        "points": [point | {"frontier": _is_on_frontier(point, points)} for point in points],
     }
 
 
@@ -109,7 +122,7 @@ def _points(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             seen = means.get((setting, "probe_linear", f"{name}_transform"))
             point[f"{name}_gap"] = _less(clean, seen)
         points.append(point)
-    return [point | {"frontier": _is_on_frontier(point, points)} for point in points]
+    return points
 
 
 def _less(value: float | None, other: float | None) -> float | None:
@@ -117,17 +130,17 @@ def _less(value: float | None, other: float | None) -> float | None:
 
 
 def _is_on_frontier(point: dict[str, Any], points: Sequence[dict[str, Any]]) -> bool:
-    """Returns whether no point is better in one of NLL and probe gap and as good in the other.
+    """Returns whether no point is better in one of NLL and loss and as good in the other.
 
-    >>> points = [{"nll": n, "test_gap": g} for n, g in ((1, 3), (2, 2), (3, 2), (None, 0))]
+    >>> points = [{"nll": n, "loss": loss} for n, loss in ((1, 3), (2, 2), (3, 2), (None, 0))]
     >>> [_is_on_frontier(point, points) for point in points]
     [True, True, False, False]
     """
-    own = (point["nll"], point["test_gap"])
-    measured = [(p["nll"], p["test_gap"]) for p in points if None not in (p["nll"], p["test_gap"])]
+    own = (point["nll"], point["loss"])
+    measured = [(p["nll"], p["loss"]) for p in points if None not in (p["nll"], p["loss"])]
     if own not in measured:
         return False
-    return not any(nll <= own[0] and gap <= own[1] and (nll, gap) != own for nll, gap in measured)
+    return not any(nll <= own[0] and loss <= own[1] and (nll, loss) != own for nll, loss in measured)
 
 
 def markdown(summary: dict[str, Any]) -> str:
@@ -144,7 +157,7 @@ def markdown(summary: dict[str, Any]) -> str:
     parts = [
         result_tables.by_key(rows, "method", shown, columns, absent=result_tables.NONE),
         _targets_table(summary["points"]),
-        _NOTE,
+        f"{_NOTE} {_FRONTIER.format(LOSSES[summary['loss']])}",
     ]
     if missing:
         parts.append(f"Not run: {', '.join(missing)}.")

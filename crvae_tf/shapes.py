@@ -112,8 +112,12 @@ SUMMARIES = {
             "network": str,
             "settings": Listed(str),
             "rows": _rows(method=str),
+            "loss": str,
             "points": Listed(
-                Object({"setting": str, "frontier": bool} | dict.fromkeys(_TARGETS, _NUMBER_OR_NULL))
+                Object(
+                    {"setting": str, "frontier": bool}
+                    | dict.fromkeys((*_TARGETS, "loss"), _NUMBER_OR_NULL)
+                )
             ),
         }
     ),

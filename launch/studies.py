@@ -107,7 +107,8 @@ def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:
         if chosen.etas and summary["rows"]:
             figures.eta_curves(f"{path}.png", summary["rows"])
         if chosen.settings and any(point["frontier"] for point in summary["points"]):
-            figures.invariance_frontier(f"{path}.png", summary["points"])
+            loss = invariance_study.LOSSES[summary["loss"]]
+            figures.invariance_frontier(f"{path}.png", summary["points"], loss)
         texts.append(text)
     return "\n".join(texts)
 

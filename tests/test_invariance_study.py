@@ -47,6 +47,26 @@ def test_the_frontier_is_what_nothing_beats_in_both(summary):
     assert frontier == ["vae_aug", "cr_vae pose_dim=3 eta=0.3"]
 
 
+def test_without_classes_the_frontier_is_of_retrieval():
+    def without_probe(nll, retrieval):
+        found = evaluation(nll, retrieval, 0.0, 0.0, 0.0)
+        del found["probe"]
+        return [found]
+
+    cells = {
+        "vae_aug": without_probe(97.0, 0.3),
+        "b": without_probe(99.0, 0.2),
+        "c": without_probe(99.5, 0.5),
+    }
+    summary = invariance_study.summarize("omniglot", "mlp", cells, {})
+    assert [(point["loss"], point["frontier"]) for point in summary["points"]] == [
+        (pytest.approx(0.7), True),
+        (pytest.approx(0.8), False),
+        (pytest.approx(0.5), True),
+    ]
+    assert "the NLL and `1 - retrieval at 1, training" in invariance_study.markdown(summary)
+
+
 def test_the_page_says_what_was_met_and_what_was_not_run(summary):
     lines = invariance_study.markdown(summary).splitlines()
     assert (
@@ -74,7 +94,7 @@ def test_the_picture_joins_the_frontier_and_has_a_point_or_a_line_for_all(
 ):
     drawn = []
     monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
-    figures.invariance_frontier(tmp_path / "frontier.png", summary["points"])
+    figures.invariance_frontier(tmp_path / "frontier.png", summary["points"], "the loss")
     lines = {line.get_label(): line.get_xydata() for line in drawn[0].lines}
     shared = (100.0, pytest.approx(0.10))
     assert [tuple(point) for point in lines["frontier"]] == [(97.5, pytest.approx(0.6)), shared]
