@@ -16,7 +16,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=["crvae_tf", "crvae_tf.datasets", "crvae_tf.report", "launch"],
     package_data={
         "crvae_tf": ["paper_tables.csv"],

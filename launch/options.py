@@ -165,7 +165,8 @@ _integer("checkpoints_kept", 2, 1, "how many of the last checkpoints to keep")
 flag_kinds.boolean(
     "allow_config_change",
     False,
-    "go on with a run under another number of epochs, evaluation, strategy or package version",
+    "go on with a run under another number of epochs, evaluation, strategy, number of devices, "
+    "precision, --jit or package version",
 )
 _integer("seed", 0, 0, "of everything that is drawn")
 flag_kinds.run_folder("output_dir", None, "where the run lives (runs/DATASET_METHOD_SEED)")
