@@ -46,6 +46,11 @@ def outcomes(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> dict:
+    return result(start("calm", tmp_path_factory.mktemp("calm")))
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
     """Where the workers' runs lie, `several` and `two`."""
     return tmp_path_factory.mktemp("workers")
@@ -134,12 +139,11 @@ def test_a_worker_that_is_told_to_stop_stops_all_of_them_after_the_same_step(wor
 
 
 @pytest.mark.slow
-def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(outcomes, workers):
-    one = outcomes["calm_training"]
+def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(calm, workers):
     for worker in workers:
-        for a, b in zip(one["weights"], worker["resumed"]["weights"], strict=True):
+        for a, b in zip(calm["weights"], worker["resumed"]["weights"], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    for expected, line in zip(one["lines"], workers[0]["resumed"]["lines"], strict=True):
+    for expected, line in zip(calm["lines"], workers[0]["resumed"]["lines"], strict=True):
         for name in ("loss", "bound", "view_bound", "val_loss"):
             assert line[name] == pytest.approx(expected[name], rel=1e-5)
 
