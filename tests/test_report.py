@@ -31,6 +31,13 @@ def split(nll, active_units=7):
     return parts | {"rate": 10.0, "distortion": 90.0, "active_units": active_units} | information
 
 
+def probe(accuracy):
+    """What an evaluation holds of probes that are all as accurate."""
+    accuracies = {"linear": accuracy, "nearest_neighbours": accuracy}
+    conditions = ("clean", "train_transform", "test_transform")
+    return {"num_train_images": 9} | dict.fromkeys(conditions, accuracies)
+
+
 def evaluation(nll, retrieval, **config):
     figures_of_pairs = {"kl": 4.0, "symmetric_kl": 5.0, "distance_ratio": 0.5}
     transforms = ("train_transform", "test_transform")

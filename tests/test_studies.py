@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 from crvae_tf import datasets, files
 from launch import assembly, flag_kinds, grid, options, run_sets, studies, study_options
 from launch.options import UsageError
-from tests.test_report import evaluation
+from tests.test_report import evaluation, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -122,12 +122,8 @@ def test_the_study_of_invariance_is_written_with_its_baselines_and_its_picture(
 
     def run_command(arguments, log):
         called.append(arguments)
-        probe = {
-            c: {"linear": 0.7, "nearest_neighbours": 0.7}
-            for c in ("clean", "train_transform", "test_transform")
-        }
         retrieval = {t: {"retrieval_at_1": 0.2} for t in ("train_transform", "test_transform")}
-        found = {"consistency": retrieval, "probe": {"num_train_images": 9} | probe}
+        found = {"consistency": retrieval, "probe": probe(0.7)}
         files.write_json(log.with_suffix("") / "baselines.json", {"pixels": found})
         return []
 
@@ -179,11 +175,7 @@ def finish(job, nll, accuracy):
         folder.mkdir(parents=True)
     job.run.weights.touch()
     files.write_json(job.run.config, job.options.to_config())
-    found = evaluation(nll, accuracy)
-    accuracies = {"linear": accuracy, "nearest_neighbours": accuracy}
-    conditions = ("clean", "train_transform", "test_transform")
-    found["probe"] = {"num_train_images": 9} | dict.fromkeys(conditions, accuracies)
-    files.write_json(job.run.evaluation, found)
+    files.write_json(job.run.evaluation, evaluation(nll, accuracy) | {"probe": probe(accuracy)})
 
 
 def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
