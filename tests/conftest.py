@@ -44,16 +44,16 @@ def shared_data_dir():
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def data():
-    """What `small_training` trains on; some files have other data."""
+@pytest.fixture(scope="session")
+def noise():
+    """What `small_training` trains on."""
     return small_training.noise()
 
 
-@pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory):
+@pytest.fixture(scope="session")
+def unbroken(noise, tmp_path_factory):
     """The outcome of a training of `small_training` that nothing disturbed."""
-    return small_training.train(tmp_path_factory.mktemp("unbroken"), data)
+    return small_training.train(tmp_path_factory.mktemp("unbroken"), noise)
 
 
 class Trained(NamedTuple):

@@ -4,6 +4,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 
 import keras
@@ -27,54 +28,72 @@ def terminate():
     return 0.0
 
 
-@pytest.mark.parametrize("checkpoint_steps", [3, None])
-def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(
-    tmp_path, data, unbroken, checkpoint_steps
-):
+@pytest.fixture(scope="module")
+def crashed_once(noise, tmp_path_factory):
+    """The folder of a run with checkpoints of three and of six steps."""
+    folder = tmp_path_factory.mktemp("crashed_once")
     with pytest.raises(CrashError):  # It is asked for its estimate, and crashes, after eight steps.
-        train(tmp_path, data, checkpoint_steps=checkpoint_steps, later_seconds=crash)
-    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+        train(folder, noise, checkpoint_steps=3, later_seconds=crash)
+    return folder
+
+
+@pytest.fixture
+def crashed(crashed_once, tmp_path):
+    """A copy of that folder, for one test alone."""
+    return shutil.copytree(crashed_once, tmp_path / "run")
+
+
+def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(crashed, noise, unbroken):
+    assert_same_to_the_bit(train(crashed, noise), unbroken)
+
+
+def test_a_run_that_crashed_before_its_first_checkpoint_ends_as_one_that_did_not(
+    tmp_path, noise, unbroken
+):
+    with pytest.raises(CrashError):
+        train(tmp_path, noise, later_seconds=crash)
+    assert_same_to_the_bit(train(tmp_path, noise), unbroken)
 
 
 @pytest.mark.parametrize("steps_per_execution", [5, 100])
-def test_several_steps_at_a_time_end_as_steps_one_by_one(tmp_path, data, unbroken, steps_per_execution):
-    together = train(tmp_path, data, steps_per_execution=steps_per_execution)
+def test_several_steps_at_a_time_end_as_steps_one_by_one(
+    tmp_path, noise, unbroken, steps_per_execution
+):
+    together = train(tmp_path, noise, steps_per_execution=steps_per_execution)
     assert_same_to_the_bit(together, unbroken)
 
 
-def test_a_run_goes_on_with_several_steps_at_a_time_where_it_stood(tmp_path, data, unbroken):
-    with pytest.raises(CrashError):
-        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
-    assert_same_to_the_bit(train(tmp_path, data, steps_per_execution=5), unbroken)
+def test_a_run_goes_on_with_several_steps_at_a_time_where_it_stood(crashed, noise, unbroken):
+    assert_same_to_the_bit(train(crashed, noise, steps_per_execution=5), unbroken)
 
 
-def test_checkpoints_within_an_epoch_are_kept_where_several_steps_are_taken_at_a_time(tmp_path, data):
-    train(tmp_path, data, checkpoint_steps=4, steps_per_execution=10, checkpoints_kept=9, epochs=2)
+def test_checkpoints_within_an_epoch_are_kept_where_several_steps_are_taken_at_a_time(tmp_path, noise):
+    train(tmp_path, noise, checkpoint_steps=4, steps_per_execution=10, checkpoints_kept=9, epochs=2)
     kept = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
     assert kept == {f"ckpt-{step}.index" for step in (4, 8, 10, 12, 16, 20)}
 
 
 def test_a_run_that_was_told_to_stop_finishes_its_step_and_ends_as_one_that_was_not(
-    tmp_path, data, unbroken
+    tmp_path, noise, unbroken
 ):
     with pytest.raises(Interrupted) as stopped:
-        train(tmp_path, data, later_seconds=terminate)
+        train(tmp_path, noise, later_seconds=terminate)
     assert stopped.value.signal == signal.SIGTERM
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")).endswith("-8")
-    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+    assert_same_to_the_bit(train(tmp_path, noise), unbroken)
 
 
-def test_a_run_that_is_told_to_stop_after_its_last_step_stops(tmp_path, data, unbroken, monkeypatch):
+def test_a_run_that_is_told_to_stop_after_its_last_step_stops(tmp_path, noise, unbroken, monkeypatch):
     monkeypatch.setattr(Checkpoints, "on_train_end", lambda self, logs=None: terminate())
     with pytest.raises(Interrupted) as stopped:
-        train(tmp_path, data)
+        train(tmp_path, noise)
     assert stopped.value.signal == signal.SIGTERM
     assert not (tmp_path / "model.weights.h5").exists()
     monkeypatch.undo()
-    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+    assert_same_to_the_bit(train(tmp_path, noise), unbroken)
 
 
-def test_a_checkpoint_that_cannot_be_written_does_not_end_the_epoch(tmp_path, data, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_epoch(tmp_path, noise, monkeypatch):
     """Keras takes what TensorFlow raises where a file grows too large for the end of the data."""
 
     def save(*arguments, **more):
@@ -82,21 +101,21 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_epoch(tmp_path, da
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
     with pytest.raises(OSError, match="File too large"):
-        train(tmp_path, data, checkpoint_steps=3)
+        train(tmp_path, noise, checkpoint_steps=3)
 
 
-def test_nothing_of_the_users_among_the_checkpoints_is_removed(tmp_path, data):
+def test_nothing_of_the_users_among_the_checkpoints_is_removed(tmp_path, noise):
     (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
     (tmp_path / "checkpoints" / "notes.txt").touch()
-    train(tmp_path, data)
+    train(tmp_path, noise)
     assert (tmp_path / "checkpoints" / "mine").is_dir()
     assert (tmp_path / "checkpoints" / "notes.txt").is_file()
 
 
-def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):
+def test_signals_act_as_before_when_the_training_is_over(tmp_path, noise):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted):
-        train(tmp_path, data, later_seconds=terminate)
+        train(tmp_path, noise, later_seconds=terminate)
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -105,48 +124,42 @@ def test_signals_act_as_before_when_the_training_is_over(tmp_path, data):
     [("data*", 0.0), pytest.param("data*", 0.99, marks=pytest.mark.slow), ("index", 0.5)],
 )
 def test_a_checkpoint_that_was_cut_short_is_skipped_with_a_warning(
-    tmp_path, data, unbroken, caplog, part, share
+    crashed, noise, unbroken, caplog, part, share
 ):
-    with pytest.raises(CrashError):
-        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
-    newest = next((tmp_path / "checkpoints").glob(f"ckpt-6.{part}"))
+    newest = next((crashed / "checkpoints").glob(f"ckpt-6.{part}"))
     os.truncate(newest, int(newest.stat().st_size * share))
-    resumed = train(tmp_path, data)
+    resumed = train(crashed, noise)
     assert "ckpt-6 cannot be read" in caplog.text
     assert_same_to_the_bit(resumed, unbroken)
 
 
 @pytest.mark.parametrize("text", [pytest.param("", marks=pytest.mark.slow), None])
 def test_checkpoints_are_found_by_name_where_the_file_with_their_names_is_damaged(
-    tmp_path, data, unbroken, caplog, text
+    crashed, noise, unbroken, caplog, text
 ):
-    with pytest.raises(CrashError):
-        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
-    names = tmp_path / "checkpoints" / "checkpoint"
-    (tmp_path / "checkpoints" / "ckpt-my-notes.index").touch()  # Of the user.
+    names = crashed / "checkpoints" / "checkpoint"
+    (crashed / "checkpoints" / "ckpt-my-notes.index").touch()  # Of the user.
     names.unlink() if text is None else names.write_text(text)
-    os.truncate(tmp_path / "checkpoints" / "ckpt-6.data-00000-of-00001", 0)
-    resumed = train(tmp_path, data)
+    os.truncate(crashed / "checkpoints" / "ckpt-6.data-00000-of-00001", 0)
+    resumed = train(crashed, noise)
     assert "ckpt-6 cannot be read: going on from the checkpoint before it" in caplog.text
     assert_same_to_the_bit(resumed, unbroken)
 
 
-def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, data):
+def test_as_many_checkpoints_are_kept_as_was_asked_for(tmp_path, noise):
     with pytest.raises(CrashError):
-        train(tmp_path, data, checkpoint_steps=1, checkpoints_kept=3, later_seconds=crash)
+        train(tmp_path, noise, checkpoint_steps=1, checkpoints_kept=3, later_seconds=crash)
     kept = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
     assert kept == {"ckpt-5.index", "ckpt-6.index", "ckpt-7.index"}
 
 
-def test_what_killed_processes_left_among_the_checkpoints_is_removed(tmp_path, data, unbroken):
-    with pytest.raises(CrashError):
-        train(tmp_path, data, checkpoint_steps=3, later_seconds=crash)
-    folder = tmp_path / "checkpoints"
+def test_what_killed_processes_left_among_the_checkpoints_is_removed(crashed, noise, unbroken):
+    folder = crashed / "checkpoints"
     (folder / "ckpt-7_temp").mkdir()
     (folder / "ckpt-7_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
     (folder / "ckpt-7.data-00000-of-00001").write_bytes(b"of no index")
     (folder / "checkpoint.tmp1234").write_bytes(b"half")
-    assert_same_to_the_bit(train(tmp_path, data), unbroken)
+    assert_same_to_the_bit(train(crashed, noise), unbroken)
     kept = {f"ckpt-{step}.{part}" for step in (20, 30) for part in ("index", "data-00000-of-00001")}
     assert {path.name for path in folder.iterdir()} == {"checkpoint"} | kept
 
@@ -159,12 +172,12 @@ def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
 
 
 def test_a_line_of_the_metrics_that_is_lost_is_told_and_no_other_takes_its_place(
-    tmp_path, data, caplog
+    tmp_path, noise, caplog
 ):
-    train(tmp_path, data, epochs=2)
+    train(tmp_path, noise, epochs=2)
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text(metrics.read_text().splitlines(keepends=True)[1])
-    _, lines = train(tmp_path, data, epochs=3)
+    _, lines = train(tmp_path, noise, epochs=3)
     assert [line["epoch"] for line in lines] == [2, 3]
     assert f"{metrics} has lines of 1 of the 2 epochs that were trained" in caplog.text
 
@@ -223,19 +236,19 @@ def test_a_run_goes_on_under_other_options_only_if_these_may_change(tmp_path):
     assert not (tmp_path / "evaluation.json").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_checkpoint(tmp_path, data):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_checkpoint(tmp_path, noise):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: .* = (nan|inf|-inf)") as stopped:
-        train(tmp_path, data, learning_rate=1e12, checkpoint_steps=1)
+        train(tmp_path, noise, learning_rate=1e12, checkpoint_steps=1)
     assert "ckpt-" in str(stopped.value)
     assert "\n" not in str(stopped.value)
 
 
-def test_of_several_steps_at_a_time_all_are_named_where_one_is_not_finite(tmp_path, data):
+def test_of_several_steps_at_a_time_all_are_named_where_one_is_not_finite(tmp_path, noise):
     with pytest.raises(NotFiniteError, match=r"epoch 1, steps 1 to 5: expected finite terms"):
-        train(tmp_path, data, learning_rate=1e12, steps_per_execution=5)
+        train(tmp_path, noise, learning_rate=1e12, steps_per_execution=5)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, data):
+def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, noise):
     class Broken(VAE):
         def bound(self, images, seed, training=False):
             bound = super().bound(images, seed, training)
@@ -246,7 +259,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_pa
     model = Broken(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
     with pytest.raises(NotFiniteError, match=r"epoch 1, step 1: .* received a gradient that is not"):
         training.train(
-            model, data, Run(tmp_path), binarization="dynamic", transformation=None, epochs=1,
+            model, noise, Run(tmp_path), binarization="dynamic", transformation=None, epochs=1,
             batch_size=BATCH, learning_rate=1e-3, seed=0, verbose=0,
         )  # fmt: skip
 
@@ -256,27 +269,27 @@ TOO_LARGE = 1e39
 
 
 @pytest.mark.parametrize("options", [{"batch_size": IMAGES}, {"checkpoint_steps": 1}])
-def test_no_checkpoint_of_weights_that_are_not_finite_is_kept(tmp_path, data, options):
+def test_no_checkpoint_of_weights_that_are_not_finite_is_kept(tmp_path, noise, options):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step 1: .* weight \w+/kernel, .* none yet"):
-        train(tmp_path, data, learning_rate=TOO_LARGE, epochs=1, **options)
+        train(tmp_path, noise, learning_rate=TOO_LARGE, epochs=1, **options)
     assert not list(tmp_path.glob("checkpoints/*.index"))
     assert not (tmp_path / "model.weights.h5").exists()
 
 
 def test_weights_that_are_not_finite_after_a_later_epoch_leave_the_run_as_it_was_before_it(
-    tmp_path, data
+    tmp_path, noise
 ):
     def rate(epoch):
         return 1e-3 if epoch == 0 else TOO_LARGE
 
     with pytest.raises(NotFiniteError, match=r"epoch 2, step 1: .* checkpoint is .*/ckpt-1;"):
-        train(tmp_path, data, learning_rate=rate, epochs=2, batch_size=IMAGES)
+        train(tmp_path, noise, learning_rate=rate, epochs=2, batch_size=IMAGES)
     assert [path.name for path in tmp_path.glob("checkpoints/*.index")] == ["ckpt-1.index"]
     assert [line["epoch"] for line in Run(tmp_path).read_metrics()] == [1]
 
 
-def test_the_defaults_of_the_safeguards_change_nothing(tmp_path, data, unbroken):
-    never_reached = train(tmp_path, data, clip_norm=1e9)
+def test_the_defaults_of_the_safeguards_change_nothing(tmp_path, noise, unbroken):
+    never_reached = train(tmp_path, noise, clip_norm=1e9)
     assert_same_weights(never_reached[0], unbroken[0])
 
 
@@ -386,11 +399,11 @@ def test_extreme_images_train(tmp_path):
     assert lines[1]["bound"] > lines[0]["bound"]
 
 
-def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, data):
-    train(tmp_path / "first", data, epochs=1)
+def test_a_training_that_is_over_leaves_no_graph_behind(tmp_path, noise):
+    train(tmp_path / "first", noise, epochs=1)
     gc.collect()
     before = graphs()
-    train(tmp_path / "second", data, epochs=1)
+    train(tmp_path / "second", noise, epochs=1)
     gc.collect()
     assert graphs() == before
 
@@ -413,16 +426,16 @@ def summaries(monkeypatch):
     return made
 
 
-def test_no_summary_of_a_single_step_is_made(tmp_path, data, summaries):
+def test_no_summary_of_a_single_step_is_made(tmp_path, noise, summaries):
     """TensorFlow would keep its numbers for as long as the process lives."""
-    train(tmp_path, data, epochs=1)
+    train(tmp_path, noise, epochs=1)
     assert "epoch_loss" in summaries
     assert all(name.startswith(("epoch_", "evaluation_")) for name in summaries)
 
 
-def test_no_number_of_a_summary_is_pythons(tmp_path, data, summaries):
+def test_no_number_of_a_summary_is_pythons(tmp_path, noise, summaries):
     """TensorFlow would keep each for as long as the process lives, as it does no array."""
-    train(tmp_path, data, epochs=1)
+    train(tmp_path, noise, epochs=1)
     del summaries["epoch_learning_rate"]  # The same one in every epoch.
     assert "epoch_loss" in summaries
     for name, numbers in summaries.items():

@@ -48,18 +48,18 @@ def small_disk(tmp_path):
     "kibibytes", [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (40, 80)), 160]
 )
 def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
-    small_disk, data, unbroken, kibibytes
+    small_disk, noise, unbroken, kibibytes
 ):
     """In turn TensorBoard's files, a checkpoint, a later checkpoint and the weights find no room."""
     disk = small_disk(f"size={kibibytes}k")
     with pytest.raises(STORAGE_ERRORS) as full:
-        train(disk / "run", data)
+        train(disk / "run", noise)
     assert "No space left on device" in one_line(full.value)
     assert "\n" not in one_line(full.value)
     assert not list(disk.glob("run/.*"))
     assert not (disk / "run" / "model.weights.h5").exists()
     small_disk("remount,size=10m")
-    assert_same_to_the_bit(train(disk / "run", data), unbroken)
+    assert_same_to_the_bit(train(disk / "run", noise), unbroken)
 
 
 def test_a_folder_that_may_only_be_read_is_told(small_disk):
@@ -68,11 +68,11 @@ def test_a_folder_that_may_only_be_read_is_told(small_disk):
         Run(disk / "run").begin({"seed": 1})
 
 
-def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, data):
+def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, noise):
     run = Run(tmp_path / "run")
     run.begin({"seed": 1})
     with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work") as gone:
-        train(run, data, later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0)
+        train(run, noise, later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0)
     assert str(gone.value).startswith(f"--output_dir={tmp_path / 'run'}: expected the run's folder")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert (tmp_path / "moved" / "config.json").exists()
