@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 import struct
 import zlib
 
@@ -300,6 +301,22 @@ def test_a_file_of_a_run_of_another_shape_is_named(tmp_path, name, text, expecte
     assert len(str(error.value)) < 400
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """An encoder that nothing was done to."""
+    path = tmp_path_factory.mktemp("exported") / "encoder"
+    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
+    crvae_tf.export_encoder(VAE(*pair), path, Preprocessing(8, 1), "none")
+    crvae_tf.load_encoder(path)  # As it is, it is taken.
+    return path
+
+
+@pytest.fixture
+def encoder(exported, tmp_path):
+    """A copy of it, for one test alone."""
+    return shutil.copytree(exported, tmp_path / "encoder")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -309,23 +326,19 @@ def test_a_file_of_a_run_of_another_shape_is_named(tmp_path, name, text, expecte
         {"preprocessing": {"image_size": 8, "channels": 1, "crop": -5}},
     ],
 )
-def test_an_encoder_that_says_something_else_of_itself_is_refused(tmp_path, change):
-    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
-    crvae_tf.export_encoder(VAE(*pair), tmp_path / "encoder", Preprocessing(8, 1), "none")
-    about = tmp_path / "encoder" / "about.json"
+def test_an_encoder_that_says_something_else_of_itself_is_refused(encoder, change):
+    about = encoder / "about.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | change))
     with pytest.raises(InputError, match="expected an exported encoder"):
-        crvae_tf.load_encoder(tmp_path / "encoder")
+        crvae_tf.load_encoder(encoder)
 
 
 @pytest.mark.parametrize("part", ["saved_model.pb", "variables/variables.index", "variables/*.data*"])
-def test_an_encoder_that_was_cut_short_is_refused(tmp_path, part):
-    pair = networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05)
-    crvae_tf.export_encoder(VAE(*pair), tmp_path / "encoder", Preprocessing(8, 1), "none")
-    (path,) = (tmp_path / "encoder").glob(part)
+def test_an_encoder_that_was_cut_short_is_refused(encoder, part):
+    (path,) = encoder.glob(part)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="expected an exported encoder"):
-        crvae_tf.load_encoder(tmp_path / "encoder")
+        crvae_tf.load_encoder(encoder)
 
 
 @pytest.mark.parametrize("model", [VAE, IWAE])
