@@ -1,9 +1,12 @@
 """Flags that a test gives, forgotten after it. Import `forgotten_flags` to have it about every test."""
 
+import contextlib
+
 import pytest
 from absl import flags
 
 from launch import options
+from torture import inprocess
 
 
 @pytest.fixture(autouse=True)
@@ -12,6 +15,29 @@ def forgotten_flags():
     flags.FLAGS.unparse_flags()
     yield
     flags.FLAGS.unparse_flags()
+
+
+@contextlib.contextmanager
+def defined(define):
+    """Has the flags that a command's own `define` adds, without those that it drops."""
+    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
+    define()
+    added = [name for name in flags.FLAGS if name not in before]
+    try:
+        yield
+    finally:
+        for name in added:
+            delattr(flags.FLAGS, name)
+        for name, flag in before.items():
+            if name not in flags.FLAGS:
+                flags.FLAGS[name] = flag
+        flags.FLAGS.unparse_flags()
+
+
+def outcome_of(main, define, *arguments):
+    """Gives a command, whose own flags `define` adds, in this process: TensorFlow is loaded there."""
+    with defined(define):
+        return inprocess.run(main, arguments)
 
 
 def resolved(*arguments):

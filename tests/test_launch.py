@@ -18,6 +18,7 @@ from absl import flags
 from crvae_tf import CRVAE, VAE, load_encoder, networks, weights
 from crvae_tf.runs import Run
 from launch import command, encoder_options
+from tests.command_line import defined
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
 
@@ -49,7 +50,6 @@ def launch(name, *arguments):
 @pytest.fixture
 def launch_here(capfd, monkeypatch):
     """Gives the command in this process: quicker, as TensorFlow is there."""
-    encoder_options.define_export()
     logger = logging.getLogger("crvae_tf")
     kept = list(logger.handlers), logger.propagate, logger.level
 
@@ -61,9 +61,8 @@ def launch_here(capfd, monkeypatch):
             command.run(importlib.import_module(f"launch.{name}").main)
         return Outcome(stopped.value.code or 0, *capfd.readouterr())
 
-    yield run
-    delattr(flags.FLAGS, "format")
-    flags.FLAGS.unparse_flags()
+    with defined(encoder_options.define_export):
+        yield run
     logger.handlers[:], logger.propagate = kept[:2]
     logger.setLevel(kept[2])
 

@@ -10,11 +10,11 @@ import pytest
 from crvae_tf import files
 from crvae_tf.quantities import formatted
 from crvae_tf.runs import Run
-from launch import assembly
+from launch import assembly, report, study_options
 from launch.options import PLACES, Options
+from tests.command_line import outcome_of
 from tests.test_options import DEFAULTS
 from tests.test_report import evaluation, probe
-from tests.test_report_command import python
 
 AWKWARD = '<b>run & "two"'
 LONG = "begun_" + "with_a_name_that_is_long" * 4
@@ -85,9 +85,10 @@ def runs(tmp_path_factory):
 def written(runs, tmp_path_factory):
     """The page on these runs, and what was said while it was written."""
     page = tmp_path_factory.mktemp("page") / "report.html"
-    finished = python("-m", "launch.report", f"--runs={','.join(map(str, runs))}", f"--output={page}")
-    assert finished.returncode == 0, finished.stderr
-    return page, finished.stderr
+    arguments = [f"--runs={','.join(map(str, runs))}", f"--output={page}"]
+    outcome = outcome_of(report.main, study_options.define_report, *arguments)
+    assert outcome.code == 0, outcome
+    return page, outcome.err
 
 
 def test_the_command_says_what_runs_lack(written):

@@ -1,17 +1,13 @@
 """Which of the runs that a user names are seeds of one method, and what a picture calls them."""
 
-import subprocess
-import sys
-
 import pytest
 
 from crvae_tf import files
 from crvae_tf.runs import Run
-from launch import options, run_sets
+from launch import options, results, run_sets, study_options
 from launch.options import UsageError
 from launch.study_options import ResultsOptions
-from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
-from tests.conftest import ROOT
+from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
 from tests.test_report import evaluation
 
 
@@ -97,15 +93,10 @@ def test_a_run_is_shown_once_and_beside_others_of_its_data(make_run, tmp_path):
 
 
 def launch_results(*arguments):
-    """How the command ends, in a process of its own, and what it says of a mistake."""
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.results", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+    """How the command ends, and what it says of a mistake."""
+    outcome = outcome_of(results.main, study_options.define_results, *arguments)
+    assert outcome.is_clean, outcome
+    return outcome.code, outcome.err
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from crvae_tf import datasets, files
 from launch import assembly, flag_kinds, grid, options, run_sets, studies, study_options
 from launch.options import UsageError
+from tests.command_line import defined
 from tests.test_report import evaluation, probe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,11 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def command_line():
     """Defines the flags of launch.reproduce and parses a command line."""
-    saved, dropped = flagsaver.save_flag_values(), flags.FLAGS["allow_config_change"]
-    study_options.define_reproduce()
-    yield lambda *arguments: options.parse(["launch.reproduce", *arguments])
-    flags.FLAGS["allow_config_change"] = dropped
-    flagsaver.restore_flag_values(saved)
+    with defined(study_options.define_reproduce):
+        yield lambda *arguments: options.parse(["launch.reproduce", *arguments])
 
 
 def jobs_of(command_line, *arguments):

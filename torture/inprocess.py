@@ -38,6 +38,8 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
     """Parses `arguments` as a launcher does and calls `main`."""
     flags.FLAGS.unparse_flags()
     kept, sys.argv = sys.argv, ["launch", *arguments]
+    logger = logging.getLogger("crvae_tf")
+    propagated, level = logger.propagate, logger.level
     out, err, fault, code = io.StringIO(), io.StringIO(), "", 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -45,9 +47,11 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
         except SystemExit as stopped:
             code = stopped.code or 0
         except BaseException:
-            fault = traceback.format_exc()
+            fault, code = traceback.format_exc(), 1
     sys.argv = kept
     flags.FLAGS.unparse_flags()  # They are one for the whole process: the next command has its own.
-    logging.getLogger("crvae_tf").handlers.clear()
+    logger.handlers.clear()
+    logger.propagate = propagated
+    logger.setLevel(level)
     gc.collect()  # A run is locked while something refers to it; a process of its own would have ended.
     return Outcome(code, out.getvalue(), err.getvalue(), fault)
