@@ -349,7 +349,7 @@ def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     assert drawn.std(axis=0).max() == pytest.approx(expected.std(axis=0).max(), rel=0.1)
 
 
-@pytest.mark.parametrize("pose_dim", [0, 2])
+@pytest.mark.parametrize("pose_dim", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_conditional_view_is_trained_and_validated_given_its_transformations(tmp_path, pose_dim):
     data = some_digits()
     model = CRVAE(new_model(regularised=False), view="conditional", pose_dim=pose_dim)
