@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import time
@@ -307,23 +308,23 @@ def embed_until_killed(encoder_path, path, images_path):
     )
 
 
-def test_killed_five_times_at_random_and_resumed_every_row_is_there_once(
-    tmp_path, encoder_path, encoder
-):
+def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, encoder_path, encoder):
+    seed = random.randrange(2**32)
+    print(f"moments of seed {seed}")
+    moments = random.Random(seed)
     images = np.random.default_rng(0).integers(0, 256, (3000, 28, 28), np.uint8)
     np.save(tmp_path / "images.npy", images)
     arguments = (encoder_path, tmp_path / "embeddings", str(tmp_path / "images.npy"))
     processes = get_context("forkserver")
     processes.set_forkserver_preload(["crvae_tf.embedding"])
-    random = np.random.default_rng()
-    for kill in range(5):
+    for kill in range(2):
         made = len(list(tmp_path.glob("embeddings/part-*")))
         process = processes.Process(target=embed_until_killed, args=arguments)
         process.start()
-        # The first may be killed before it has made anything; each other makes a file more.
+        # The first may be killed before it has made anything; the other makes a file more.
         while kill and process.is_alive() and len(list(tmp_path.glob("embeddings/part-*"))) <= made:
             time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.3))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
