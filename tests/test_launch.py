@@ -418,7 +418,7 @@ def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, fini
         assert worker[name] == pytest.approx(alone[name], rel=1e-5)
 
 
-def test_a_machine_without_a_tpu_is_told_so(tmp_path):
-    outcome = launch("train", *TINY, "--strategy=tpu", f"--output_dir={tmp_path / 'run'}")
+def test_a_machine_without_a_tpu_is_told_so(launch_here, tmp_path):
+    outcome = launch_here("train", *TINY, "--strategy=tpu", f"--output_dir={tmp_path / 'run'}")
     assert_mistake(outcome, "--strategy=tpu: expected a machine that can reach a TPU; received none")
     assert not (tmp_path / "run").exists()
