@@ -16,7 +16,9 @@ import pytest
 import crvae_tf
 from crvae_tf import networks
 from crvae_tf.datasets import Preprocessing
+from launch import embed, encoder_options, search
 from launch.encoder_options import EmbedOptions
+from tests.command_line import outcome_of
 from tests.image_files import encoded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -48,11 +50,6 @@ def launch(name, *arguments, **options):
             "--encoder must be a text of UTF-8 that is not empty, without [ ] * ? \\ and ://; "
             "received \\udcff",
         ),
-        (
-            "embed",
-            ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"],
-            "--output must lie outside the images of folder:.; received tests/embeddings",
-        ),
         ("search", ["--index=x"], "--image must be an image file; received none"),
     ],
 )
@@ -64,15 +61,27 @@ def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, 
     assert answer.stdout == ""
 
 
+def test_embeddings_are_not_put_among_the_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"]
+    answer = outcome_of(embed.main, encoder_options.define_embed, *given)
+    assert answer[:3] == (
+        1,
+        "",
+        "error: --output must lie outside the images of folder:.; received tests/embeddings\n",
+    )
+
+
 def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     (tmp_path / "images").mkdir()
     about = {"num_rows": 1, "rows_per_file": 1, "format": "npz", "latent_dim": 2, "key": "file"}
     about |= {"input": f"folder:{tmp_path}/images", "encoder_fingerprint": "", "input_fingerprint": ""}
     (tmp_path / "_embedding.json").write_text(json.dumps(about))
     output = tmp_path / "images" / "nearest.png"
-    answer = launch("search", f"--index={tmp_path}", "--image=x.png", f"--output={output}")
-    assert answer.returncode == 1
-    assert answer.stderr == (
+    given = [f"--index={tmp_path}", "--image=x.png", f"--output={output}"]
+    answer = outcome_of(search.main, encoder_options.define_search, *given)
+    assert answer.code == 1
+    assert answer.err == (
         f"error: --output must lie outside the images of folder:{tmp_path}/images; received {output}\n"
     )
 
