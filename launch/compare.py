@@ -25,12 +25,13 @@ def main() -> None:
         if chosen.invariance:
             run.lock()
             curves[title] = assembly.invariance_curves(of_run, model, data, run)
-            ranges.append(vars(assembly.test_transformation(of_run)).items())
+            transformed = assembly.test_transformation(of_run)
+            ranges.append({(name, getattr(transformed, name)) for name in curves[title]})
     folder = Path(chosen.output_dir)
     if planes:
         figures.latent_planes(folder / "figure_1.png", planes)
     if curves:
-        common = dict(set.intersection(*map(set, ranges)))
+        common = dict(set.intersection(*ranges))
         figures.invariance_curves(folder / "invariance.png", curves, common)
     assembly.say(f"pictures: {folder}")
 
