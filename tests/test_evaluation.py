@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from sklearn.linear_model import LogisticRegression
 
-from crvae_tf import BetaVAE, RandomAffine, datasets, evaluate, evaluation, metrics, networks
+from crvae_tf import VAE, BetaVAE, RandomAffine, datasets, evaluate, evaluation, metrics, networks
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import NotFiniteError
 from tests import reference
@@ -139,6 +139,19 @@ def test_rate_and_distortion_are_those_known_in_closed_form():
     distortion = 0.5 * (math.log(2.0 * math.pi) + 0.25 * images**2 + 0.5).sum(axis=(1, 2, 3)).mean()
     assert received["distortion"] == pytest.approx(distortion, abs=4.0 * math.sqrt(PIXELS / 2000))
     assert received["elbo"] == pytest.approx(-(received["rate"] + received["distortion"]), rel=1e-12)
+    constant = 0.5 * PIXELS * math.log(2.0 * math.pi)
+    expected = received["rate"] + received["distortion"] - constant
+    assert received["half_squared_error_plus_rate"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_only_a_gaussian_likelihood_has_half_the_squared_error():
+    pair = networks.build("mlp", (SIDE, SIDE, 1), latent_dim=3, width=0.1)
+    gaussian, bernoulli, continuous = (
+        figures(VAE(*pair, likelihood=family), noise_data(test=10))
+        for family in ("gaussian", "bernoulli", "continuous_bernoulli")
+    )
+    assert set(gaussian) == SPLIT_NAMES | {"half_squared_error_plus_rate"}
+    assert set(bernoulli) == set(continuous) == SPLIT_NAMES
 
 
 def test_the_elbo_lies_below_the_evidence_by_the_divergence_of_the_posteriors():
