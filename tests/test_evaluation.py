@@ -13,7 +13,18 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from sklearn.linear_model import LogisticRegression
 
-from crvae_tf import VAE, BetaVAE, RandomAffine, datasets, evaluate, evaluation, metrics, networks
+from crvae_tf import (
+    CRVAE,
+    IWAE,
+    VAE,
+    BetaVAE,
+    RandomAffine,
+    datasets,
+    evaluate,
+    evaluation,
+    metrics,
+    networks,
+)
 from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
 from crvae_tf.errors import NotFiniteError
 from tests import reference
@@ -302,11 +313,21 @@ def test_two_evaluations_are_the_same_to_the_bit(trained):
     assert first == second
 
 
-def test_a_beta_vae_is_evaluated_at_beta_one():
+@pytest.mark.parametrize(
+    "trained_as",
+    [
+        lambda *pair: BetaVAE(*pair, beta=10.0),
+        lambda *pair: IWAE(*pair, importance_samples=5),
+        lambda *pair: CRVAE(BetaVAE(*pair, beta=10.0)),
+        lambda *pair: CRVAE(IWAE(*pair, importance_samples=5)),
+    ],
+    ids=["beta_vae", "iwae", "cr_beta_vae", "cr_iwae"],
+)
+def test_whatever_a_model_was_trained_on_it_is_evaluated_at_beta_one_by_one_sample(trained_as):
     pair = networks.build("mlp", (SIDE, SIDE, 1), latent_dim=3, width=0.1)
-    one, ten = (figures(BetaVAE(*pair, beta=beta), noise_data(test=40)) for beta in (1.0, 10.0))
-    assert ten == one
-    assert ten["elbo"] == pytest.approx(-(ten["rate"] + ten["distortion"]), rel=1e-12)
+    received, plain = (figures(model, noise_data(test=40)) for model in (trained_as(*pair), VAE(*pair)))
+    assert received == plain
+    assert received["elbo"] == pytest.approx(-(received["rate"] + received["distortion"]), rel=1e-12)
 
 
 def test_every_name_of_the_table_row_is_there_and_finite(trained):
