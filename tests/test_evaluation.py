@@ -292,6 +292,31 @@ def test_consistency_is_that_of_the_first_thousand_images(monkeypatch):
     assert received["consistency"]["train_transform"]["kl"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_mutual_information_is_that_of_the_first_images_alone(monkeypatch):
+    """The limit lies within the second of three batches."""
+    data, model = noise_data(test=90), LinearGaussian(slope=1.0, stddev=0.5)
+    names = [f"mutual_information_{name}" for name in ("lower", "upper", "cap", "disjoint")]
+    first, every = (
+        evaluation.split_figures(model, datasets.evaluation_batches(data.test, 40, "none", limit=n), 1)
+        for n in (70, 90)
+    )
+    monkeypatch.setattr(evaluation, "MUTUAL_INFORMATION_IMAGES", 70)
+    received = figures(model, data, nll_samples=1, batch_size=40)
+    assert received["mutual_information_cap"] == pytest.approx(math.log(70), rel=1e-12)
+    assert {name: received[name] for name in names} == {name: first[name] for name in names}
+    assert {k: v for k, v in received.items() if k not in names} == {
+        k: v for k, v in every.items() if k not in names
+    }
+
+
+def test_the_limits_are_those_that_the_readme_states():
+    assert evaluation.CONSISTENCY_IMAGES == 1000
+    assert evaluation.MUTUAL_INFORMATION_IMAGES == 10_000
+    assert evaluation.PROBE_IMAGES == 10_000
+    assert metrics.DISJOINT_POSTERIORS == 64
+    assert metrics.ACTIVE_UNIT_VARIANCE == 0.01
+
+
 def test_the_size_of_a_batch_changes_no_figure(trained):
     """With binarisation, transformations and a short last batch."""
     model, data = trained.model, without_labels(trained.data)
