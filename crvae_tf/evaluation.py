@@ -1,7 +1,8 @@
 """One call from a model and data to the numbers of a table row.
 
-Images pass by in batches; of each, a few numbers stay. Every draw is keyed by the image's index and the
-sample's number, so that no figure depends on the size of a batch.
+Images pass by in batches; of each, a few numbers stay. Draws are made for groups of images and chunks
+of samples, each of a fixed size and keyed by its number, of which a batch takes its own: no figure
+depends on the size of a batch, and the samples of a smaller K are the first of a larger one.
 """
 
 import math

@@ -34,6 +34,7 @@ tfd = tfp.distributions
 SIDE = 4
 PIXELS = SIDE * SIDE
 IDENTITY = RandomAffine(0.0, 0.0, 0.0)
+GOLDEN_NOISE = [[0.37062934, -1.89946723], [1.38928723, 0.75095546], [-1.03771329, -0.75095761]]
 SPLIT_NAMES = {
     "num_images",
     "nll",
@@ -192,6 +193,7 @@ def test_the_streamed_nll_equals_one_log_sum_exp_over_the_same_samples(samples):
     received = evaluation.negative_log_likelihood(
         model, tf.constant(images, tf.float32), tf.range(9, dtype=tf.int64), samples
     )
+    assert max(len(part) for part in model.latents) <= evaluation._SAMPLES_PER_STEP
     z = np.concatenate(model.latents).astype(np.float64)
     assert z.shape == (samples, 9, PIXELS)
     x = images.reshape(9, PIXELS)
@@ -201,12 +203,31 @@ def test_the_streamed_nll_equals_one_log_sum_exp_over_the_same_samples(samples):
     np.testing.assert_allclose(received, expected, rtol=1e-5)
 
 
-def test_no_two_importance_samples_of_an_image_and_no_two_images_share_their_noise():
-    model = LinearGaussian(slope=0.0, stddev=1.0)
+def importance_noise(first, images, samples):
+    """The noise of the samples of so many images from `first` on, `[samples, images, pixels]`."""
+    model, indices = LinearGaussian(slope=0.0, stddev=1.0), tf.range(first, first + images)
     evaluation.negative_log_likelihood(
-        model, tf.zeros([60, SIDE, SIDE, 1]), tf.range(60, dtype=tf.int64), 45
+        model, tf.zeros([images, SIDE, SIDE, 1]), tf.cast(indices, tf.int64), samples
     )
-    noise = np.concatenate(model.latents)
+    return np.concatenate(model.latents)
+
+
+@pytest.mark.parametrize("fewer", [1, 20, 27, 40])
+def test_of_more_samples_the_first_are_those_that_fewer_had(fewer):
+    """Wherever in a chunk the fewer end, and wherever in a group of images a batch begins."""
+    noise = importance_noise(0, 60, 45)
+    np.testing.assert_array_equal(importance_noise(0, 60, fewer), noise[:fewer])
+    np.testing.assert_array_equal(importance_noise(47, 9, fewer), noise[:fewer, 47:56])
+
+
+def test_the_importance_samples_stay_the_same_from_release_to_release():
+    """Published likelihoods hang on these: of two chunks of samples, and of two groups of images."""
+    found = importance_noise(49, 2, 21)[[0, 19, 20], :, 0]
+    np.testing.assert_allclose(found, GOLDEN_NOISE, rtol=1e-5)
+
+
+def test_no_two_importance_samples_of_an_image_and_no_two_images_share_their_noise():
+    noise = importance_noise(0, 60, 45)
     assert len(np.unique(noise)) > 0.99 * noise.size
     assert noise.mean() == pytest.approx(0.0, abs=4.0 / math.sqrt(noise.size))
     assert noise.std() == pytest.approx(1.0, abs=4.0 / math.sqrt(2.0 * noise.size))

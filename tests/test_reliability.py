@@ -376,6 +376,7 @@ def test_a_hundred_thousand_samples_are_streamed_and_agree_with_float64():
             return tfd.Independent(tfd.Normal(tf.reshape(images, [-1, 1]) / 2.0, 1.0), 1)
 
         def likelihood(self, latents):
+            tf.debugging.assert_less_equal(tf.shape(latents)[0], evaluation._SAMPLES_PER_STEP)
             return tfd.Independent(tfd.Normal(latents[..., tf.newaxis, tf.newaxis], 1.0), 3)
 
     x = tf.constant([-2.0, 0.0, 3.0])
