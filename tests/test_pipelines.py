@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crvae_tf import InputError, RandomAffine
+from crvae_tf import InputError, RandomAffine, randomness
 from crvae_tf.datasets import (
     BINARIZATIONS,
     ArraySplit,
@@ -15,12 +15,20 @@ from crvae_tf.datasets import (
     training_batches,
     validation_pairs,
 )
+from crvae_tf.datasets.pipelines import TEST_SEED
+from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import apply
 
 SIDE = 8
 TRANSFORMATION = RandomAffine(2.0, 30.0, 0.25)
 IDENTITY = RandomAffine(0.0, 0.0, 0.0)
 BINARIZED = ["dynamic", "fixed"]
+GOLDEN_TRANSFORMATIONS = [  # Right, down, angle and scale of three images.
+    [-0.07406235, 0.28650093, -1.5060911],
+    [3.0144444, -2.6977625, 2.6693354],
+    [6.4422655, 15.2674055, -10.5787325],
+    [0.8270037, 1.1896087, 1.0255868],
+]
 
 
 def gray_levels(number, seed=0):
@@ -275,6 +283,20 @@ def test_the_transformed_test_set_is_the_same_for_every_seed(request):
         tf.random.set_seed(global_seed)
         layer = RandomAffine(2.0, 30.0, 0.25, seed=layer_seed)
         np.testing.assert_array_equal(evaluated(split, transformation=layer), expected)
+
+
+def test_the_test_sets_stay_the_same_from_release_to_release():
+    """Published figures hang on their transformations and binarisations."""
+    split, transformation = ArraySplit(half_gray(3, side=2)), RandomAffine(4.0, 30.0, 0.25)
+    ((_, _, drawn),) = validation_pairs(split, 3, "none", transformation, with_transformations=True)
+    alone = transformation.sample_run(
+        tf.range(3, dtype=tf.int64), randomness.key(TEST_SEED, Purpose.TRANSFORMATION)
+    )
+    for found in (drawn, alone):
+        np.testing.assert_allclose(found, GOLDEN_TRANSFORMATIONS, rtol=1e-5)
+    test_set, transformed = evaluated(split), evaluated(split, transformation=IDENTITY)
+    assert test_set.reshape(3, 4).tolist() == [[0, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]]
+    assert transformed.reshape(3, 4).tolist() == [[1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 0, 1]]
 
 
 def test_the_transformed_test_set_has_one_draw_for_each_index():
