@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
 
 TINY = ("--network=mlp", "--width=0.1", "--epochs=1", "--nll_samples=5", "--eval_images=40")
-FINISHED = (*TINY, "--latent_dim=4", "--validation_images=100")
+FINISHED = (*TINY, "--latent_dim=4", "--validation_images=100", "--steps_per_execution=1")
 CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
 
 
@@ -259,6 +260,14 @@ def test_a_run_shows_its_evaluation_as_a_table(finished):
     assert "Traceback" not in outcome.err
 
 
+def test_a_training_says_after_its_first_steps_how_long_the_whole_run_will_take(finished):
+    _, outcome = finished
+    (line,) = [line for line in outcome.err.splitlines() if "this run takes about" in line]
+    time = r"\d+(\.\d)? (s|minutes|hours)"
+    expected = rf"this run takes about {time} here: {time} to train at \S+ s a step, {time} to evaluate"
+    assert re.fullmatch(expected, line)
+
+
 def test_each_epoch_has_a_line_with_its_validation(finished):
     (line,) = Run(finished[0]).read_metrics()
     assert line["epoch"] == 1
@@ -271,9 +280,7 @@ def test_each_epoch_has_a_line_with_its_validation(finished):
 def test_a_finished_run_says_that_it_is_and_changes_no_file(launch_here, finished):
     directory, _ = finished
     before = contents(directory)
-    outcome = launch_here(
-        "train", *TINY, "--latent_dim=4", "--validation_images=100", f"--output_dir={directory}"
-    )
+    outcome = launch_here("train", *FINISHED, f"--output_dir={directory}")
     assert outcome.code == 0
     assert "complete" in outcome.err
     assert "NLL, K = 5" in outcome.out
@@ -337,11 +344,10 @@ def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(launch_
 def test_a_run_that_was_broken_off_is_finished_by_the_same_command(launch_here, finished, tmp_path):
     """All but the last of what a run leaves behind is there: its epochs are not trained anew."""
     directory, _ = finished
-    arguments = (*TINY, "--latent_dim=4", "--validation_images=100", f"--output_dir={directory}")
     expected = json.loads((directory / "evaluation.json").read_text())
     metrics = (directory / "metrics.jsonl").read_bytes()
     (directory / "evaluation.json").unlink()
-    assert launch_here("train", *arguments).code == 0
+    assert launch_here("train", *FINISHED, f"--output_dir={directory}").code == 0
     assert (directory / "metrics.jsonl").read_bytes() == metrics
     received = json.loads((directory / "evaluation.json").read_text())
     assert received["config"] == expected["config"]
