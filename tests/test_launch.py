@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import re
+import shutil
 import subprocess
 import sys
 from typing import NamedTuple
@@ -16,15 +17,27 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
-from crvae_tf import CRVAE, VAE, load_encoder, networks, weights
+from crvae_tf import CRVAE, VAE, figures, invariance, load_encoder, networks, weights
 from crvae_tf.runs import Run
-from launch import command, encoder_options
+from launch import command, compare, encoder_options, study_options
 from tests.command_line import defined
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
 
 TINY = ("--network=mlp", "--width=0.1", "--epochs=1", "--nll_samples=5", "--eval_images=40")
 FINISHED = (*TINY, "--latent_dim=4", "--validation_images=100", "--steps_per_execution=1")
+LAUNCHERS = {  # And a flag of each.
+    "train": "eta",
+    "evaluate": "eta",
+    "export": "format",
+    "embed": "rows_per_file",
+    "search": "neighbours",
+    "baselines": "eta",
+    "reproduce": "table",
+    "compare": "figure_1",
+    "results": "published",
+    "report": "runs",
+}
 CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
 
 
@@ -92,13 +105,18 @@ def finished(tmp_path_factory):
     return directory, outcome
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
+@pytest.mark.parametrize("name", LAUNCHERS)
 def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     outcome = launch(name, "--help")
     assert outcome.code == 0
     assert outcome.err == ""
-    assert f"python -m launch.{name} " in outcome.out
-    assert "  --eta: " in outcome.out
+    assert re.search(rf"python -m launch\.{name}\b", outcome.out)
+    assert f"  --{LAUNCHERS[name]}: " in outcome.out
+
+
+def test_every_launcher_is_asked_for_help_here():
+    commands = (path for path in (ROOT / "launch").glob("*.py") if '"__main__":' in path.read_text())
+    assert {path.stem for path in commands} == set(LAUNCHERS)
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "export"])
@@ -322,6 +340,31 @@ def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished,
     assert str(directory / "encoder") in outcome.err
     assert (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns > written
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
+
+
+def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch, capsys):
+    run = Run(shutil.copytree(finished[0], tmp_path / "run"))
+    chosen = study_options.CompareOptions(
+        runs=(str(run.directory),),
+        output_dir=str(tmp_path / "pictures"),
+        data_dir=None,
+        figure_1=True,
+        invariance=True,
+    )
+    monkeypatch.setattr(study_options, "compare", lambda: chosen)
+    monkeypatch.setattr(invariance, "SIZES", 2)
+    marked, draw = [], figures.invariance_curves
+    monkeypatch.setattr(
+        figures, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
+    )
+    compare.main()
+    assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
+    assert capsys.readouterr().err == f"pictures: {tmp_path}/pictures\n"
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["figure_1.png", "invariance.png"]
+    for path in pictures:
+        assert len(np.unique(tf.io.decode_png(path.read_bytes()).numpy())) > 1
+    assert [len(curve) for curve in run.read_invariance().values()] == [2, 2, 2]
 
 
 @pytest.mark.slow
