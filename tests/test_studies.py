@@ -250,9 +250,32 @@ def test_flags_that_contradict_each_other_are_refused(command_line, arguments, m
     assert str(raised.value).startswith(message)
 
 
+PRESETS = {  # The jobs of one seed, and what sets the preset apart from the others.
+    "paper": (2, {"network": "wae", "width": 1.0, "epochs": 100, "nll_samples": 1000}),
+    "cpu": (2, {"network": "mlp", "epochs": 100, "eval_split": "test"}),
+    "eta": (6, {"network": "mlp", "epochs": 100, "eval_split": "validation"}),
+    "invariance": (18, {"network": "mlp", "epochs": 20, "nll_samples": 500}),
+    "invariance_wae": (5, {"network": "wae", "width": 0.125, "epochs": 6, "eval_images": 500}),
+}
+
+
 def test_the_presets_lie_in_the_package():
-    for name in ("paper", "cpu", "eta", "invariance", "invariance_wae"):
-        assert flag_kinds.preset_file(name) == ROOT / "launch" / "presets" / f"{name}.flags"
+    folder = ROOT / "launch" / "presets"
+    assert {path.name for path in folder.iterdir()} == {f"{name}.flags" for name in PRESETS}
+    for name in PRESETS:
+        assert flag_kinds.preset_file(name) == folder / f"{name}.flags"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_read_and_is_what_its_header_says(command_line, name):
+    number, expected = PRESETS[name]
+    table = ["--table=4"] if name in ("paper", "cpu") else []
+    jobs = jobs_of(command_line, *table, f"--preset={name}", "--dataset=digits", "--seeds=1")
+    assert len(jobs) == number
+    for job in jobs:
+        assert {option: getattr(job.options, option) for option in expected} == expected
+        assert job.options.latent_dim == 50
+    assert f"--preset={name} " in (ROOT / "launch" / "presets" / f"{name}.flags").read_text()
 
 
 def test_evaluation_on_the_validation_split_never_sees_the_test_set(command_line, digits):
