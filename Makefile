@@ -16,7 +16,6 @@ train: $(READY)
 
 test: $(READY)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m "not slow" $(PARALLEL)
-	@echo "left out: tests marked slow (make test-slow)"
 
 test-slow: $(READY)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest -m slow

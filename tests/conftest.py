@@ -13,12 +13,33 @@ from crvae_tf.runs import Run
 from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_finish():
     """Hides what was imported from the collector, which took a tenth of the tests' time with it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_deselected(items):
+    """Counts the slow tests that are left out: pytest itself does not where workers run the others."""
+    config = items[0].config
+    number = sum(item.get_closest_marker("slow") is not None for item in items)
+    config.stash[LEFT_OUT] = config.stash.get(LEFT_OUT, 0) + number
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Takes the number from a worker; each of them leaves out the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.option.markexpr == "not slow":
+        terminalreporter.line(f"left out: {config.stash.get(LEFT_OUT, 0)} slow tests (make test-slow)")
 
 
 @pytest.fixture(autouse=True)
