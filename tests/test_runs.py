@@ -85,7 +85,14 @@ def test_options_that_came_later_had_their_defaults_in_an_older_run(tmp_path):
 
 def test_a_tuple_is_the_list_that_json_makes_of_it(tmp_path):
     Run(tmp_path).begin({"sides": (28, 28)})
-    Run(tmp_path).begin({"sides": (28, 28)})
+    assert Run(tmp_path).read_config() == {"sides": [28, 28]}
+    (tmp_path / "evaluation.json").touch()
+    again = Run(tmp_path)
+    again.begin({"sides": (28, 28)}, may_change=("sides",))
+    again.go_on(trains=False)
+    assert again.evaluation.exists()
+    with pytest.raises(InputError, match=r"with sides=\[28, 28\]; received sides="):
+        Run(tmp_path).begin({"sides": (28, 29)})
 
 
 @pytest.mark.parametrize(
