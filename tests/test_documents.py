@@ -1,6 +1,7 @@
 """What the documents say of the code."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -8,23 +9,54 @@ import pytest
 
 from tests.documents import ROOT
 
+TEST = r"`test_\w+(?:\.\.\.)?`(?: \(slow[^)]*\))?"
+TESTS_OF_A_FILE = rf"`(test_\w+\.py)`: ({TEST}(?:, {TEST})*)"
+
+
+def promises():
+    """The rows of the table of RELIABILITY.md."""
+    text = (ROOT / "RELIABILITY.md").read_text(encoding="utf-8")
+    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
+
 
 def promised_tests():
-    """(file, beginning or name of a test) of every test that RELIABILITY.md names."""
-    text = (ROOT / "RELIABILITY.md").read_text(encoding="utf-8")
-    for file, tests in re.findall(r"`(test_\w+\.py)`: ((?:`test_\w+(?:\.\.\.)?`(?:, )?)+)", text):
-        yield from ((file, test) for test in re.findall(r"`(\w+)", tests))
+    """(file, beginning or name of a test, whether it is marked slow) of every test that is named."""
+    for file, tests in re.findall(TESTS_OF_A_FILE, promises()):
+        yield from ((file, *test) for test in re.findall(r"`(\w+)(?:\.\.\.)?`( \(slow)?", tests))
+
+
+@functools.cache
+def slowness_of(file):
+    """Whether `make test` leaves it out, by the name of each test of a file."""
+    module = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    marks = [ast.unparse(node.value) for node in module.body if isinstance(node, ast.Assign)]
+    all_are_slow = any("pytest.mark.slow" in mark for mark in marks)
+    return {
+        node.name: all_are_slow or "pytest.mark.slow" in map(ast.unparse, node.decorator_list)
+        for node in module.body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def named_by(file, beginning):
+    return [is_slow for name, is_slow in slowness_of(file).items() if name.startswith(beginning)]
 
 
 def test_the_tests_that_promises_are_held_by_exist():
     named = set(promised_tests())
     assert len(named) > 60
-    missing = [
-        (file, test)
-        for file, test in named
-        if f"\ndef {test}" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
-    ]
-    assert missing == []
+    assert [(file, test) for file, test, _ in named if not named_by(file, test)] == []
+
+
+def test_no_test_that_a_promise_names_is_without_its_file():
+    assert re.findall(TEST, re.sub(TESTS_OF_A_FILE, "", promises())) == []
+
+
+def test_the_slow_tests_among_those_of_promises_are_said_to_be():
+    said = [(file, test, bool(mark)) for file, test, mark in promised_tests()]
+    files = re.findall(r"`(test_\w+\.py)`(?!:)( \(slow\))?", promises())
+    said += [(file, "test_", bool(mark)) for file, mark in files]
+    assert [(*named, slow) for *named, slow in said if slow != all(named_by(*named))] == []
 
 
 @pytest.mark.parametrize("package", ["crvae_tf", "launch"])
