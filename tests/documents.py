@@ -1,9 +1,8 @@
 """The code that stands in the documents."""
 
-import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
 
 
 def python_blocks(document, heading):

@@ -10,6 +10,7 @@ from crvae_tf.transforms import RandomAffine
 IMAGES, BATCH = 95, 10
 STEPS = 10
 EPOCHS = 3
+TIMINGS = {"seconds", "images_per_second"}
 
 
 class CrashError(Exception):
@@ -48,13 +49,18 @@ def assert_same_to_the_bit(first, second):
     """Compares weights, optimizer state and, timings apart, metrics of what `train` returned."""
     for one, other in zip(_everything(first[0]), _everything(second[0]), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert _untimed(first[1]) == _untimed(second[1])
+    assert untimed(first[1]) == untimed(second[1])
+
+
+def assert_same_weights(model, other):
+    for one, another in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, another)
 
 
 def _everything(model):
     return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
 
 
-def _untimed(lines):
-    timings = ("seconds", "images_per_second")
-    return [{name: value for name, value in line.items() if name not in timings} for line in lines]
+def untimed(lines):
+    """Lines of metrics without what differs from one run to the same one."""
+    return [{name: value for name, value in line.items() if name not in TIMINGS} for line in lines]

@@ -12,8 +12,7 @@ import crvae_tf
 from benchmarks import measurement, operations, page, profile
 from benchmarks.measurement import Figure, Goal
 from crvae_tf import networks, randomness
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("module", [measurement, operations, profile])

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.documents import ROOT
+from tests.conftest import ROOT
 
 TEST = r"`test_\w+(?:\.\.\.)?`(?: \(slow[^)]*\))?"
 TESTS_OF_A_FILE = rf"`(test_\w+\.py)`: ({TEST}(?:, {TEST})*)"

@@ -19,9 +19,9 @@ from crvae_tf.datasets import Preprocessing
 from launch import embed, encoder_options, search
 from launch.encoder_options import EmbedOptions
 from tests.command_line import outcome_of
+from tests.conftest import ROOT
 from tests.image_files import encoded
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 

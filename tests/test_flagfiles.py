@@ -3,11 +3,11 @@
 import types
 
 import pytest
-from absl import flags
 
 from crvae_tf import CRVAE
 from crvae_tf.datasets import Preprocessing
-from launch import assembly, options
+from launch import assembly
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 from tests.conftest import ROOT
 
 FLAGFILES = sorted(path.name for path in ROOT.glob("*.flags"))
@@ -81,16 +81,8 @@ MNIST_PARAMETERS = 24_478_693
 MLP_PARAMETERS = 425_284
 
 
-@pytest.fixture(autouse=True)
-def _forgotten_flags():
-    flags.FLAGS.unparse_flags()
-    yield
-    flags.FLAGS.unparse_flags()
-
-
-def resolved(name, *arguments):
-    options.parse(["train", f"--flagfile={ROOT / name}", *arguments])
-    return options.resolve()
+def resolved_file(name, *arguments):
+    return resolved(f"--flagfile={ROOT / name}", *arguments)
 
 
 def built(chosen):
@@ -109,7 +101,7 @@ def test_every_flagfile_is_tested_here():
 
 @pytest.mark.parametrize("name", FLAGFILES)
 def test_a_flagfile_resolves_to_the_papers_protocol_on_its_data(name, tmp_path):
-    config = resolved(name, f"--data_dir={tmp_path}").to_config()
+    config = resolved_file(name, f"--data_dir={tmp_path}").to_config()
     assert {key: config[key] for key in EXPECTED[name]} == EXPECTED[name]
 
 
@@ -123,7 +115,7 @@ def test_the_header_of_a_flagfile_says_how_it_is_run(name):
     ("name", "number"), [("mnist.flags", MNIST_PARAMETERS), ("mnist_mlp.flags", MLP_PARAMETERS)]
 )
 def test_a_flagfile_builds_the_network_of_the_paper_at_full_width(name, number, tmp_path):
-    model = built(resolved(name, f"--data_dir={tmp_path}"))
+    model = built(resolved_file(name, f"--data_dir={tmp_path}"))
     assert isinstance(model, CRVAE)
     assert (model.lambda_, model.eta, model.kl_direction) == (1.0, 0.1, "forward")
     assert parameters(model) == number
@@ -131,7 +123,7 @@ def test_a_flagfile_builds_the_network_of_the_paper_at_full_width(name, number, 
 
 @pytest.mark.parametrize("name", FLAGFILES)
 def test_a_later_flag_overrides_every_flagfile(name, tmp_path):
-    chosen = resolved(name, f"--data_dir={tmp_path}", "--width=0.02", "--latent_dim=3", "--eta=0")
+    chosen = resolved_file(name, f"--data_dir={tmp_path}", "--width=0.02", "--latent_dim=3", "--eta=0")
     assert (chosen.width, chosen.latent_dim, chosen.eta) == (0.02, 3, 0.0)
     model = built(chosen)
     images = (chosen.image_size, chosen.image_size, chosen.channels)

@@ -1,14 +1,13 @@
 """The flags of `launch.report` and its answers to mistakes."""
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
 
 
 def python(*arguments):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from crvae_tf.runs import Run
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
 
 

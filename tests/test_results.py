@@ -9,9 +9,8 @@ import pytest
 
 from crvae_tf import InputError, files, provenance, results
 from crvae_tf.runs import Run
+from tests.conftest import ROOT
 from tests.test_report import evaluation
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def a_run(folder, seed=0, seconds=1800.0, commit="abc", hardware="2 cores"):

@@ -11,9 +11,8 @@ from crvae_tf import datasets, files
 from launch import assembly, flag_kinds, grid, options, run_sets, studies, study_options
 from launch.options import UsageError
 from tests.command_line import defined
+from tests.conftest import ROOT
 from tests.test_report import evaluation, probe
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ArraySplit, ImageData
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
+from tests.small_training import TIMINGS, assert_same_to_the_bit, assert_same_weights
 
 EPOCHS = 3
 TERMS = ("loss", "bound", "view_bound", "consistency", "rate", "distortion")
-TIMINGS = {"seconds", "images_per_second"}
 
 
 def some_digits():
@@ -80,15 +80,6 @@ def train_until_killed(directory):
 
     threading.Thread(target=watch, daemon=True).start()
     train(new_model(), run, some_digits())
-
-
-def without_timings(lines):
-    return [{name: v for name, v in line.items() if name not in TIMINGS} for line in lines]
-
-
-def assert_same_to_the_bit(weights, others):
-    for one, other in zip(weights, others, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +130,13 @@ def test_the_weights_of_a_run_are_those_of_the_model(whole):
     model, run, _ = whole
     other = new_model(weights_seed=1)
     weights.load(other, run.weights)
-    assert_same_to_the_bit(other.get_weights(), model.get_weights())
+    assert_same_weights(other, model)
 
 
 def test_two_runs_are_the_same_to_the_bit(whole, data, tmp_path):
     model = new_model()
     lines = train(model, Run(tmp_path), data)
-    assert_same_to_the_bit(model.get_weights(), whole[0].get_weights())
-    assert without_timings(lines) == without_timings(whole[2])
+    assert_same_to_the_bit((model, lines), (whole[0], whole[2]))
 
 
 def test_another_seed_is_another_run(whole, data, tmp_path):
@@ -165,8 +155,7 @@ def test_a_run_that_was_killed_ends_as_one_that_never_stopped(whole, data, tmp_p
     before = run.read_metrics()
     resumed = new_model(weights_seed=5)  # Its own first weights do not matter.
     lines = train(resumed, run, data)
-    assert_same_to_the_bit(resumed.get_weights(), model.get_weights())
-    assert without_timings(lines) == without_timings(expected)
+    assert_same_to_the_bit((resumed, lines), (model, expected))
     assert lines[0] == before[0]  # Its timings show that this epoch was not trained anew.
     assert run.read_metrics() == lines
 
@@ -179,15 +168,14 @@ def test_the_line_of_an_epoch_that_no_checkpoint_holds_is_written_anew(whole, da
     with open(run.metrics, "a", encoding="utf-8") as metrics:
         metrics.write(json.dumps({"epoch": 2, "loss": 0.0}) + "\n")
     resumed = new_model(weights_seed=5)
-    assert without_timings(train(resumed, run, data)) == without_timings(expected)
-    assert_same_to_the_bit(resumed.get_weights(), model.get_weights())
+    assert_same_to_the_bit((resumed, train(resumed, run, data)), (model, expected))
 
 
 def test_a_finished_run_is_not_trained_further(whole, data):
     model, run, lines = whole
     other = new_model(weights_seed=5)
     assert train(other, run, data) == lines
-    assert_same_to_the_bit(other.get_weights(), model.get_weights())
+    assert_same_weights(other, model)
 
 
 def test_an_epoch_has_as_many_pairs_of_an_image_as_that_has_views(data, tmp_path):

@@ -5,20 +5,15 @@ import subprocess
 import sys
 
 import h5py
-import numpy as np
 import pytest
 
 from crvae_tf import VAE, InputError, networks, weights
 from tests.conftest import ROOT
+from tests.small_training import assert_same_weights
 
 
 def new_model(latent_dim=3, seed=0):
     return VAE(*networks.build("mlp", (8, 8, 1), latent_dim, 0.1, seed))
-
-
-def assert_same_weights(one, other):
-    for mine, others in zip(one.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, others)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import cluster
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
-from tests.test_training import without_timings
+from tests.small_training import untimed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -67,7 +67,7 @@ def assert_same_outcome(run, other):
     """
     for part in ("splits", "consistency", "probe"):
         assert run.read_evaluation()[part] == other.read_evaluation()[part]
-    lines, others = (without_timings(each.read_metrics()) for each in (run, other))
+    lines, others = (untimed(each.read_metrics()) for each in (run, other))
     for line, expected in zip(lines, others, strict=True):
         assert line == pytest.approx(expected, rel=1e-6)
 
