@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks import cluster
 from tests import replicas, small_training
+from tests.conftest import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = 200
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
