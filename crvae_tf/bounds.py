@@ -117,8 +117,8 @@ def shared_content_bounds(
     by one sample of c for both and one of s and of s~. q(c|x, x~) is the `latents.average` of q(c|x)
     and q(c|x~). L(x) alone bounds log p(x), since q(c|x, x~) may be any distribution; so with lambda
     in [0, 1] Equation 2 without its KL is (1 - lambda) times a bound on log p(x) and lambda times one
-    on log p(x, x~). At lambda = 1 it does not matter which of the two is the view. With beta the KLs
-    weigh beta.
+    on log p(x, x~). At lambda = 1 it does not matter for the two bounds which is the view, unless that
+    is conditional. With beta the KLs weigh beta.
 
     It gives up some likelihood of a single image: q(c|x) is never drawn from alone, and as the average
     of two is to be the posterior given both images, each is sharper than one image warrants. The KL
@@ -131,7 +131,7 @@ def shared_content_bounds(
 
     Args:
       base: offers `posterior(images, training)`, `likelihood(latents, training)` and `prior`,
-        diagonal Gaussians but for the likelihood; and may have a `beta`.
+        diagonal Gaussians but for the likelihood; and may have a `beta`. Its own `bound` is not called.
       images: x, `[batch, H, W, C]`.
       views: x~.
       transform: as in `separate_bounds`: x~ is scored under the transformed mean, and what is
@@ -156,9 +156,11 @@ def shared_content_bounds(
     of_x, of_view = likelihood(pose, _POSE), likelihood(view_pose, _VIEW_POSE)
     if transform is not None:
         of_view = likelihoods.transformed(of_view, transform)
-    beta, (_, pose_prior) = getattr(base, "beta", 1.0), latents.split(base.prior, pose_dim)
+    content_prior, pose_prior = latents.split(base.prior, pose_dim)
+    prior = latents.join(content_prior, pose_prior)
+    beta = getattr(base, "beta", 1.0)
     return (
-        _elbo(posterior, latents.join(shared, pose), base.prior, of_x, images, beta),
+        _elbo(posterior, latents.join(shared, pose), prior, of_x, images, beta),
         _elbo(view_posterior, view_pose, pose_prior, of_view, views, beta),
     )
 

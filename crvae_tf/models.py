@@ -211,7 +211,7 @@ class CRVAE(BoundMaximizer):
         `bounds.separate_bounds`.
       pose_dim: 0, the paper's, or how many of the last latent dimensions are the pose: an image and
         its view share the others, the content, which alone is compared; see
-        `bounds.shared_content_bounds`.
+        `bounds.shared_content_bounds`, which stands in the place of the base's `bound`.
 
     Raises:
       InputError: a weight is negative or no number, `kl_direction` or `view` is none that there is, or
@@ -283,9 +283,8 @@ class CRVAE(BoundMaximizer):
         """Returns L(x) and L(x~)."""
         images, views, transform = self._unpacked(data)
         if self.pose_dim:
-            return shared_content_bounds(
-                self.base, images, views, transform, self.pose_dim, seed, training
-            )
+            pair = gray_values(images), gray_values(views)
+            return shared_content_bounds(self.base, *pair, transform, self.pose_dim, seed, training)
         # With both weights 0 the views must leave no trace in the batch normalisation.
         views_train = training and bool(self.lambda_ or self.eta)
         return separate_bounds(self.base, images, views, transform, seed, training, views_train)

@@ -67,8 +67,8 @@ def train(
       steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
         largest number that divides those of an epoch, and `checkpoint_steps`, is taken; on several
         replicas 1.
-      jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
-        under a strategy.
+      jit: whether XLA compiles the step, which it cannot where `view` is "conditional"; None leaves
+        that to Keras otherwise, which does so on a GPU, but not under a strategy.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
       later_seconds: about how long what follows the training takes; for the estimate that is logged.
       verbose: as in Keras' `fit`.
@@ -84,6 +84,9 @@ def train(
     """
     steps = data.train.steps_per_epoch(batch_size)
     rate_of = learning_rate if callable(learning_rate) else None
+    conditional = getattr(model, "view", "free") == "conditional"
+    if conditional and jit is None:
+        jit = False  # XLA has no operation for the transformation of the likelihood's mean.
     _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
     guard = FiniteGuard(lambda: checkpoints.latest)
@@ -111,7 +114,6 @@ def train(
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,
     ]
-    conditional = getattr(model, "view", "free") == "conditional"
     validation = _validation(data, batch_size, binarization, transformation, conditional)
 
     def batches(first_epoch: int, first_step: int) -> tf.data.Dataset:

@@ -15,6 +15,11 @@ def main() -> None:
     from launch import assembly
 
     chosen = options.resolve()
+    for name in ("view", "pose_dim", "views_per_image"):
+        if name in options.named():
+            raise options.UsageError(
+                f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
+            )
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
     # What was measured need not be measured anew, whatever version asks for it.

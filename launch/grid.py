@@ -57,7 +57,8 @@ class Job:
     @property
     def work(self) -> float:
         """What it costs: passes of the networks over the training images, roughly."""
-        views = 2.0 if self.options.lambda_ or self.options.eta else 1.0
+        pairs = self.options.views_per_image
+        views = 2.0 * pairs if self.options.lambda_ or self.options.eta else 1.0
         samples = self.options.importance_samples if self.options.model == "iwae" else 1
         return self.options.epochs * views * (1.0 + samples) / 2.0
 

@@ -79,6 +79,8 @@ def _check_views(values: dict[str, Any]) -> None:
         raise UsageError(
             f"--pose_dim must be < --latent_dim={values['latent_dim']}; received {values['pose_dim']}"
         )
+    if values["view"] == "conditional" and values["jit"] == "on":
+        raise UsageError("--jit must be off or auto for --view=conditional; received on")
     for name, default in (("view", "free"), ("pose_dim", 0)):
         if values[name] != default and not values["lambda"]:
             raise UsageError(

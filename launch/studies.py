@@ -13,7 +13,7 @@ from crvae_tf.shapes import BASELINES
 from launch import grid, options
 from launch.grid import Job
 from launch.options import Options
-from launch.study_options import GridOptions
+from launch.study_options import GridOptions, setting_label
 
 _ETA_METHOD = "cr_vae"
 _FIGURE_1 = ("vae", "vae_aug", "cr_vae")
@@ -62,16 +62,6 @@ def _method_flags(method: Method) -> dict[str, Any]:
 def eta_label(eta: float) -> str:
     """Returns the label of the trainings with an eta."""
     return f"{_ETA_METHOD}_eta_{eta:g}"
-
-
-def setting_label(setting: dict[str, Any]) -> str:
-    """Returns the label of the trainings with a setting.
-
-    >>> setting_label({"method": "cr_vae", "pose_dim": 3, "eta": 1.0})
-    'cr_vae pose_dim=3 eta=1'
-    """
-    values = {n: f"{v:g}" if isinstance(v, float) else v for n, v in setting.items() if n != "method"}
-    return " ".join([setting["method"], *(f"{name}={value}" for name, value in values.items())])
 
 
 def _job(dataset: str, label: str, changes: dict[str, Any], chosen: GridOptions) -> Job:

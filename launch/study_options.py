@@ -83,6 +83,9 @@ def reproduce() -> GridOptions:
     etas = values["etas"] or ()
     if len({f"{eta:g}" for eta in etas}) < len(etas):
         raise UsageError(f"--etas must differ in six digits; received {','.join(map(str, etas))}")
+    labels = [setting_label(setting) for setting in values["settings"] or ()]
+    if len({frozenset(label.split()) for label in labels}) < len(labels):
+        raise UsageError(f"--settings must differ in six digits; received {', '.join(labels)}")
     table = None if values["table"] is None else int(values["table"])
     return GridOptions(**values | {"table": table})
 
@@ -99,6 +102,23 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f"--settings: {name} {error}; received {text}") from error
     return read
+
+
+def setting_label(setting: dict[str, Any]) -> str:
+    """Returns the label of the trainings with a setting.
+
+    >>> setting_label({"method": "cr_vae", "pose_dim": 3, "eta": None})
+    'cr_vae pose_dim=3 eta=auto'
+    """
+    return " ".join(
+        [setting["method"], *(f"{n}={_text(v)}" for n, v in setting.items() if n != "method")]
+    )
+
+
+def _text(value: float | str | None) -> str:
+    if value is None:
+        return "auto"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclasses.dataclass(frozen=True)

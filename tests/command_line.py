@@ -20,7 +20,9 @@ def forgotten_flags():
 @contextlib.contextmanager
 def defined(define):
     """Has the flags that a command's own `define` adds, without those that it drops."""
-    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
+    before = {
+        name: (flags.FLAGS.find_module_defining_flag(name), flags.FLAGS[name]) for name in flags.FLAGS
+    }
     define()
     added = [name for name in flags.FLAGS if name not in before]
     try:
@@ -28,9 +30,10 @@ def defined(define):
     finally:
         for name in added:
             delattr(flags.FLAGS, name)
-        for name, flag in before.items():
+        for name, (module, flag) in before.items():
             if name not in flags.FLAGS:
                 flags.FLAGS[name] = flag
+                flags.FLAGS.register_flag_by_module(module, flag)
         flags.FLAGS.unparse_flags()
 
 

@@ -165,3 +165,12 @@ def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data):
     once, twice = weights_after(1e-3, 1), weights_after(lambda epoch: 1e-3 * (epoch == 0), 2)
     for expected, received in zip(once, twice, strict=True):
         np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.parametrize("flag", ["--view=conditional", "--pose_dim=3", "--views_per_image=4"])
+def test_what_no_baseline_has_is_refused(tmp_path, flag):
+    options.parse(["launch.baselines", "--dataset=digits", f"--output_dir={tmp_path}", flag])
+    name, _, value = flag.partition("=")
+    message = f"^{name} must be left out, no baseline has it; received {value}$"
+    with pytest.raises(options.UsageError, match=message):
+        launch.baselines.main()

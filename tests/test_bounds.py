@@ -312,3 +312,25 @@ def test_a_conditional_view_without_its_transformation_is_refused():
     model = crvae_tf.CRVAE(base_model(), view="conditional")
     with pytest.raises(ValueError, match=r"expected triples \(images, views, transformations\)"):
         model.terms((IMAGES, VIEWS), KEY, True)
+
+
+def test_the_prior_may_be_of_either_form_of_a_diagonal_gaussian():
+    class OtherForm(LinearGaussian):
+        @property
+        def prior(self):
+            return tfd.MultivariateNormalDiag(tf.zeros([2]), tf.ones([2]))
+
+    for one, other in zip(shared(LinearGaussian()), shared(OtherForm()), strict=True):
+        np.testing.assert_allclose(other.value, one.value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["image", "view"])
+def test_pixels_outside_their_range_are_refused_where_the_content_is_shared(place):
+    pair = [random_images(0), random_images(1)]
+    pair[place] = pair[place] * 255.0
+    model = crvae_tf.CRVAE(base_model(), pose_dim=1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"images: expected values in \[0, 1\]"):
+        model.terms(pair, KEY, training=False)
+    pair[place] = tf.cast(pair[place], tf.uint8)
+    with pytest.raises(InputError, match="images: expected floats in"):
+        model.terms(pair, KEY, training=False)

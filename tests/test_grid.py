@@ -160,6 +160,8 @@ def test_the_work_done_counts_epochs_and_weighs_methods_by_their_passes(tmp_path
     assert plain.done() == 4.5  # Half of the nine tenths that training is.
     options = plain.options.to_config() | {"model": "iwae", "importance_samples": 5, "lambda": 1.0}
     assert grid.Job("digits", "cr_iwae", Options.from_config(options), ()).work == 60.0
+    options |= {"model": "vae", "views_per_image": 4}
+    assert grid.Job("digits", "cr_vae", Options.from_config(options), ()).work == 80.0
 
 
 def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):

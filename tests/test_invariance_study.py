@@ -101,3 +101,9 @@ def test_the_picture_joins_the_frontier_and_has_a_point_or_a_line_for_all(
     assert [tuple(point) for point in lines["cr_vae pose_dim=3 eta=0.3"]] == [shared]
     assert list(lines["pca"][:, 1]) == pytest.approx([0.6, 0.6])
     assert set(lines) == {"frontier", *(point["setting"] for point in summary["points"])}
+
+
+def test_a_target_that_is_met_exactly_is_met():
+    cells = {"vae_aug": [evaluation(97.0, 0.9, 0.8, 0.78, 0.65)]}
+    (point,) = invariance_study.summarize("mnist", "mlp", cells, {})["points"]
+    assert [target.is_met(point[target.name]) for target in invariance_study.TARGETS] == [True] * 4

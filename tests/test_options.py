@@ -386,6 +386,10 @@ def test_the_message_of_the_manual_is_this():
             "--beta must be 1 unless --model=beta_vae; received 0.5 with --model=iwae",
         ),
         (
+            ["--view=conditional", "--method=cr_vae", "--jit=on"],
+            "--jit must be off or auto for --view=conditional; received on",
+        ),
+        (
             ["--pose_dim=50"],
             "--pose_dim must be < --latent_dim=50; received 50",
         ),

@@ -206,6 +206,10 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
             "--pose_dim must be < --latent_dim=50; received 60",
         ),
         (
+            ["--settings=cr_vae:eta=0.3:pose_dim=3,cr_vae:pose_dim=3:eta=0.30000001"],
+            "--settings must differ in six digits; received cr_vae eta=0.3 pose_dim=3, cr_vae",
+        ),
+        (
             ["--etas=0.1,1", "--settings=vae"],
             "--etas must be left out where --settings is given; received both",
         ),

@@ -350,6 +350,21 @@ def test_a_conditional_view_is_trained_and_validated_given_its_transformations(t
     assert lines[-1]["val_view_bound"] == pytest.approx(float(found["view_bound"]), rel=1e-5)
 
 
+@pytest.mark.parametrize(("view", "expected"), [("free", "auto"), ("conditional", False)])
+def test_a_conditional_view_is_not_left_to_xla(tmp_path, monkeypatch, view, expected):
+    class Compiled(Exception):  # noqa: N818 - nothing went wrong.
+        pass
+
+    def compiled(model, *, jit_compile, **_):
+        raise Compiled(jit_compile)
+
+    monkeypatch.setattr(CRVAE, "compile", compiled)
+    model = CRVAE(new_model(regularised=False), view=view)
+    with pytest.raises(Compiled) as received:
+        train(model, Run(tmp_path / "run"), some_digits())
+    assert received.value.args == (expected,)
+
+
 def test_images_per_second_of_a_resumed_epoch_are_those_seen_since(tmp_path, monkeypatch):
     clock = iter((0.0, 2.0, 10.0, 14.0))
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
