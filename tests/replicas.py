@@ -23,7 +23,7 @@ from tests import small_training
 
 SHAPE = (8, 8, 1)
 PENALTY = 0.5
-RATE = 0.01
+RATES = {"mlp": 0.1, "wae": 0.01}
 WIDTHS = {"mlp": 0.05, "wae": 0.02}
 SIZES = {"uneven_last_batch": (7, 4), "uneven_first_batch": (5, 5), "empty_replica": (5, 4)}
 
@@ -70,7 +70,7 @@ def calm_model(network: str) -> crvae_tf.CRVAE:
         if isinstance(layer, keras.layers.Dense):
             layer.kernel.regularizer = keras.regularizers.L2(PENALTY)
     model = crvae_tf.CRVAE(CalmVAE(encoder, decoder))
-    model.compile(optimizer=keras.optimizers.SGD(RATE))
+    model.compile(optimizer=keras.optimizers.SGD(RATES[network]))
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -105,7 +105,7 @@ def bounds_of_one_image(strategy: tf.distribute.Strategy) -> list:
     with strategy.scope():
         model = NoisyVAE(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05))
         model.kept = []
-        model.compile(optimizer=keras.optimizers.SGD(RATE))
+        model.compile(optimizer=keras.optimizers.SGD(RATES["mlp"]))
         model.optimizer.build(model.trainable_variables)
     found = []
     for step in (model.train_step, model.test_step):

@@ -1,10 +1,12 @@
 """Which of the runs that a user names are seeds of one method, and what a picture calls them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from crvae_tf import files
 from crvae_tf.runs import Run
-from launch import options, results, run_sets, study_options
+from launch import exhibits, options, results, run_sets, study_options
 from launch.options import UsageError
 from launch.study_options import ResultsOptions
 from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
@@ -46,6 +48,18 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
     }
     assert found["cr_vae", "nll", "test"] == [100.0, 101.0]
     assert found["vae", "nll", "test"] == [100.0]
+
+
+def test_a_report_draws_the_views_of_the_last_evaluation(make_run, monkeypatch):
+    run = Run(make_run("a"))
+    config = run.read_config() | {"test_rotation": 60.0, "data_fingerprint": "known"}
+    record = SimpleNamespace(run=run, config=config)
+    monkeypatch.setattr(
+        exhibits.assembly, "load_data", lambda _: SimpleNamespace(fingerprint="known", name="digits")
+    )
+    monkeypatch.setattr(exhibits.report, "test_images", lambda data, binarization, transform: transform)
+    monkeypatch.setattr(exhibits.report, "exhibit", lambda record, load_images: load_images())
+    assert exhibits.exhibit(record, None).rotation == 60.0
 
 
 def test_published_figures_are_of_one_data_set(make_run):

@@ -378,6 +378,9 @@ def test_a_tfds_data_set_without_images_is_an_input_error(tmp_path):
     assert message_of(datasets.load, "imdb_reviews", str(tmp_path)) == (
         "--dataset=imdb_reviews: expected a data set with images; received text, label"
     )
+    assert message_of(tfds_source.StoredSplit, "imdb_reviews", str(tmp_path), "train") == (
+        "--input=imdb_reviews: expected a data set with images; received text, label"
+    )
 
 
 def test_without_a_network_one_line_names_the_ways_out_after_what_is_fetched(

@@ -107,7 +107,7 @@ def evaluation_batches(
     Raises:
       InputError: there is no such binarisation.
     """
-    finish = _test_images(split, binarization)
+    finish = _test_binarizer(split, binarization)
 
     def batch(indices, images, labels):
         images = to_unit_interval(images)
@@ -128,7 +128,7 @@ def validation_pairs(
     with_transformations: bool = False,
 ) -> tf.data.Dataset:
     """Returns what `training_batches` does, once, in order, with the draws of the test set."""
-    finish = _test_images(split, binarization)
+    finish = _test_binarizer(split, binarization)
 
     def batch(indices, images, labels):
         images = to_unit_interval(images)
@@ -142,7 +142,9 @@ def validation_pairs(
     return _finished(split.batches(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def _test_images(split: Split, binarization: str) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
+def _test_binarizer(
+    split: Split, binarization: str
+) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
     """Returns what binarises gray images of `indices`, or their views, once and for all."""
     _check(binarization)
 

@@ -44,7 +44,7 @@ class Split(abc.ABC):
         return math.ceil(self.num_images / batch_size)
 
     def first(self, limit: int | None) -> int:
-        """Returns how many images there are up to a limit; None is none."""
+        """Returns how many images there are up to a limit; None is no limit."""
         return self.num_images if limit is None else min(limit, self.num_images)
 
     @abc.abstractmethod
