@@ -69,13 +69,13 @@ LONG = {
     "schedule_stages": 8,
     "epochs": 3280,
 }
-SHORT = {"batch_size": 50, "learning_rate": 1e-3, "schedule": "cosine", "epochs": 600}
+SHORT = {"batch_size": 50, "learning_rate": 1e-3, "schedule": "cosine"}
 IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
 EXPECTED |= {
     "burda_vae.flags": BURDA | LONG,
-    "burda_vae_short.flags": BURDA | SHORT,
+    "burda_vae_short.flags": BURDA | SHORT | {"epochs": 800},
     "burda_iwae_5.flags": BURDA | LONG | IWAE_5,
-    "burda_iwae_5_short.flags": BURDA | SHORT | IWAE_5,
+    "burda_iwae_5_short.flags": BURDA | SHORT | IWAE_5 | {"epochs": 600},
 }
 MNIST_PARAMETERS = 24_478_693
 MLP_PARAMETERS = 425_284
