@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 
 class Interruption:
@@ -15,20 +16,33 @@ class Interruption:
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
         """Notes the first SIGTERM or SIGINT that arrives; a second one acts as it always does."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python delivers signals to the main thread alone.
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        with handlers_given_back() as before:
 
-        def note(number, frame):
-            self.signal = number
-            for each, handler in before.items():
-                signal.signal(each, handler)
+            def note(number, frame):
+                self.signal = number
+                _handle(before)
 
-        for number in before:
-            signal.signal(number, note)
-        try:
+            for number in before:
+                signal.signal(number, note)
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def handlers_given_back() -> Iterator[dict[int, Any]]:
+    """Yields what handles SIGTERM and SIGINT, and has it handle them again afterwards.
+
+    Python delivers signals to the main thread alone: in another there are none to yield.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield {}
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield before
+    finally:
+        _handle(before)
+
+
+def _handle(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

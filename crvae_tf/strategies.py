@@ -10,7 +10,6 @@ import itertools
 import os
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from crvae_tf.errors import InputError, LostWorkerError, reason
+from crvae_tf.interruption import handlers_given_back
 from crvae_tf.runs import Run
 
 Strategy = tf.distribute.Strategy
@@ -99,16 +99,10 @@ def _multi_worker() -> Strategy:
 @contextlib.contextmanager
 def _signals_given_back() -> Iterator[None]:
     """Has SIGINT act at once while TensorFlow waits, and takes SIGTERM back, which its server keeps."""
-    if threading.current_thread() is not threading.main_thread():
+    with handlers_given_back() as before:
+        if before:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:

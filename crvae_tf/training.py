@@ -1,5 +1,6 @@
 """Compile, fit, checkpoint and resume."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -83,10 +84,10 @@ def train(
         that is kept has such a weight.
     """
     steps = data.train.steps_per_epoch(batch_size)
-    rate_of = learning_rate if callable(learning_rate) else None
     conditional = getattr(model, "view", "free") == "conditional"
     if conditional and jit is None:
         jit = False  # XLA has no operation for the transformation of the likelihood's mean.
+    rate_of = learning_rate if callable(learning_rate) else None
     _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
     guard = FiniteGuard(lambda: checkpoints.latest)
@@ -114,34 +115,23 @@ def train(
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,
     ]
-    validation = _validation(data, batch_size, binarization, transformation, conditional)
-
-    def batches(first_epoch: int, first_step: int) -> tf.data.Dataset:
-        return datasets.training_batches(
-            data.train,
-            batch_size,
-            binarization,
-            transformation,
-            seed,
-            range(first_epoch, epochs),
-            first_step,
-            conditional,
-            views_per_image,
+    batches = functools.partial(
+        datasets.training_batches,
+        *(data.train, batch_size, binarization, transformation, seed),
+        with_transformations=conditional,
+        views_per_image=views_per_image,
+    )
+    execution = functools.partial(
+        _steps_per_execution, model, steps_per_execution, steps, checkpoint_steps or 0
+    )
+    validation = None
+    if data.validation is not None:
+        validation = datasets.validation_pairs(
+            data.validation, batch_size, binarization, transformation, conditional
         )
-
-    def execution(first_step: int) -> int:
-        if strategies.of(model).num_replicas_in_sync > 1:
-            return 1  # Keras' loop over steps fails on several replicas.
-        return largest_divisor(steps_per_execution, steps, first_step, checkpoint_steps or 0)
-
     with interruption.noted():
         _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
-    stopped_by = strategies.highest(strategies.of(model), interruption.signal or 0)
-    if stopped_by:  # After the last step, of which there is a checkpoint.
-        raise Interrupted(stopped_by)
-    run.check_there()
-    with files.whole_file(run.weights) as unfinished:
-        weights.save(model, unfinished)
+    _finish(model, run, interruption)
     return log.lines
 
 
@@ -154,7 +144,7 @@ def _compile(model: keras.Model, rate: float, clip_norm: float | None, jit: bool
 
 def _fit(
     model: keras.Model,
-    batches: Callable[[int, int], tf.data.Dataset],
+    batches: Callable[..., tf.data.Dataset],
     execution: Callable[[int], int],
     position: int,
     steps: int,
@@ -174,7 +164,7 @@ def _fit(
     if step:
         _set_steps_per_execution(model, execution(step))
         model.fit(
-            batches(epoch, step),
+            batches(epochs=range(epoch, epochs), first_step=step),
             initial_epoch=epoch,
             epochs=epoch + 1,
             steps_per_epoch=steps - step,
@@ -184,7 +174,11 @@ def _fit(
     if epoch < epochs:
         _set_steps_per_execution(model, execution(0))
         model.fit(
-            batches(epoch, 0), initial_epoch=epoch, epochs=epochs, steps_per_epoch=steps, **common
+            batches(epochs=range(epoch, epochs)),
+            initial_epoch=epoch,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            **common,
         )
 
 
@@ -203,6 +197,14 @@ def largest_divisor(limit: int, *numbers: int) -> int:
     return max(number for number in range(1, min(limit, common) + 1) if common % number == 0)
 
 
+def _steps_per_execution(
+    model: keras.Model, limit: int, steps: int, checkpoint_steps: int, first_step: int
+) -> int:
+    if strategies.of(model).num_replicas_in_sync > 1:
+        return 1  # Keras' loop over steps fails on several replicas.
+    return largest_divisor(limit, steps, first_step, checkpoint_steps)
+
+
 def _set_steps_per_execution(model: keras.Model, steps: int) -> None:
     """Keras overruns an epoch whose steps it does not divide."""
     if model.steps_per_execution != steps:
@@ -210,15 +212,11 @@ def _set_steps_per_execution(model: keras.Model, steps: int) -> None:
         model.train_function = model.test_function = None  # Made for the steps before.
 
 
-def _validation(
-    data: ImageData,
-    batch_size: int,
-    binarization: str,
-    transformation: RandomAffine | None,
-    with_transformations: bool,
-) -> tf.data.Dataset | None:
-    if data.validation is None:
-        return None
-    return datasets.validation_pairs(
-        data.validation, batch_size, binarization, transformation, with_transformations
-    )
+def _finish(model: keras.Model, run: Run, interruption: Interruption) -> None:
+    """Writes the weights, unless a worker was told to stop; of its last step there is a checkpoint."""
+    stopped_by = strategies.highest(strategies.of(model), interruption.signal or 0)
+    if stopped_by:
+        raise Interrupted(stopped_by)
+    run.check_there()
+    with files.whole_file(run.weights) as unfinished:
+        weights.save(model, unfinished)
