@@ -1,0 +1,66 @@
+"""What SIGINT and SIGTERM do while they are noted, and to whom they go afterwards."""
+
+import signal
+import threading
+
+import pytest
+
+from crvae_tf.interruption import Interruption, handlers_given_back
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def received():
+    """What a user's own handlers receive, in turn."""
+    numbers = []
+    before = {
+        number: signal.signal(number, lambda number, _: numbers.append(number)) for number in SIGNALS
+    }
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_the_first_signal_is_noted_and_the_second_goes_to_who_handled_it_before(
+    first, second, received
+):
+    interruption = Interruption()
+    with interruption.noted():
+        signal.raise_signal(first)
+        assert (interruption.signal, received) == (first, [])
+        signal.raise_signal(second)
+        assert (interruption.signal, received) == (first, [second])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_go_to_who_handled_them_when_nothing_is_noted_any_more(number, received):
+    interruption = Interruption()
+    with pytest.raises(ValueError, match="a step failed"), interruption.noted():
+        raise ValueError("a step failed")
+    signal.raise_signal(number)
+    assert (interruption.signal, received) == (None, [number])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_handlers_set_meanwhile_give_way_to_those_before(number, received):
+    with handlers_given_back():
+        signal.signal(number, signal.SIG_IGN)
+        signal.raise_signal(number)
+    signal.raise_signal(number)
+    assert received == [number]
+
+
+def test_a_thread_that_receives_no_signals_leaves_them_alone(received):
+    interruption = Interruption()
+
+    def note():
+        with interruption.noted():
+            signal.raise_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    thread.join()
+    assert (interruption.signal, received) == (None, [signal.SIGTERM])
