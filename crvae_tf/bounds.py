@@ -6,6 +6,7 @@ and z~ to agree, so z~ must not. Either takes the transformation out of what sha
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import keras
@@ -41,7 +42,9 @@ class Bound:
 
 
 def gray_values(images: tf.Tensor) -> tf.Tensor:
-    """Returns images in [0, 1] as they are; others would train to a bound that means nothing.
+    """Returns images in [0, 1] as float32; others would train to a bound that means nothing.
+
+    XLA cannot raise: what it compiles returns NaN where it should.
 
     Raises:
       InputError: the images are no floats.
@@ -50,10 +53,37 @@ def gray_values(images: tf.Tensor) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
         raise InputError(f"images: expected floats in [0, 1]; received {images.dtype.name}")
+    images = tf.cast(images, tf.float32)
     inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
     message = "images: expected values in [0, 1]; received others"
     with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
-        return tf.identity(images)
+        return tf.where(inside, images, math.nan)
+
+
+def elbo_bound(
+    posterior: tfd.Distribution,
+    paid: tfd.Distribution,
+    prior: tfd.Distribution,
+    likelihood: tfd.Distribution,
+    images: tf.Tensor,
+    beta: float,
+) -> Bound:
+    """Returns the ELBO of each image, and what it is made of.
+
+    Args:
+      posterior: q(z|x), batch shape `[batch]`.
+      paid: the part of it whose KL from `prior` this bound pays for; of a single image, all.
+      prior: of that part.
+      likelihood: p(x|z) at latents sampled from the posterior.
+      images: x, `[batch, H, W, C]`.
+      beta: weight of the KL, 0 or more.
+    """
+    return Bound(
+        value=objectives.elbo(paid, prior, likelihood, images, beta),
+        posterior=posterior,
+        rate=objectives.rate(paid, prior),
+        distortion=objectives.distortion(likelihood, images),
+    )
 
 
 def separate_bounds(
@@ -160,23 +190,6 @@ def shared_content_bounds(
     prior = latents.join(content_prior, pose_prior)
     beta = getattr(base, "beta", 1.0)
     return (
-        _elbo(posterior, latents.join(shared, pose), prior, of_x, images, beta),
-        _elbo(view_posterior, view_pose, pose_prior, of_view, views, beta),
-    )
-
-
-def _elbo(
-    posterior: tfd.Distribution,
-    paid: tfd.Distribution,
-    prior: tfd.Distribution,
-    likelihood: tfd.Distribution,
-    images: tf.Tensor,
-    beta: float,
-) -> Bound:
-    """Returns the ELBO of images whose KL is that of the part `paid` from `prior`."""
-    return Bound(
-        value=objectives.elbo(paid, prior, likelihood, images, beta),
-        posterior=posterior,
-        rate=objectives.rate(paid, prior),
-        distortion=objectives.distortion(likelihood, images),
+        elbo_bound(posterior, latents.join(shared, pose), prior, of_x, images, beta),
+        elbo_bound(view_posterior, view_pose, pose_prior, of_view, views, beta),
     )

@@ -116,11 +116,15 @@ class FiniteGuard(keras.callbacks.Callback):
 
     Args:
       latest_checkpoint: returns the path of the last checkpoint, or None.
+
+    Attributes:
+      steps_before: of the next epoch, taken before the training was broken off; Keras counts from then.
     """
 
     def __init__(self, latest_checkpoint: Callable[[], str | None]):
         super().__init__()
         self._latest_checkpoint = latest_checkpoint
+        self.steps_before = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -138,6 +142,7 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.check_weights()
+        self.steps_before = 0
 
     def check_weights(self) -> None:
         """Raises NotFiniteError if the last step has left a weight that is not finite."""
@@ -147,8 +152,10 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def _stop(self, received: str) -> NoReturn:
         kept = self._latest_checkpoint() or "none yet"
-        several = self._first < self._last  # As steps_per_execution may say.
-        steps = f"steps {self._first + 1} to {self._last + 1}" if several else f"step {self._last + 1}"
+        first, last = (self.steps_before + batch + 1 for batch in (self._first, self._last))
+        steps = (
+            f"steps {first} to {last}" if first < last else f"step {last}"
+        )  # By steps_per_execution.
         raise NotFiniteError(
             f"epoch {self._epoch + 1}, {steps}: expected finite terms, weights and a finite gradient; "
             f"received {received}; the last good checkpoint is {kept}; --clip_norm, --min_stddev or a "
@@ -191,7 +198,8 @@ class TimeEstimate(keras.callbacks.Callback):
             "\nthis run takes about %s here: %s to train at %.3g s a step, %s to evaluate",
             *(_duration(training + later), _duration(training), step, _duration(later)),
         )
-        if training + later > 3600.0 and not tf.config.list_physical_devices("GPU"):
+        accelerators = [d for kind in ("GPU", "TPU") for d in tf.config.list_logical_devices(kind)]
+        if training + later > 3600.0 and not accelerators:
             _LOGGER.info(
                 "without an accelerator --flagfile=mnist_mlp.flags is quicker, "
                 "and --flagfile=digits.flags takes minutes"

@@ -21,7 +21,7 @@ from crvae_tf.datasets import folders
 from crvae_tf.datasets.listings import Batch, Listing, grouped
 from crvae_tf.embedding_files import Part
 from crvae_tf.embedding_folder import ABOUT, Embedding
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 from crvae_tf.export import Encoder
 
 _LOGGER = logging.getLogger(__name__)
@@ -166,9 +166,7 @@ class _Job:
 
 def _folder(path: Path, file_format: str) -> Path:
     """Returns the folder to write to, and makes it if need be; raises InputError if it holds others."""
-    if file_format not in embedding_files.FORMATS:
-        expected = ", ".join(embedding_files.FORMATS)
-        raise InputError(f"--format: expected one of {expected}; received {file_format}")
+    check_choice("--format", file_format, embedding_files.FORMATS)
     is_empty = not path.exists() or (path.is_dir() and all(map(_is_unfinished, path.iterdir())))
     if not is_empty and not (path / ABOUT).exists():
         raise InputError(

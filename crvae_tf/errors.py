@@ -1,6 +1,7 @@
 """The errors that stand for something other than a fault of the program."""
 
 import re
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -26,6 +27,17 @@ class InputError(ValueError):
 
     Launchers print it without a traceback, as they do the others here.
     """
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raises InputError, which names the argument `name`, where its value is none of `choices`.
+
+    >>> check_choice("direction", "back", ["forward", "reverse"])
+    Traceback (most recent call last):
+    crvae_tf.errors.InputError: direction: expected one of forward, reverse; received back
+    """
+    if value not in choices:
+        raise InputError(f"{name}: expected one of {', '.join(choices)}; received {value}")
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong.

@@ -53,7 +53,8 @@ def evaluate(
     """Returns the figures of a model on the test set and on the transformed test set.
 
     All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
-    images, in nats.
+    images, in nats. The mutual information is that of the first 10,000 images, the consistency that of
+    the first 1,000.
 
     Args:
       model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.

@@ -31,14 +31,16 @@ class Interruption:
 def handlers_given_back() -> Iterator[dict[int, Any]]:
     """Yields what handles SIGTERM and SIGINT, and has it handle them again afterwards.
 
-    Python delivers signals to the main thread alone: in another there are none to yield.
+    One that the process ignores, as a shell has what it starts in the background ignore SIGINT, is
+    not yielded and stays ignored. Python delivers signals to the main thread alone: in another there
+    are none to yield.
     """
     if threading.current_thread() is not threading.main_thread():
         yield {}
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield before
+        yield {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     finally:
         _handle(before)
 

@@ -12,7 +12,8 @@ from crvae_tf.transforms import RandomAffine
 InvarianceCurves = dict[str, list[dict[str, float | None]]]
 
 SIZES = 9
-_LARGEST = {"rotation": 180.0, "scaling": 0.99}
+_LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
+"""How far each goes: pixels, degrees, a fraction."""
 _IMAGES_PER_STEP = 50
 
 
@@ -51,7 +52,7 @@ def measure(
     probes = fit_probes(embed, data, binarization, labels)
 
     def point(name: str, size: float) -> dict[str, float | None]:
-        nothing = dict.fromkeys(_LARGEST | {"translation": 0.0}, 0.0)
+        nothing = dict.fromkeys(_LARGEST, 0.0)
         views = embed(batches(RandomAffine(**nothing | {name: size})))
         consistency = metrics.consistency(*clean, *views)
         found = {"size": size} | {key: consistency[key] for key in ("kl", "retrieval_at_1")}
@@ -59,7 +60,7 @@ def measure(
 
     return {
         name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
-        for name in ("translation", "rotation", "scaling")
+        for name in _LARGEST
     }
 
 
@@ -71,7 +72,7 @@ def sizes_of(name: str, test_range: float) -> list[float]:
     >>> sizes_of("rotation", 120.0)[-1]
     180.0
     """
-    largest = min(2.0 * test_range, _LARGEST.get(name, np.inf))
+    largest = min(2.0 * test_range, _LARGEST[name])
     return np.linspace(0.0, largest, SIZES).tolist()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 
 tfd = tfp.distributions
 
@@ -59,20 +59,19 @@ FAMILIES = {
 }
 
 
-def get(name: str):
+def get(name: str) -> Callable[[tf.Tensor], tfd.Distribution]:
     """Returns the family called `name`: a function from logits `[..., H, W, C]` to p(x|z).
 
     The distribution's batch shape is `[...]`, its event an image; `log_prob` is in nats and `mean()`
     is an image in [0, 1].
 
     Raises:
-      ValueError: there is no such family.
+      InputError: there is no such family.
 
     >>> get("bernoulli")(tf.zeros([2, 28, 28, 1])).log_prob(tf.ones([28, 28, 1])).numpy().round(2)
     array([-543.43, -543.43], dtype=float32)
     """
-    if name not in FAMILIES:
-        raise ValueError(f"likelihood: expected one of {tuple(FAMILIES)}; received {name!r}")
+    check_choice("likelihood", name, FAMILIES)
     return FAMILIES[name]
 
 

@@ -95,13 +95,14 @@ def _own_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) 
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
 
-    Each is the mean over images of log q(z|x) less the log of an aggregated posterior:
+    Each is a mean over images of log q(z|x) less the log of an aggregated posterior:
 
     * `lower`: of all N images, the sample's own included, so a lower bound that cannot exceed
       `cap` = ln N (Dieng et al. 2018);
     * `upper`: of the other N - 1 images, an upper bound (leave-one-out; Poole et al. 2019);
-    * `disjoint`: of 64 other images. No bound: far above either where posteriors are narrow, and of the
-      magnitude that Sinha et al. 2020 report, which exceeds what a mutual information can be.
+    * `disjoint`: of the first 64 images, over the images after these. No bound: far above either where
+      posteriors are narrow, and of the magnitude that Sinha et al. 2020 report, which exceeds what a
+      mutual information can be.
 
     Args:
       samples: z_i ~ q(z|x_i), `[N, latent_dim]`, N of 2 or more.

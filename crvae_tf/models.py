@@ -4,6 +4,7 @@ A base model offers `bound(images, seed, training)`, the bound of each image wit
 `CRVAE` regularises any model that does, so a user's own VAE needs no line of this package changed.
 """
 
+import dataclasses
 import inspect
 import math
 import numbers
@@ -16,11 +17,12 @@ from crvae_tf import likelihoods, objectives, transforms
 from crvae_tf.bounds import (
     Bound,
     Transform,
+    elbo_bound,
     gray_values,
     separate_bounds,
     shared_content_bounds,
 )
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 from crvae_tf.latents import content_of
 from crvae_tf.maximization import BoundMaximizer
 
@@ -43,6 +45,9 @@ class VAE(BoundMaximizer):
       likelihood: a name in `likelihoods.FAMILIES`.
       seed: of the posterior's noise in training and validation.
       min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
+
+    Raises:
+      InputError: there is no such likelihood, or `min_stddev` is negative or no number.
     """
 
     beta = 1.0
@@ -57,6 +62,7 @@ class VAE(BoundMaximizer):
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
+        _check_not_negative("min_stddev", min_stddev)
         self.min_stddev = min_stddev
         self.encoder = encoder
         self.decoder = decoder
@@ -110,12 +116,7 @@ class VAE(BoundMaximizer):
         images = gray_values(images)
         posterior = self.posterior(images, training)
         likelihood = self.likelihood(posterior.sample(seed=seed), training, transform)
-        return Bound(
-            value=objectives.elbo(posterior, self.prior, likelihood, images, self.beta),
-            posterior=posterior,
-            rate=objectives.rate(posterior, self.prior),
-            distortion=objectives.distortion(likelihood, images),
-        )
+        return elbo_bound(posterior, posterior, self.prior, likelihood, images, self.beta)
 
     def terms(self, data, seed, training):
         images = data[0] if isinstance(data, (tuple, list)) else data
@@ -133,10 +134,18 @@ class VAE(BoundMaximizer):
 
 
 class BetaVAE(VAE):
-    """The beta-VAE (Higgins et al. 2017): the rate weighs `beta`, 0 or more."""
+    """The beta-VAE (Higgins et al. 2017).
+
+    Args:
+      beta: weight of the rate, 0 or more.
+
+    Raises:
+      InputError: `beta` is negative or no number; or see `VAE`.
+    """
 
     def __init__(self, *args, beta: float, **kwargs):
         super().__init__(*args, **kwargs)
+        _check_not_negative("beta", beta)
         self.beta = beta
 
 
@@ -147,12 +156,14 @@ class IWAE(VAE):
       importance_samples: K, samples to an image, 1 or more.
       gradient: how the encoder's gradient is estimated: `standard`, by differentiating the bound, or
         `doubly_reparameterized` (Tucker et al. 2018), the same in expectation with less variance.
+
+    Raises:
+      InputError: there is no such gradient, or K is below 1; or see `VAE`.
     """
 
     def __init__(self, *args, importance_samples: int = 5, gradient: str = "standard", **kwargs):
         super().__init__(*args, **kwargs)
-        if gradient not in GRADIENTS:
-            raise ValueError(f"gradient: expected one of {GRADIENTS}; received {gradient!r}")
+        check_choice("gradient", gradient, GRADIENTS)
         if importance_samples < 1:
             raise InputError(f"importance_samples: expected 1 or more; received {importance_samples}")
         self.importance_samples = importance_samples
@@ -200,8 +211,9 @@ class CRVAE(BoundMaximizer):
     Args:
       base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be
         evaluated, or trained with a `pose_dim`, it also offers `posterior(images, training)`,
-        `likelihood(latents, training)` and `prior`, as `VAE` does; with a conditional view its
-        `bound` takes a `transform`, for `likelihoods.transformed`.
+        `likelihood(latents, training)` and `prior`, as `VAE` does; the first of them also where
+        lambda alone is 0; with a conditional view its `bound` takes a `transform`, for
+        `likelihoods.transformed`.
       lambda_: weight of the view's bound; the paper's is 1, and 0 leaves the view's likelihood out.
       eta: weight of the divergence between the posteriors; by default the paper's 0.1 beta, where
         beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both 0 the base model itself.
@@ -215,7 +227,7 @@ class CRVAE(BoundMaximizer):
 
     Raises:
       InputError: a weight is negative or no number, `kl_direction` or `view` is none that there is, or
-        `view` or `pose_dim` is not possible with this base or lambda.
+        `lambda_`, `view` or `pose_dim` is not possible with this base or the others.
     """
 
     def __init__(
@@ -238,11 +250,10 @@ class CRVAE(BoundMaximizer):
         self.kl_direction = kl_direction
         self.view = view
         self.pose_dim = pose_dim
-        _check_weight("lambda_", lambda_)
-        _check_weight("eta", self.eta)
-        if kl_direction not in objectives.KL_DIRECTIONS:
-            expected = objectives.KL_DIRECTIONS
-            raise InputError(f"kl_direction: expected one of {expected}; received {kl_direction!r}")
+        _check_not_negative("lambda_", lambda_)
+        _check_not_negative("eta", self.eta)
+        check_choice("kl_direction", kl_direction, objectives.KL_DIRECTIONS)
+        _check_views_posterior(base, lambda_, self.eta)
         _check_view(base, lambda_, view, pose_dim)
         self.built = True
 
@@ -285,9 +296,14 @@ class CRVAE(BoundMaximizer):
         if self.pose_dim:
             pair = gray_values(images), gray_values(views)
             return shared_content_bounds(self.base, *pair, transform, self.pose_dim, seed, training)
-        # With both weights 0 the views must leave no trace in the batch normalisation.
-        views_train = training and bool(self.lambda_ or self.eta)
-        return separate_bounds(self.base, images, views, transform, seed, training, views_train)
+        x, view = separate_bounds(
+            *(self.base, images, views, transform, seed, training),
+            views_train=training and self.lambda_ > 0,
+        )
+        if self.lambda_ or not self.eta:
+            return x, view
+        # A view whose likelihood is left out must leave no trace in the decoder's batch normalisation.
+        return x, dataclasses.replace(view, posterior=self.base.posterior(views, training))
 
     def _unpacked(self, data) -> tuple[tf.Tensor, tf.Tensor, Transform | None]:
         conditional = self.view == "conditional"
@@ -306,18 +322,24 @@ class CRVAE(BoundMaximizer):
         return self.base(images, training=training)
 
 
-def _check_weight(name: str, weight: float) -> None:
-    """Raises InputError unless a weight of Equation 2 is a number, 0 or more, or a tensor."""
-    if tf.is_tensor(weight):
-        return
-    if not isinstance(weight, numbers.Real) or not 0.0 <= weight < math.inf:
-        raise InputError(f"{name}: expected a number >= 0; received {weight!r}")
+def _check_not_negative(name: str, value: float) -> None:
+    """Raises InputError, which names the argument, unless it is a number of 0 or more."""
+    if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
+        raise InputError(f"{name}: expected a number >= 0; received {value!r}")
+
+
+def _check_views_posterior(base: keras.Model, lambda_: float, eta: float) -> None:
+    """Raises InputError where views are compared and not scored, and the base cannot do one alone."""
+    if eta and not lambda_ and not hasattr(base, "posterior"):
+        raise InputError(
+            "lambda_: expected > 0, or a base that offers posterior(); "
+            f"received {lambda_} with {type(base).__name__}"
+        )
 
 
 def _check_view(base: keras.Model, lambda_: float, view: str, pose_dim: int) -> None:
     """Raises InputError where a base model cannot be trained with `view` and `pose_dim`."""
-    if view not in VIEWS:
-        raise InputError(f"view: expected one of {VIEWS}; received {view!r}")
+    check_choice("view", view, VIEWS)
     if pose_dim < 0:
         raise InputError(f"pose_dim: expected 0 or more; received {pose_dim}")
     if not lambda_ and (pose_dim or view == "conditional"):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 
 ImageShape = tuple[int, int, int]
 
@@ -43,8 +43,7 @@ def build(
     >>> encoder.count_params() + decoder.count_params()
     425284
     """
-    if name not in NETWORKS:
-        raise InputError(f"network: expected one of {tuple(NETWORKS)}; received {name!r}")
+    check_choice("network", name, NETWORKS)
     seeds = _seeds(seed)
     make_encoder, make_decoder = NETWORKS[name]
     encoder = make_encoder(image_shape, latent_dim, width, seeds)

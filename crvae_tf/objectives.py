@@ -13,6 +13,8 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from crvae_tf.errors import check_choice
+
 Distribution = tfp.distributions.Distribution
 
 KL_DIRECTIONS = ("forward", "reverse", "symmetric")
@@ -170,10 +172,9 @@ def consistency(
       `[batch]`, nats, 0 or more.
 
     Raises:
-      ValueError: `direction` is none of the three.
+      InputError: `direction` is none of the three.
     """
-    if direction not in KL_DIRECTIONS:
-        raise ValueError(f"direction: expected one of {KL_DIRECTIONS}; received {direction!r}")
+    check_choice("direction", direction, KL_DIRECTIONS)
     kl = tfp.distributions.kl_divergence
     if direction == "forward":
         return kl(posterior, view_posterior)

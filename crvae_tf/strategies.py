@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, LostWorkerError, reason
+from crvae_tf.errors import InputError, LostWorkerError, check_choice, reason
 from crvae_tf.interruption import handlers_given_back
 from crvae_tf.runs import Run
 
@@ -40,15 +40,14 @@ def make(name: str, num_devices: int | None = None) -> Strategy:
       InputError: there is no such strategy, there are fewer GPUs, no TPU can be reached, the CPU cannot
         be split any more, or the environment does not say who the workers are.
     """
+    check_choice("strategy", name, STRATEGIES)
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_devices(num_devices))
     if name == "multi_worker":
         return _multi_worker()
     if name == "tpu":
         return _tpu()
-    if name == "none":
-        return tf.distribute.get_strategy()
-    raise InputError(f"strategy: expected one of {STRATEGIES}; received {name!r}")
+    return tf.distribute.get_strategy()
 
 
 def _devices(number: int | None) -> list[str] | None:
@@ -100,7 +99,7 @@ def _multi_worker() -> Strategy:
 def _signals_given_back() -> Iterator[None]:
     """Has SIGINT act at once while TensorFlow waits, and takes SIGTERM back, which its server keeps."""
     with handlers_given_back() as before:
-        if before:
+        if signal.SIGINT in before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         yield
 

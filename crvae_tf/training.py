@@ -104,6 +104,7 @@ def train(
     position = checkpoints.restore()
     run.go_on(trains=position < steps * epochs)
     finished, step = divmod(position, steps)
+    guard.steps_before = step
     log = MetricsLog(run, finished, data.train.num_images, step * batch_size)
     callbacks = [
         ScalarTerms(),

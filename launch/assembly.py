@@ -192,7 +192,8 @@ def learning_rate(options: Options) -> float | Callable[[int], float]:
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Evaluates the model, writes `evaluation.json` and prints it as a table.
 
-    `provenance.json` gets where and by which code that was done, and how long the run took.
+    `provenance.json` gets where and by which code that was done, and how long the run took, less what
+    of an epoch was done before the training was broken off in it.
     """
     began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")

@@ -1,7 +1,7 @@
 """Evaluates a finished run again: python -m launch.evaluate --output_dir=RUN --nll_samples=5000
 
-The run's own options hold, but for --nll_samples, --eval_images, --test_translation, --test_rotation,
---test_scaling and --data_dir.
+The run's own options hold, but for --nll_samples, --eval_images, --eval_split, --test_translation,
+--test_rotation, --test_scaling and --data_dir.
 """
 
 from launch import command

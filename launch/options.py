@@ -355,18 +355,29 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
       UsageError: another flag was given with another value than the run's.
     """
     held, values = Options.from_config(config), given()
-    if values["method"] not in (None, held.method):
-        raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
     changed = held.to_config()
+    if not _is_method_of(held):
+        raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
     for name in named() - {"method"} - set(EVALUATION):
         own, value = changed[name], values[name]
-        if value is None:  # As --eta=auto is.
-            continue
-        if own is None or type(own)(value) != own:
-            raise UsageError(f"--{name} must be the run's own, {own}; received {values[name]}")
+        if name == "eta" and value is None:
+            value = resolution.paper_eta(held.beta)
+        if value != own and (None in (value, own) or type(own)(value) != own):
+            received = "auto" if values[name] is None else values[name]
+            raise UsageError(f"--{name} must be the run's own, {own}; received {received}")
     changed |= {name: values[name] for name in named() & set(EVALUATION)}
     resolution.check_pairs(changed)
     return Options(**_fields(changed))
+
+
+def _is_method_of(held: Options) -> bool:
+    """Returns whether --method, where it is given, may stand for a run, with the flags beside it."""
+    values, present, own = given(), named(), held.to_config()
+    if values["method"] in (None, held.method):
+        return True
+    named_values = {name: values[name] for name in present}
+    meant = resolution.with_method(own | {"model": None} | named_values, present)
+    return all(meant[name] == own[name] for name in METHODS["vae"])
 
 
 def allowed_changes(options: Options, precision: str | None, epochs_trained: int) -> tuple[str, ...]:

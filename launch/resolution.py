@@ -134,11 +134,12 @@ def with_method(values: dict[str, Any], present: set[str]) -> dict[str, Any]:
             f"with --model={resolved['model']}"
         )
     if resolved["eta"] is None:
-        resolved["eta"] = _paper_eta(values["beta"])
+        resolved["eta"] = paper_eta(values["beta"])
     return resolved
 
 
-def _paper_eta(beta: float) -> float:
+def paper_eta(beta: float) -> float:
+    """Returns what `--eta=auto` is."""
     from crvae_tf.objectives import default_eta
 
     return default_eta(beta)

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 import crvae_tf
 from crvae_tf import InputError, likelihoods, networks, objectives, randomness
-from crvae_tf.bounds import separate_bounds, shared_content_bounds
+from crvae_tf.bounds import gray_values, separate_bounds, shared_content_bounds
 from crvae_tf.transforms import Affine
 from tests import reference
 
@@ -292,6 +292,10 @@ class OwnVAE(keras.Model):
         ),
         (lambda: crvae_tf.CRVAE(base_model(), 0.0, view="conditional"), "lambda_: expected > 0"),
         (lambda: crvae_tf.CRVAE(BASES["iwae"](), pose_dim=2), r"pose_dim: expected 0, .* with IWAE"),
+        (
+            lambda: crvae_tf.CRVAE(OwnVAE(), 0.0),
+            r"lambda_: expected > 0, or .* received 0.0 with OwnVAE",
+        ),
         (lambda: crvae_tf.CRVAE(OwnVAE(), pose_dim=2), "pose_dim: expected 0, .* with OwnVAE"),
         (lambda: crvae_tf.CRVAE(OwnVAE(), view="conditional"), "view: expected 'free', .* OwnVAE"),
     ],
@@ -334,3 +338,18 @@ def test_pixels_outside_their_range_are_refused_where_the_content_is_shared(plac
     pair[place] = tf.cast(pair[place], tf.uint8)
     with pytest.raises(InputError, match="images: expected floats in"):
         model.terms(pair, KEY, training=False)
+
+
+def test_what_xla_compiles_is_nan_for_pixels_outside_their_range():
+    compiled = tf.function(gray_values, jit_compile=True)
+    images = random_images(0)
+    np.testing.assert_array_equal(compiled(images), images)
+    assert np.all(np.isnan(compiled(images + 0.1)))
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
+def test_a_bound_of_images_in_another_precision_is_that_in_float32(dtype):
+    images = tf.cast(random_images(0), dtype)
+    received = base_model().bound(images, KEY).value
+    expected = base_model().bound(tf.cast(images, tf.float32), KEY).value
+    np.testing.assert_array_equal(received, expected)

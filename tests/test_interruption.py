@@ -53,6 +53,15 @@ def test_handlers_set_meanwhile_give_way_to_those_before(number, received):
     assert received == [number]
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_the_process_ignores_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
+    interruption = Interruption()
+    with interruption.noted():
+        signal.raise_signal(number)
+    assert (interruption.signal, signal.getsignal(number)) == (None, signal.SIG_IGN)
+
+
 def test_a_thread_that_receives_no_signals_leaves_them_alone(received):
     interruption = Interruption()
 

@@ -336,6 +336,17 @@ def test_with_one_weight_0_the_views_still_train(lambda_, eta):
             assert np.abs(alone.numpy() - regularised.numpy()).max() > 1e-4, alone.path
 
 
+def test_views_that_are_compared_and_not_scored_leave_no_trace_in_the_decoder():
+    plain, wrapped = vae("wae"), vae("wae")
+    before = [v.numpy() for v in plain.decoder.non_trainable_variables]
+    stepped(compiled(plain), 1)
+    stepped(compiled(crvae_tf.CRVAE(wrapped, 0.0, 0.1)), 1)
+    alone, regularised = (model.decoder.non_trainable_variables for model in (plain, wrapped))
+    assert not any(np.array_equal(*pair) for pair in zip(before, alone, strict=True))
+    for one, other in zip(alone, regularised, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("direction", objectives.KL_DIRECTIONS)
 @pytest.mark.parametrize("network", WIDTH)
@@ -586,6 +597,15 @@ def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale(po
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, "auto", None])
+@pytest.mark.parametrize(("model", "name"), [(crvae_tf.VAE, "min_stddev"), (crvae_tf.BetaVAE, "beta")])
+def test_what_a_base_model_is_given_is_a_number_of_0_or_more(model, name, value):
+    with pytest.raises(
+        crvae_tf.InputError, match=f"{name}: expected a number >= 0; received {value!r}"
+    ):
+        model(*pair(), **{name: value})
+
+
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, "auto"])
 @pytest.mark.parametrize("name", ["lambda_", "eta"])
 def test_a_weight_of_equation_2_is_a_number_of_0_or_more(name, weight):
@@ -598,7 +618,7 @@ def test_a_weight_of_equation_2_is_a_number_of_0_or_more(name, weight):
 
 def test_a_direction_that_there_is_not_is_refused_when_the_model_is_made():
     base = crvae_tf.VAE(*networks.build("mlp", (8, 8, 1), latent_dim=2, width=0.02))
-    with pytest.raises(crvae_tf.InputError, match=r"kl_direction: expected one of .* received 'up'"):
+    with pytest.raises(crvae_tf.InputError, match=r"kl_direction: expected one of .* received up$"):
         crvae_tf.CRVAE(base, kl_direction="up")
 
 

@@ -588,9 +588,27 @@ def test_an_evaluation_may_repeat_what_the_run_was_trained_with(argument):
     assert evaluation_of(chosen.to_config(), argument) == chosen
 
 
-def test_the_flagfile_of_a_run_may_be_given_to_its_evaluation(tmp_path):
+def test_an_evaluation_may_not_change_eta_to_that_of_the_paper():
+    config = resolved("--eta=0.5").to_config()
+    with pytest.raises(UsageError, match=r"--eta must be the run's own, 0\.5; received auto"):
+        evaluation_of(config, "--eta=auto")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "--method=cr_iwae",
+        "--method=cr_vae --eta=0",
+        "--method=cr_vae --eta=0.3",
+        "--method=vae_aug --eta=0.1",
+        "--method=cr_vae --lambda=0 --eta=0",
+        "--method=cr_beta_vae --beta=0.5 --eta=auto",
+        "--method=vae --lambda=1 --eta=auto",
+    ],
+)
+def test_the_flagfile_of_a_run_may_be_given_to_its_evaluation(tmp_path, method):
     path = tmp_path / "mine.flags"
-    path.write_text("--method=cr_iwae\n--epochs=3\n--nll_samples=7\n")
+    path.write_text("\n".join([*method.split(), "--epochs=3", "--nll_samples=7\n"]))
     chosen = resolved(f"--flagfile={path}")
     received = evaluation_of(chosen.to_config(), f"--flagfile={path}", "--nll_samples=9")
     assert received == dataclasses.replace(chosen, nll_samples=9)

@@ -383,7 +383,7 @@ def test_a_split_of_one_image_is_trained_on_and_tested_on(binarization):
 
 
 def test_a_binarisation_of_another_name_is_an_input_error(split):
-    message = r"^binarization: expected one of \('dynamic', 'fixed', 'none'\); received 'Dynamic'$"
+    message = "^binarization: expected one of dynamic, fixed, none; received Dynamic$"
     with pytest.raises(InputError, match=message):
         training_batches(split, 4, "Dynamic", TRANSFORMATION, 0, range(1))
     with pytest.raises(InputError, match=message):

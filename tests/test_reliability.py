@@ -248,6 +248,12 @@ def test_of_several_steps_at_a_time_all_are_named_where_one_is_not_finite(tmp_pa
         train(tmp_path, noise, learning_rate=1e12, steps_per_execution=5)
 
 
+def test_of_a_run_that_goes_on_within_an_epoch_the_step_is_named_as_the_epoch_counts(crashed, noise):
+    """It goes on after six steps; the seventh, at such a rate, leaves weights that the eighth shows."""
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step 8: .* checkpoint is .*/ckpt-6;"):
+        train(crashed, noise, learning_rate=lambda epoch: 1e12)
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, noise):
     class Broken(VAE):
         def bound(self, images, seed, training=False):

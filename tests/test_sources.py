@@ -348,6 +348,15 @@ def test_celeb_a_is_streamed_and_cropped_to_140_and_resized_to_64(mocked):
     np.testing.assert_array_equal(contents(data.test)[0], images)
 
 
+def test_pixels_that_are_stored_as_0_and_1_are_black_and_white(mocked):
+    with mocked("binarized_mnist", 5, train=5, validation=5, test=5):
+        data = datasets.load("binarized_mnist")
+        stored = [example["image"] for example in tfds.as_numpy(tfds.load(data.name, split="test"))]
+    images, _ = contents(data.test)
+    np.testing.assert_array_equal(images, np.where(np.array(stored) > 0, 255, 0))
+    assert {0, 255} == set(np.unique(images))
+
+
 def test_a_mocked_data_set_of_many_sizes_equals_cropping_and_resizing_by_hand(mocked):
     with mocked("oxford_flowers102", 5, train=5, validation=5, test=5):
         data = datasets.load("oxford_flowers102", image_size=16)

@@ -313,7 +313,7 @@ def test_a_training_says_once_how_long_the_whole_run_will_take(estimate):
 
 @pytest.mark.parametrize("later", [0.0, 3600.0])
 def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, later):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
     said, hint = estimate(seconds=3.6 if not later else 0.1, steps=50_000, later=later)
     assert "hours" in said
     named = [word.split("=")[-1] for word in hint.replace(",", "").split() if ".flags" in word]
@@ -321,8 +321,9 @@ def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, 
     assert all((ROOT / name).exists() for name in named)
 
 
-def test_no_quicker_flagfile_is_named_where_there_is_an_accelerator(estimate, monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["one"])
+@pytest.mark.parametrize("accelerator", ["GPU", "TPU"])
+def test_no_quicker_flagfile_is_named_where_there_is_an_accelerator(estimate, monkeypatch, accelerator):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one"] * (kind == accelerator))
     assert len(estimate(seconds=3.6, steps=50_000)) == 1
 
 

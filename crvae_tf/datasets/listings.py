@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from crvae_tf.datasets import folders, sources, tfds_source
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 
 FILE, INDEX = "file", "index"
 ARRAY_SUFFIX = ".npy"
@@ -72,7 +72,10 @@ class Listing(abc.ABC):
 
     @abc.abstractmethod
     def picture(self, key: str | int) -> np.ndarray | None:
-        """Returns an image as it was before preprocessing, uint8 `[h, w, c]`; None if it is gone."""
+        """Returns an image to be looked at, uint8 `[h, w, c]`; None if it is gone.
+
+        It is as it was before preprocessing, of the digits after it.
+        """
 
     def keys(self, rows: Sequence[int]) -> Sequence[str] | np.ndarray:
         """Returns what `rows` are known by: file names or indices."""
@@ -257,8 +260,7 @@ class DigitsListing(Listing):
     def __init__(self, split: str, preprocessing: Preprocessing):
         data = sources.load(sources.DIGITS, None, preprocessing.image_size, preprocessing.channels)
         parts = {"train": data.train, "test": data.test}
-        if split not in parts:
-            raise InputError(f"--split: expected one of {', '.join(parts)}; received {split}")
+        check_choice("--split", split, parts)
         whole = parts[split].batches(parts[split].num_images)
         _, self._images, self._labels = next(whole.as_numpy_iterator())
         fingerprint = f"{data.fingerprint} {split} {preprocessing.image_shape}"

@@ -11,7 +11,7 @@ import tensorflow as tf
 from crvae_tf import randomness
 from crvae_tf.datasets.preprocessing import to_unit_interval
 from crvae_tf.datasets.splits import Split
-from crvae_tf.errors import InputError
+from crvae_tf.errors import check_choice
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import Affine, RandomAffine
 
@@ -59,7 +59,7 @@ def training_batches(
     Raises:
       InputError: there is no such binarisation.
     """
-    _check(binarization)
+    check_choice("binarization", binarization, BINARIZATIONS)
 
     def binarized(images, epoch, step, indices, view):
         if binarization == "none":
@@ -100,6 +100,13 @@ def evaluation_batches(
 
     There is one draw for each image, a function of its index alone.
 
+    Args:
+      split: the images.
+      batch_size: images in a batch; the last may be short.
+      binarization: see `training_batches`.
+      transformation: t(x~|x), or None for the images as they are.
+      limit: how many of the first images to return; all where this is None.
+
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64
       `[batch]`).
@@ -127,7 +134,11 @@ def validation_pairs(
     transformation: RandomAffine | None,
     with_transformations: bool = False,
 ) -> tf.data.Dataset:
-    """Returns what `training_batches` does, once, in order, with the draws of the test set."""
+    """Returns what `training_batches` does, once, in order, with the draws of the test set.
+
+    Raises:
+      InputError: there is no such binarisation.
+    """
     finish = _test_binarizer(split, binarization)
 
     def batch(indices, images, labels):
@@ -146,7 +157,7 @@ def _test_binarizer(
     split: Split, binarization: str
 ) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
     """Returns what binarises gray images of `indices`, or their views, once and for all."""
-    _check(binarization)
+    check_choice("binarization", binarization, BINARIZATIONS)
 
     def finish(images, indices, view):
         if binarization == "none":
@@ -156,11 +167,6 @@ def _test_binarizer(
         return _binarized(images, randomness.draw_run(draw, key, indices, _GROUP))
 
     return finish
-
-
-def _check(binarization: str) -> None:
-    if binarization not in BINARIZATIONS:
-        raise InputError(f"binarization: expected one of {BINARIZATIONS}; received {binarization!r}")
 
 
 def _test_transformations(transformation: RandomAffine, indices: tf.Tensor) -> Affine:

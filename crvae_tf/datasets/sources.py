@@ -54,7 +54,8 @@ def defaults(name: str, data_dir: str | None = None) -> Defaults:
     """Returns what the data set called `name` is modelled as by default.
 
     Ink on paper is binarised and Bernoulli, other gray images are continuous Bernoulli, colour is
-    Gaussian; images keep their side up to 32 pixels and are brought to 64 above.
+    Gaussian. Images are brought to a side of 28, 32 or 64 pixels, the first that is not less than
+    their height, or 64.
 
     Raises:
       InputError: there is no such data set.

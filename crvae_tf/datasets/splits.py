@@ -74,7 +74,18 @@ class Split(abc.ABC):
 
 
 class RandomAccessSplit(Split):
-    """A split whose images can be fetched by index: shuffling permutes them perfectly."""
+    """A split whose images can be fetched by index: shuffling permutes them perfectly.
+
+    Args:
+      num_images: how many there are, 1 or more.
+      image_shape: (H, W, C) of each.
+      labels: int64 `[num_images]`, or None.
+    """
+
+    def __init__(self, num_images: int, image_shape: tuple[int, int, int], labels: np.ndarray | None):
+        super().__init__(num_images, image_shape, labels is not None)
+        labels = np.full(num_images, NO_LABEL) if labels is None else labels
+        self._labels = tf.constant(labels, tf.int64)
 
     @abc.abstractmethod
     def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -125,10 +136,8 @@ class ArraySplit(RandomAccessSplit):
             raise InputError(
                 f"images: expected uint8 [N, H, W, C]; received {images.dtype} {list(images.shape)}"
             )
-        super().__init__(len(images), images.shape[1:], labels is not None)
+        super().__init__(len(images), images.shape[1:], labels)
         self._images = tf.constant(images)
-        labels = np.full(len(images), NO_LABEL) if labels is None else labels
-        self._labels = tf.constant(labels, tf.int64)
 
     def fetch(self, indices):
         return tf.gather(self._images, indices), tf.gather(self._labels, indices)
@@ -158,11 +167,9 @@ class FileSplit(RandomAccessSplit):
         labels: np.ndarray | None,
         preprocessing: Preprocessing,
     ):
-        super().__init__(len(paths), preprocessing.image_shape, labels is not None)
+        super().__init__(len(paths), preprocessing.image_shape, labels)
         self._paths = tf.constant(paths)
         self._digests = tf.constant(digests)
-        labels = np.full(len(paths), NO_LABEL) if labels is None else labels
-        self._labels = tf.constant(labels, tf.int64)
         self._preprocessing = preprocessing
 
     def fetch(self, indices):
@@ -237,7 +244,11 @@ def check_hold_out(num_images: int, validation_images: int) -> None:
 def hold_out(
     images: np.ndarray, labels: np.ndarray | None, validation_images: int
 ) -> tuple[ArraySplit, ArraySplit | None]:
-    """Returns (training, validation) splits: the last `validation_images` are held out."""
+    """Returns (training, validation) splits: the last `validation_images` are held out.
+
+    Raises:
+      InputError: no image to train on is left.
+    """
     check_hold_out(len(images), validation_images)
     cut = len(images) - validation_images
     first, last = (None, None) if labels is None else (labels[:cut], labels[cut:])

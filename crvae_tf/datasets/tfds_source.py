@@ -25,6 +25,9 @@ _LOGGER = logging.getLogger(__name__)
 
 _LOADING_BATCH = 256
 
+_ONES_ARE_INK = ("binarized_mnist", "binary_alpha_digits", "dsprites")
+"""TFDS stores their pixels as 0 and 1, for which the files of others have 0 and 255."""
+
 
 def image_geometry(name: str, data_dir: str | None) -> tuple[int | None, int]:
     """Returns (height, channels) of the images; the height is None where they differ in it.
@@ -42,8 +45,10 @@ def splits(
 ) -> tuple[Split, Split | None, Split, str]:
     """Returns (training, validation, test, fingerprint), fetching and preparing the data if need be.
 
+    A data set without a test split is tested on its validation split.
+
     Raises:
-      InputError: the data set is unknown, cannot be fetched, or has no test split.
+      InputError: the data set is unknown, cannot be fetched, or has no training or neither other split.
     """
     builder = _prepared(name, data_dir)
     test = next((s for s in ("test", "validation") if s in builder.info.splits), None)
@@ -218,10 +223,14 @@ def _raw_examples(
 ) -> tf.data.Dataset:
     image_key, label_key = _image_key(builder), _label_key(builder)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-    no_label = tf.constant(NO_LABEL, tf.int64)
-    return dataset.map(
-        lambda example: (example[image_key], example[label_key] if label_key else no_label)
-    )
+
+    def image_and_label(example):
+        image = example[image_key]
+        if builder.name in _ONES_ARE_INK:
+            image = 255 * tf.cast(image > 0, tf.uint8)
+        return image, example[label_key] if label_key else tf.constant(NO_LABEL, tf.int64)
+
+    return dataset.map(image_and_label)
 
 
 def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
