@@ -320,10 +320,13 @@ def eta_markdown(summary: dict[str, Any]) -> str:
 def _eta_verdict(summary: dict[str, Any]) -> str:
     verdict = summary["verdict"]
     choice = f"The paper's choice, eta = {PAPER_ETA:g},"
+    if summary["best_eta"] is None:
+        return "No eta was run."
+    best = f"The lowest NLL is at eta = {summary['best_eta']:g}."
     if verdict["verdict"] == reproduction.NOT_RUN:
-        return f"{choice} or another to set it against was not run."
+        return f"{best} {choice} or another to set it against was not run."
     return (
-        f"The lowest NLL is at eta = {summary['best_eta']:g}. {choice} has a lower NLL than the best "
+        f"{best} {choice} has a lower NLL than the best "
         f"of the others, eta = {verdict['other_eta']:g}: **{verdict['verdict']}**, by "
         f"{difference('nll', verdict)} nats."
     )

@@ -137,7 +137,7 @@ def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> boo
 
 
 def start_command(arguments: Sequence[str], log: BinaryIO, parallel: int = 1) -> subprocess.Popen:
-    """Starts `python -m` with `arguments`; it ends with this process.
+    """Starts `python -m` with `arguments`; it ends with this process, and before it only when told.
 
     Args:
       arguments: the module and its flags.
@@ -150,7 +150,7 @@ def start_command(arguments: Sequence[str], log: BinaryIO, parallel: int = 1) ->
         stdout=log,
         stderr=subprocess.STDOUT,
         env=_shares(parallel) | os.environ,
-        preexec_fn=_end_with_parent,
+        preexec_fn=_follow_parent,
     )
 
 
@@ -182,15 +182,24 @@ def run_command(arguments: Sequence[str], log: Path) -> list[str]:
         output.truncate(0)
         output.write(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
         output.flush()
-        code = start_command(arguments, output).wait()
+        process = start_command(arguments, output)
+        try:
+            code = process.wait()
+        finally:
+            process.terminate()
     return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
 
 
 _C_LIBRARY = ctypes.CDLL(None)
 
 
-def _end_with_parent() -> None:
-    """Has the system end this process when its parent is killed, where it can."""
+def _follow_parent() -> None:
+    """Has this process end when its parent says so or, where the system can do that, is killed.
+
+    A terminal sends its SIGINT to both: with the parent's SIGTERM that would be two signals, and a
+    training ends at the second without a checkpoint.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(_C_LIBRARY, "prctl"):
         _C_LIBRARY.prctl(_END_WITH_PARENT, signal.SIGTERM)
 

@@ -16,6 +16,7 @@ def main() -> None:
 
     chosen = study_options.reproduce()
     jobs = studies.jobs(chosen)
+    studies.check(jobs)
     failures = grid.run(jobs, chosen.parallel, studies.title(chosen))
     failures += studies.measure_baselines(chosen)
     print(studies.write(chosen, jobs))

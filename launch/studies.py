@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crvae_tf import figures, files, invariance_study, json_files, reproduction, result_tables, results
+from crvae_tf.errors import InputError
 from crvae_tf.reproduction import TABLES, Method
 from crvae_tf.runs import Run
 from crvae_tf.shapes import BASELINES
@@ -79,6 +80,18 @@ def _place(dataset: str, label: str, seed: int, directory: Path) -> Path:
 
 def _folder(dataset: str) -> str:
     return re.sub(r"\W+", "_", dataset)
+
+
+def check(trainings: Sequence[Job]) -> None:
+    """Raises InputError, before others are trained, if the figures of a finished one cannot be read."""
+    for job in trainings:
+        if job.finished:
+            try:
+                job.finished.read_evaluation()
+            except InputError as error:
+                raise InputError(
+                    f"{error}; without that file the same command makes it anew"
+                ) from error
 
 
 def write(chosen: GridOptions, trainings: Sequence[Job]) -> str:

@@ -80,6 +80,9 @@ def reproduce() -> GridOptions:
     place = given()["output_dir"]
     if place and "," in place:
         raise UsageError(f"--output_dir must have no comma, which separates runs; received {place}")
+    for name, folder in (("output_dir", place), ("records", values["records"])):
+        if folder and os.path.exists(folder) and not os.path.isdir(folder):
+            raise UsageError(f"--{name} must be a folder; received {folder}, a file")
     etas = values["etas"] or ()
     if len({f"{eta:g}" for eta in etas}) < len(etas):
         raise UsageError(f"--etas must differ in six digits; received {','.join(map(str, etas))}")
@@ -185,13 +188,19 @@ def results() -> ResultsOptions:
     """Returns what the flags that `define_results` defined stand for.
 
     Raises:
-      UsageError: a summary is named without its runs, or the other way round.
+      UsageError: a summary is named without its runs, or figures are without whose they are, or the
+        other way round.
     """
     names = [field.name for field in dataclasses.fields(ResultsOptions)]
     chosen = ResultsOptions(**{name: flags.FLAGS[name].value for name in names})
     if bool(chosen.add) != bool(chosen.runs):
         raise UsageError(
             f"--add must go with --runs; received --add={chosen.add} and --runs={chosen.runs}"
+        )
+    if bool(chosen.published) != bool(chosen.published_by):
+        raise UsageError(
+            "--published must go with --published_by; received "
+            f"--published_by={chosen.published_by} and {len(chosen.published or {})} NLLs"
         )
     if chosen.add and os.path.basename(chosen.add) != chosen.add:
         raise UsageError(f"--add must be a name without a folder; received {chosen.add}")

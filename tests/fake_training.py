@@ -13,13 +13,31 @@ import time
 from pathlib import Path
 
 
+def note_signals(path: Path) -> None:
+    """Notes those that arrive within a second of the first, in which a step would be finished."""
+
+    def note(number, frame):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{int(number)}\n")
+        if path.read_text(encoding="utf-8").count("\n") == 1:
+            time.sleep(1.0)
+            sys.exit()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, note)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output_dir", type=Path)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--outcome", default="finishes")
+    parser.add_argument("--told", type=Path, help="takes the signals that arrive before it ends")
     given = parser.parse_args()
+    if given.told:
+        note_signals(given.told)
     run = given.output_dir
     run.mkdir(parents=True, exist_ok=True)
     metrics = run / "metrics.jsonl"

@@ -224,6 +224,31 @@ def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
     assert f"begins at epoch {epochs}" in resumed.log.read_text()
 
 
+def test_a_training_is_told_once_to_stop_however_its_grid_is(tmp_path):
+    """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
+    program = f"""
+        from pathlib import Path
+        from launch import grid, stopping
+        from tests.test_grid import job
+        grid.TRAINING = "tests.fake_training"
+        place = Path({str(tmp_path)!r})
+        with stopping.listening():
+            grid.run([job(place, epochs=200, seconds=0.1, told=place / "told")], 1, "test")
+    """
+    stopped = job(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not stopped.run.read_metrics():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 128 + signal.SIGINT
+    assert (tmp_path / "told").read_text() == f"{int(signal.SIGTERM)}\n"
+
+
 def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
     log = tmp_path / "log"
     log.write_text("one\ntwo\r  30%\r 100%\n\n  \n")

@@ -228,6 +228,16 @@ def test_the_study_of_eta_says_where_another_is_better():
     assert (summary["best_eta"], summary["verdict"]["verdict"]) == (1.0, FAILED)
 
 
+@pytest.mark.parametrize(("etas", "said"), [([], "No eta was run."), ([0.01, 1.0], "at eta = 0.01. ")])
+def test_the_study_of_eta_says_what_is_known_without_the_papers(etas, said):
+    cells = {eta: [evaluation(88.0 + eta)] for eta in etas}
+    text = result_tables.eta_markdown(reproduction.summarize_eta("mnist", cells))
+    assert said in text
+    assert ("The paper's choice, eta = 0.1, or another to set it against was not run." in text) == bool(
+        etas
+    )
+
+
 def test_runs_stand_beside_published_figures_and_their_gains():
     cells = {("mnist", "vae"): [evaluation(87.0)], ("mnist", "iwae_5"): [evaluation(85.9)]}
     published = {"vae": 86.76, "iwae_5": 85.54}

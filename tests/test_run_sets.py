@@ -124,6 +124,10 @@ def launch_results(*arguments):
             ["--published=vae:nan"],
             "--published must be METHOD:NLL pairs, separated by commas; received vae:nan",
         ),
+        (
+            ["--add=a", "--runs=b", "--published=vae:3"],
+            "--published must go with --published_by; received --published_by=None and 1 NLLs",
+        ),
     ],
 )
 def test_a_mistake_in_what_is_added_is_answered_in_one_line(arguments, message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from crvae_tf import datasets, files
+from crvae_tf.errors import InputError
 from launch import assembly, flag_kinds, grid, options, run_sets, studies, study_options
 from launch.options import UsageError
 from tests.command_line import defined
@@ -218,6 +219,14 @@ def test_what_is_said_of_iwaes_gradient_is_said_to_iwae_alone(command_line):
             ["--table=4", "--output_dir=a,b"],
             "--output_dir must have no comma, which separates runs; received a,b",
         ),
+        (
+            ["--table=4", f"--output_dir={ROOT / 'setup.py'}"],
+            f"--output_dir must be a folder; received {ROOT / 'setup.py'}, a file",
+        ),
+        (
+            ["--table=4", f"--records={ROOT / 'setup.py'}"],
+            f"--records must be a folder; received {ROOT / 'setup.py'}, a file",
+        ),
         (["--etas=0.1,x"], "--etas must be numbers >= 0, separated by commas; received 0.1,x"),
     ],
 )
@@ -227,6 +236,17 @@ def test_a_mistake_is_answered_with_the_flag_what_was_expected_and_what_came(
     with pytest.raises(UsageError) as raised:
         jobs_of(command_line, *arguments)
     assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["", '{"splits": {}}'])
+def test_figures_that_cannot_be_read_are_told_before_others_are_trained(command_line, tmp_path, text):
+    jobs = jobs_of(command_line, "--table=4", "--dataset=digits", f"--records={tmp_path}")
+    studies.check(jobs)
+    kept = jobs[1].record.evaluation
+    kept.parent.mkdir()
+    kept.write_text(text)
+    with pytest.raises(InputError, match=rf"^{kept}: .*; without that file the same command makes it"):
+        studies.check(jobs)
 
 
 @pytest.mark.parametrize(
