@@ -221,7 +221,7 @@ def test_mlp_takes_images_of_any_shape(image_shape):
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="^network: expected one of wae, mlp; received resnet$"):
+    with pytest.raises(InputError, match=r"^network: expected one of wae, mlp; received resnet$"):
         networks.build("resnet", (28, 28, 1))
 
 
