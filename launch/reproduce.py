@@ -12,17 +12,18 @@ from launch import command, study_options
 
 def main() -> None:
     """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
-    from launch import grid, studies
+    from launch import assembly, grid, studies
 
     chosen = study_options.reproduce()
     jobs = studies.jobs(chosen)
     studies.check(jobs)
     failures = grid.run(jobs, chosen.parallel, studies.title(chosen))
     failures += studies.measure_baselines(chosen)
-    print(studies.write(chosen, jobs))
+    folder = studies.output_directory(chosen)
+    print(studies.write(chosen, jobs), flush=True)
+    assembly.say(f"tables: {folder}; the pictures are being drawn")
     failures += studies.draw(chosen, jobs)
-    for failure in failures:
-        print(failure, file=sys.stderr)
+    assembly.say("\n".join([f"pictures: {folder}", *failures]))
     sys.exit(1 if failures else 0)
 
 

@@ -47,6 +47,7 @@ def test_a_killed_reproduction_ends_with_the_same_table_and_leaves_finished_runs
     resumed = reproduce(tmp_path, "--invariance")
     table, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
+    assert errors.splitlines()[-1] == f"pictures: {tmp_path}"
     assert table == (tmp_path / "table_4.md").read_text() + "\n"
     assert "| CR-VAE | here | 1 |" in table
     after = contents(first.directory)
