@@ -326,9 +326,8 @@ def _eta_verdict(summary: dict[str, Any]) -> str:
     if verdict["verdict"] == reproduction.NOT_RUN:
         return f"{best} {choice} or another to set it against was not run."
     return (
-        f"{best} {choice} has a lower NLL than the best "
-        f"of the others, eta = {verdict['other_eta']:g}: **{verdict['verdict']}**, by "
-        f"{difference('nll', verdict)} nats."
+        f"{best} {choice} has a lower NLL than the best of the others, eta = {verdict['other_eta']:g}: "
+        f"**{verdict['verdict']}** (nats: {difference('nll', verdict)})."
     )
 
 

@@ -220,6 +220,7 @@ def test_the_study_of_eta_names_the_best_and_judges_the_papers():
     text = result_tables.eta_markdown(summary)
     assert "| 10 | 95.10 ± 0.14 |" in text
     assert "The lowest NLL is at eta = 0.1." in text
+    assert f"eta = 0.01: **{HELD}** (nats: -2.00 ± 0.61)." in text
 
 
 def test_the_study_of_eta_says_where_another_is_better():
