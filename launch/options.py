@@ -356,7 +356,8 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     """
     held, values = Options.from_config(config), given()
     changed = held.to_config()
-    if not _is_method_of(held):
+    named_like_the_run = values["method"] in (None, held.method)
+    if not named_like_the_run and not resolution.is_method_of(changed, values, named()):
         raise UsageError(f"--method must be the run's own, {held.method}; received {values['method']}")
     for name in named() - {"method"} - set(EVALUATION):
         own, value = changed[name], values[name]
@@ -368,16 +369,6 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     changed |= {name: values[name] for name in named() & set(EVALUATION)}
     resolution.check_pairs(changed)
     return Options(**_fields(changed))
-
-
-def _is_method_of(held: Options) -> bool:
-    """Returns whether --method, where it is given, may stand for a run, with the flags beside it."""
-    values, present, own = given(), named(), held.to_config()
-    if values["method"] in (None, held.method):
-        return True
-    named_values = {name: values[name] for name in present}
-    meant = resolution.with_method(own | {"model": None} | named_values, present)
-    return all(meant[name] == own[name] for name in METHODS["vae"])
 
 
 def allowed_changes(options: Options, precision: str | None, epochs_trained: int) -> tuple[str, ...]:

@@ -138,6 +138,13 @@ def with_method(values: dict[str, Any], present: set[str]) -> dict[str, Any]:
     return resolved
 
 
+def is_method_of(own: dict[str, Any], values: dict[str, Any], present: set[str]) -> bool:
+    """Returns whether `--method`, with the flags beside it, stands for a run whose values are `own`."""
+    given = {name: values[name] for name in present}
+    meant = with_method(own | {"model": None} | given, present)
+    return all(meant[name] == own[name] for name in METHODS["vae"])
+
+
 def paper_eta(beta: float) -> float:
     """Returns what `--eta=auto` is."""
     from crvae_tf.objectives import default_eta
