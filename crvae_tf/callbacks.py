@@ -153,9 +153,8 @@ class FiniteGuard(keras.callbacks.Callback):
     def _stop(self, received: str) -> NoReturn:
         kept = self._latest_checkpoint() or "none yet"
         first, last = (self.steps_before + batch + 1 for batch in (self._first, self._last))
-        steps = (
-            f"steps {first} to {last}" if first < last else f"step {last}"
-        )  # By steps_per_execution.
+        several = first < last  # As steps_per_execution may say.
+        steps = f"steps {first} to {last}" if several else f"step {last}"
         raise NotFiniteError(
             f"epoch {self._epoch + 1}, {steps}: expected finite terms, weights and a finite gradient; "
             f"received {received}; the last good checkpoint is {kept}; --clip_norm, --min_stddev or a "

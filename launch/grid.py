@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -183,10 +183,8 @@ def run_command(arguments: Sequence[str], log: Path) -> list[str]:
         output.write(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
         output.flush()
         process = start_command(arguments, output)
-        try:
+        with _ended({log: process}):
             code = process.wait()
-        finally:
-            process.terminate()
     return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
 
 
@@ -231,7 +229,7 @@ def last_line(log: Path) -> str:
 
 
 @contextlib.contextmanager
-def _ended(working: dict[Job, subprocess.Popen]) -> Iterator[None]:
+def _ended(working: dict[Any, subprocess.Popen]) -> Iterator[None]:
     """Ends the processes that are left when this one stops, by an interrupt say."""
     try:
         yield

@@ -224,7 +224,14 @@ def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
     assert f"begins at epoch {epochs}" in resumed.log.read_text()
 
 
-def test_a_training_is_told_once_to_stop_however_its_grid_is(tmp_path):
+@pytest.mark.parametrize(
+    "call",
+    [
+        'grid.run([told], 1, "test")',
+        'grid.run_command([grid.TRAINING, *told.arguments], place / "log")',
+    ],
+)
+def test_a_child_is_told_once_to_stop_however_its_parent_is(tmp_path, call):
     """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
     program = f"""
         from pathlib import Path
@@ -232,8 +239,9 @@ def test_a_training_is_told_once_to_stop_however_its_grid_is(tmp_path):
         from tests.test_grid import job
         grid.TRAINING = "tests.fake_training"
         place = Path({str(tmp_path)!r})
+        told = job(place, epochs=200, seconds=0.1, told=place / "told")
         with stopping.listening():
-            grid.run([job(place, epochs=200, seconds=0.1, told=place / "told")], 1, "test")
+            {call}
     """
     stopped = job(tmp_path)
     process = subprocess.Popen(
