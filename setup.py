@@ -33,6 +33,7 @@ setup(
         "markupsafe>=2.1",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "pandas>=2.2",
         "pillow>=10",
         "pyarrow>=15",
         "scikit-learn>=1.4",

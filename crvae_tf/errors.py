@@ -23,10 +23,23 @@ IMAGE_CHANGED = "expected an image file that stays as it is while it is used; re
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one line that says what was expected.
+    """Invalid user input; launchers print its one line without a traceback.
 
-    Launchers print it without a traceback, as they do the others here.
+    Attributes:
+      argument: the name of the argument at fault.
+      expected: what it may be.
+      received: what it was.
+
+    >>> print(InputError("eta", "a number >= 0", -1))
+    eta: expected a number >= 0; received -1
     """
+
+    def __init__(self, argument: str, expected: str | None = None, received: object = None):
+        message = f"{argument}: expected {expected}; received {received}" if expected else argument
+        super().__init__(message)
+        self.argument = argument
+        self.expected = expected
+        self.received = received
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
@@ -37,7 +50,7 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     crvae_tf.errors.InputError: direction: expected one of forward, reverse; received back
     """
     if value not in choices:
-        raise InputError(f"{name}: expected one of {', '.join(choices)}; received {value}")
+        raise InputError(name, f"one of {', '.join(choices)}", value)
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
