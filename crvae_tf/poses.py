@@ -63,6 +63,10 @@ class Pose:
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
 
+    def nothing(self, number: int | tf.Tensor) -> Affine:
+        """Returns the transformation of `number` images that leaves them as they are."""
+        return self.transformation(tf.zeros([number, self.dim]))
+
     def transformation(self, coordinates: tf.Tensor) -> Affine:
         """Returns T_s of coordinates `[batch, dim]`: what brings an upright image into this pose."""
         given = iter(tf.unstack(coordinates, axis=-1))
@@ -122,7 +126,7 @@ def register(
       encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
-      steps: how often an image is brought upright outside training, 1 or more; in training it is once.
+      steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
       pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
       seed: of the initial weights of the default pose network.
 
@@ -161,12 +165,13 @@ class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came.
+    found so far. The image is always resampled once, as it came. Outside training there are twice as many
+    steps: they find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
       pose: the coordinates.
-      steps: how often, outside training.
+      steps: how often in training, 1 or more.
     """
 
     def __init__(self, network: keras.Model, pose: Pose, steps: int):
@@ -177,14 +182,13 @@ class Registration(keras.layers.Layer):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
-        mean, log_variance = self.network(images, training=training)
-        found = self.pose.transformation(mean)
-        if training:
-            return mean, log_variance, _training_upright(images, inverse(found))
-        for _ in range(self.steps - 1):
-            mean, log_variance = self.network(resample(images, inverse(found)))
+        bring_upright = _training_upright if training else resample
+        found, upright = self.pose.nothing(tf.shape(images)[0]), images
+        for _ in range(self.steps if training else 2 * self.steps):
+            mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
-        return self.pose.coordinates(found), log_variance, resample(images, inverse(found))
+            upright = bring_upright(images, inverse(found))
+        return self.pose.coordinates(found), log_variance, upright
 
 
 class Placement(keras.layers.Layer):

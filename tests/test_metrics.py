@@ -206,7 +206,9 @@ def test_it_is_views_that_look_for_images():
 
 
 def test_an_image_among_n_equally_near_ones_is_found_once_in_n():
-    assert metrics.agreement(np.zeros((20, 3)), np.zeros((20, 3)))["retrieval_at_1"] == pytest.approx(1 / 20)
+    assert metrics.agreement(np.zeros((20, 3)), np.zeros((20, 3)))["retrieval_at_1"] == pytest.approx(
+        1 / 20
+    )
     images = np.array([[0.0], [0.0], [0.0], [9.0]])
     assert metrics.agreement(images, images)["retrieval_at_1"] == pytest.approx((3 / 3 + 1) / 4)
 
