@@ -35,7 +35,7 @@ class Embeddings(NamedTuple):
     stddev: np.ndarray
     """float32 `[images, latent_dim]`."""
     content: np.ndarray
-    """float32 `[images, content_dim]`: the embedding. It is `mean` unless the networks are registered."""
+    """float32 `[images, content_dim]`: the embedding; `mean` unless the networks are registered."""
     pose: np.ndarray | None = None
     """float32 `[images, 4]` of registered networks: pixels right, pixels down, degrees, factor."""
 

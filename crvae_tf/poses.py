@@ -165,8 +165,8 @@ class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came. Outside training there are twice as many
-    steps: they find poses beyond those of training.
+    found so far. The image is always resampled once, as it came. Outside training there are twice as
+    many steps, which find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.

@@ -202,7 +202,7 @@ def test_with_an_exact_pose_network_a_view_has_the_content_of_its_image_and_the_
     )
     # Two resamplings blur more than one: the peak of a blob loses a tenth.
     np.testing.assert_allclose(upright, view_upright, atol=0.12)
-    assert np.abs(images - views).max() > 0.4
+    assert np.abs(images - views).max() > 0.3
     carried = encoder.pose.carried(posterior, transformation)
     np.testing.assert_allclose(carried.mean(), view_posterior.mean(), atol=0.03)
     assert np.abs(posterior.mean() - view_posterior.mean()).max() > 0.5
@@ -212,11 +212,10 @@ def test_the_networks_are_the_given_ones_around_a_resampling():
     encoder, decoder, content_encoder, content_decoder, _ = moved_networks()
     images = smooth_images(6)
     mean, log_variance = encoder(images)
-    pose = KnownPose()(images)[0]
-    upright = resample(images, inverse(encoder.pose.transformation(pose)))
-    expected = content_encoder(upright)
-    np.testing.assert_allclose(mean, np.concatenate([expected[0], pose], axis=1), rtol=1e-5)
-    np.testing.assert_allclose(log_variance[:, :3], expected[1], rtol=1e-5)
+    expected = content_encoder(encoder.pose.upright(images, mean))
+    np.testing.assert_allclose(mean[:, :3], expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mean[:, 3:], KnownPose()(images)[0], atol=0.02)
+    np.testing.assert_allclose(log_variance[:, :3], expected[1], rtol=1e-4, atol=1e-5)
     logits = resample(content_decoder(mean[:, :3]), encoder.pose.of_mean(mean), poses.OUTSIDE_LOGIT)
     np.testing.assert_allclose(decoder(mean), logits, rtol=1e-4, atol=1e-5)
 
