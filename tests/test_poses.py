@@ -20,11 +20,12 @@ POSE = Pose.of(MOVES)
 
 
 def smooth_images(number: int, channels: int = 1) -> tf.Tensor:
-    """Blobs well within the frame, which a resampling hardly blurs."""
+    """Bumps that stay within the frame when they are moved by a pixel, and that move hardly blurs."""
     rows, columns = np.indices(SHAPE[:2])
     centres = np.random.default_rng(0).uniform(5.0, 6.0, [number, channels, 2, 1, 1])
-    squares = (rows - centres[:, :, 0]) ** 2 + 0.5 * (columns - centres[:, :, 1]) ** 2
-    return tf.constant(np.moveaxis(np.exp(-squares / 4.5), 1, -1), tf.float32)
+    squares = (rows - centres[:, :, 0]) ** 2 + 0.8 * (columns - centres[:, :, 1]) ** 2
+    bumps = np.maximum(1.0 - squares / 10.0, 0.0) ** 2
+    return tf.constant(np.moveaxis(bumps, 1, -1), tf.float32)
 
 
 def affine(number=1, right=0.0, down=0.0, angle=0.0, scale=1.0):
@@ -204,7 +205,9 @@ def test_with_an_exact_pose_network_a_view_has_the_content_of_its_image_and_the_
     np.testing.assert_allclose(upright, view_upright, atol=0.12)
     assert np.abs(images - views).max() > 0.3
     carried = encoder.pose.carried(posterior, transformation)
-    np.testing.assert_allclose(carried.mean(), view_posterior.mean(), atol=0.03)
+    difference = np.abs(carried.mean() - view_posterior.mean())
+    assert difference[:, 3:].max() < 0.01  # The pose.
+    assert difference[:, :3].max() < 0.15  # The content, which sees the blur.
     assert np.abs(posterior.mean() - view_posterior.mean()).max() > 0.5
 
 
