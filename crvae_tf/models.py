@@ -6,6 +6,7 @@ Each says what its bound is of each image; `train_step` and `test_step` are in `
 import dataclasses
 import math
 import numbers
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -74,11 +75,14 @@ class VAE(BoundMaximizer):
         `[batch, latent_dim]`.
       decoder: maps latents `[batch, latent_dim]` to logits `[batch, H, W, C]`.
       likelihood: a name in `likelihoods.FAMILIES`.
+      pixel_stddev: of the `gaussian` likelihood: a number above 0, or `learned`, one for all pixels and
+        above 1/255 (Rybkin, Daniilidis and Levine 2021).
       seed: of the posterior's noise in training and validation.
       min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
 
     Raises:
-      InputError: there is no such likelihood, or `min_stddev` is negative or no number.
+      InputError: there is no such likelihood, `min_stddev` is negative or no number, or `pixel_stddev`
+        is neither `learned` nor a number above 0.
     """
 
     beta = 1.0
@@ -90,6 +94,7 @@ class VAE(BoundMaximizer):
         likelihood: str = "bernoulli",
         seed: int = 0,
         min_stddev: float = 0.0,
+        pixel_stddev: float | str = 1.0,
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
@@ -98,6 +103,7 @@ class VAE(BoundMaximizer):
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
+        self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
         # An encoder that is no functional model shows it when it is first called.
         outputs = getattr(encoder, "outputs", None)
         self._latent_dim = outputs[0].shape[-1] if outputs else None
@@ -127,7 +133,16 @@ class VAE(BoundMaximizer):
         leading = tf.shape(latents)[:-1]
         logits = self.decoder(tf.reshape(latents, [-1, latents.shape[-1]]), training=training)
         shape = tf.concat([leading, logits.shape[1:]], axis=0)
-        return self._likelihood(tf.reshape(logits, shape))
+        stddev = [] if self._pixel_stddev is None else [self._pixel_stddev()]
+        return self._likelihood(tf.reshape(logits, shape), *stddev)
+
+    def _gaussian_stddev(self, given: float | str) -> Callable[[], float | tf.Tensor]:
+        if given != "learned":
+            _check_positive("pixel_stddev", given)
+            return lambda: given
+        start = keras.initializers.Constant(likelihoods.FIRST_STDDEV_WEIGHT)
+        weight = self.add_weight((), start, dtype="float32", name="pixel_stddev")
+        return lambda: likelihoods.learned_stddev(tf.convert_to_tensor(weight))
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
@@ -324,3 +339,9 @@ def _check_not_negative(name: str, value: float) -> None:
     """Raises InputError, which names the argument, unless it is a number of 0 or more."""
     if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
         raise InputError(name, "a number >= 0", repr(value))
+
+
+def _check_positive(name: str, value: float) -> None:
+    """Raises InputError, which names the argument, unless it is a number above 0."""
+    if not isinstance(value, numbers.Real) or not 0.0 < value < math.inf:
+        raise InputError(name, "a number > 0", repr(value))

@@ -63,7 +63,7 @@ class Pose:
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
 
-    def nothing(self, number: int | tf.Tensor) -> Affine:
+    def identity(self, number: int | tf.Tensor) -> Affine:
         """Returns the transformation of `number` images that leaves them as they are."""
         return self.transformation(tf.zeros([number, self.dim]))
 
@@ -183,7 +183,7 @@ class Registration(keras.layers.Layer):
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
         bring_upright = _training_upright if training else resample
-        found, upright = self.pose.nothing(tf.shape(images)[0]), images
+        found, upright = self.pose.identity(tf.shape(images)[0]), images
         for _ in range(self.steps if training else 2 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
