@@ -19,9 +19,6 @@ from crvae_tf.poses import Pose
 
 tfd = tfp.distributions
 
-GRADIENTS = ("standard", "doubly_reparameterized")
-"""Estimators of the gradient of IWAE's encoder."""
-
 _ROUNDING = 1e-3
 """How far resampling and low precision may take a pixel out of [0, 1]."""
 
@@ -78,11 +75,9 @@ class VAE(BoundMaximizer):
       pixel_stddev: of the `gaussian` likelihood: a number above 0, or `learned`, one for all pixels and
         above 1/255 (Rybkin, Daniilidis and Levine 2021).
       seed: of the posterior's noise in training and validation.
-      min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
 
     Raises:
-      InputError: there is no such likelihood, `min_stddev` is negative or no number, or `pixel_stddev`
-        is neither `learned` nor a number above 0.
+      InputError: there is no such likelihood, or `pixel_stddev` is neither `learned` nor above 0.
     """
 
     beta = 1.0
@@ -93,13 +88,10 @@ class VAE(BoundMaximizer):
         decoder: keras.Model,
         likelihood: str = "bernoulli",
         seed: int = 0,
-        min_stddev: float = 0.0,
         pixel_stddev: float | str = 1.0,
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
-        _check_not_negative("min_stddev", min_stddev)
-        self.min_stddev = min_stddev
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
@@ -124,8 +116,6 @@ class VAE(BoundMaximizer):
         mean, log_variance = self.encoder(images, training=training)
         self._latent_dim = mean.shape[-1]
         stddev = tf.exp(0.5 * tf.cast(log_variance, tf.float32))
-        if self.min_stddev:
-            stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -190,35 +180,24 @@ class IWAE(VAE):
 
     Args:
       importance_samples: K, samples to an image, 1 or more.
-      gradient: how the encoder's gradient is estimated: `standard`, by differentiating the bound, or
-        `doubly_reparameterized` (Tucker et al. 2018), the same in expectation with less variance.
 
     Raises:
-      InputError: there is no such gradient, or K is below 1; or see `VAE`.
+      InputError: K is below 1; or see `VAE`.
     """
 
-    def __init__(self, *args, importance_samples: int = 5, gradient: str = "standard", **kwargs):
+    def __init__(self, *args, importance_samples: int = 5, **kwargs):
         super().__init__(*args, **kwargs)
-        check_choice("gradient", gradient, GRADIENTS)
         if importance_samples < 1:
             raise InputError("importance_samples", "1 or more", importance_samples)
         self.importance_samples = importance_samples
-        self.gradient = gradient
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns the K-sample importance-weighted bound of each image."""
         images = gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
-        if self.gradient == "doubly_reparameterized" and training:
-            value, likelihood = objectives.doubly_reparameterized_bound(
-                posterior, self.prior, lambda z: self.likelihood(z, training), latents, images
-            )
-        else:
-            likelihood = self.likelihood(latents, training)
-            value = objectives.importance_weighted_bound(
-                posterior, self.prior, likelihood, latents, images
-            )
+        likelihood = self.likelihood(latents, training)
+        value = objectives.importance_weighted_bound(posterior, self.prior, likelihood, latents, images)
         return Bound(
             value=value,
             posterior=posterior,
