@@ -134,7 +134,7 @@ def register(
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
       steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
-      pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
+      pose_network: maps images to the pose's (mean, log variance); by default an `mlp` encoder.
       seed: of the initial weights of the default pose network.
 
     Raises:
@@ -144,9 +144,15 @@ def register(
         raise InputError("steps", "1 or more", steps)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
-    if pose_network is None:
-        pose_network = networks.mlp_encoder(image_shape, pose.dim, 1.0, networks.layer_seeds((seed, 1)))
+    pose_network = pose_network or _pose_network(image_shape, pose.dim, seed)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
+
+
+def _pose_network(image_shape: networks.ImageShape, dim: int, seed: int) -> keras.Model:
+    network = networks.mlp_encoder(image_shape, dim, 1.0, networks.layer_seeds((seed, 1)))
+    kernel = network.get_layer("mean").kernel
+    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
+    return network
 
 
 def _registered_encoder(

@@ -294,6 +294,14 @@ def test_images_without_their_transformations_are_refused(base):
         model.terms((images, images), KEY, training=True)
 
 
+def test_at_the_start_images_are_upright_as_they_come():
+    encoder, _ = register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES)
+    images = smooth_images(4)
+    mean, _ = encoder(images)
+    np.testing.assert_array_equal(mean[:, 3:], np.zeros([4, 4]))
+    np.testing.assert_allclose(encoder.pose.upright(images, mean), images, atol=1e-6)
+
+
 def test_a_registration_takes_a_step_or_more():
     with pytest.raises(crvae_tf.InputError, match="steps: expected 1 or more; received 0"):
         register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
