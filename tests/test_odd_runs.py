@@ -14,8 +14,8 @@ import pytest
 from crvae_tf import evaluation, training
 from crvae_tf.runs import Run
 from launch import assembly, evaluate, train
+from tests import command_line
 from tests.image_files import encoded
-from torture import inprocess
 
 ODD = (
     "--image_size=8", "--channels=1", "--network=wae", "--width=1e-6", "--latent_dim=1",
@@ -45,7 +45,7 @@ class OddRun:
         """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
         gc.collect()  # The traceback of an error holds the run, and so its lock.
-        return inprocess.run(main, arguments)
+        return command_line.run(main, arguments)
 
     def change_config(self, **values):
         config = self.run.read_config() | values
