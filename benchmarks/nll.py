@@ -10,6 +10,7 @@ images.
 import functools
 import math
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import tensorflow as tf
 
@@ -32,8 +33,8 @@ def main() -> None:
         if case.label.startswith(options.only):
             measurement.report(rates(case, samples, options.repeats))
     # A process of its own for each: a peak never falls.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peaks = {k: [pool.apply(peak, (k,)) for _ in range(options.repeats)] for k in PEAKS}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        peaks = {k: list(pool.map(peak, options.repeats * [k])) for k in PEAKS}
     measurement.report(Figure("mlp, 200 images", f"K = {k}", "MiB", of_k) for k, of_k in peaks.items())
 
 

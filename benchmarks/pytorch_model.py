@@ -96,11 +96,11 @@ class CRVAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder = {"wae": wae, "mlp": mlp}[network](width, latent_dim)
 
-    def forward(self, images, views, noise, view_noise):
-        """Returns the mean loss for pairs `[batch, 1, 28, 28]` and noise `[batch, latent_dim]`."""
-        bound, mean, log_variance = self.elbo(images, noise)
-        view_bound, view_mean, view_log_variance = self.elbo(views, view_noise)
-        consistency = gaussian_kl(mean, log_variance, view_mean, view_log_variance)
+    def forward(self, images, views, noise):
+        """Returns the mean loss for pairs `[batch, 1, 28, 28]` and noise `[2 * batch, latent_dim]`."""
+        bound, mean, log_variance = self.elbo(torch.cat([images, views]), noise)
+        (bound, view_bound), (mean, view_mean) = bound.chunk(2), mean.chunk(2)
+        consistency = gaussian_kl(mean, log_variance[: len(mean)], view_mean, log_variance[len(mean) :])
         return -(bound + view_bound - _ETA * consistency).mean()
 
     def elbo(self, images, noise):
@@ -166,10 +166,10 @@ class Training:
     def step(self) -> float:
         """Takes a step and returns its loss, nats."""
         images, views = self._pairs.draw()
-        noise = torch.randn(2, len(images), self._latent_dim)
+        noise = torch.randn(2 * len(images), self._latent_dim)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            loss = self._loss(images, views, noise[0], noise[1])
+            loss = self._loss(images, views, noise)
         loss.backward()
         self._optimizer.step()
         return loss.item()

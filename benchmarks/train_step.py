@@ -180,21 +180,13 @@ def step_operations(encoder: keras.Model, decoder: keras.Model, pairs: int) -> f
     >>> round(step_operations(*networks.build("wae", (28, 28, 1)), pairs=64) / 1e9)
     708
     """
-    forward = [operations for network in (encoder, decoder) for operations in _of_layers(network)]
+    forward = []
+    for layer in [*encoder.layers, *decoder.layers]:
+        if hasattr(layer, "kernel"):
+            # Every input of a transposed convolution meets the whole kernel, as every output does else.
+            met = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+            forward.append(2.0 * math.prod(layer.kernel.shape) * math.prod(met.shape[1:-1]))
     return 2.0 * pairs * (3.0 * sum(forward) - forward[0])
-
-
-def _of_layers(network: keras.Model) -> list[float]:
-    """Returns the operations of each layer of weights, for one image."""
-    found = []
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2DTranspose):  # Every input meets the whole kernel.
-            found.append(2.0 * math.prod(layer.kernel.shape) * math.prod(layer.input.shape[1:3]))
-        elif isinstance(layer, keras.layers.Conv2D):
-            found.append(2.0 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]))
-        elif isinstance(layer, keras.layers.Dense):
-            found.append(2.0 * math.prod(layer.kernel.shape))
-    return found
 
 
 def matrix_product_rate(dtype: str) -> float:

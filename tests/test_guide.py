@@ -8,8 +8,7 @@ import tensorflow as tf
 
 import crvae_tf
 from crvae_tf import load_encoder, networks
-from tests.conftest import ROOT
-from tests.documents import python_blocks
+from tests.conftest import ROOT, python_blocks
 
 
 def test_the_guide_regularises_a_vae_of_the_reader_s_own(digits):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -43,43 +44,35 @@ class Subject:
     """A command that is killed: it works on a finished run or on images, and fills a folder."""
 
     def __init__(self, name: str, run: Path, images: Path):
-        self._name, self._run, self._images = name, run, images
+        self._name, self._places = name, {"run": run, "images": images}
 
-    def start(self, end: Path) -> subprocess.Popen:
-        """Starts the command, with its children in a group of their own."""
+    def end(self, end: Path, seconds: float | None = None, kill=os.kill) -> bool:
+        """Gives the command, kills it after some seconds, and returns whether it ended before."""
         if self._name == "evaluate" and not end.exists():
-            shutil.copytree(self._run, end)
-        given = {"end": end, "run": self._run, "images": self._images}
-        arguments = [argument.format(**given) for argument in COMMANDS[self._name]]
+            shutil.copytree(self._places["run"], end)
+        arguments = [part.format(end=end, **self._places) for part in COMMANDS[self._name]]
         with open(end.with_suffix(".log"), "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=True,  # A group of its own, with its children.
             )
-
-    def finish(self, end: Path) -> None:
-        assert self.start(end).wait() == 0, end.with_suffix(".log").read_text()
-
-    def is_killed(self, end: Path, seconds: float, kill) -> bool:
-        """Starts the command, kills it after some seconds, and returns False where it ended before."""
-        process = self.start(end)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             kill(process.pid, signal.SIGKILL)
         code = process.wait()
         assert code in (0, -signal.SIGKILL), end.with_suffix(".log").read_text()
-        return code != 0
+        return code == 0
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run that nothing killed."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    Subject("train", folder, folder).finish(folder)
+    Subject("train", folder, folder).end(folder)
     return folder
 
 
@@ -94,18 +87,16 @@ def images(tmp_path_factory):
 def test_a_command_that_was_killed_ends_as_one_that_never_was(name, run, images, tmp_path):
     """With its children or alone; whenever it ends before it is killed, it begins anew."""
     subject, whole, broken = Subject(name, run, images), tmp_path / "whole", tmp_path / "broken"
-    began = os.times().elapsed
-    subject.finish(whole)
-    seconds, moment = os.times().elapsed - began, random.Random(0)
-    kills = 0
+    began, moment, kills = time.monotonic(), random.Random(0), 0
+    subject.end(whole)
+    seconds = time.monotonic() - began
     while kills < KILLS:
-        kill = moment.choice((os.kill, os.killpg))
-        if subject.is_killed(broken, moment.uniform(0.0, seconds), kill):
+        if not subject.end(broken, moment.uniform(0.0, seconds), moment.choice((os.kill, os.killpg))):
             kills += 1
             continue
         assert_same_end(whole, broken)
         shutil.rmtree(broken)
-    subject.finish(broken)
+    subject.end(broken)
     assert_same_end(whole, broken)
 
 

@@ -21,8 +21,8 @@ tfd = tfp.distributions
 VALID = {
     "image_size": st.integers(1, 512),
     "channels": st.sampled_from([1, 3]),
-    "method": st.sampled_from(sorted(set(options.METHODS) - {"beta_vae", "cr_beta_vae"})),
-    "lambda": st.floats(0.0, 1e6),
+    "method": st.sampled_from(["cr_vae", "cr_iwae", "vae_aug"]),
+    "lambda": st.floats(1e-6, 1e6),
     "eta": st.floats(0.0, 1e6) | st.just("auto"),
     "kl_direction": st.sampled_from(objectives.KL_DIRECTIONS),
     "network": st.sampled_from(sorted(networks.NETWORKS)),
