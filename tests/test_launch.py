@@ -253,18 +253,6 @@ def test_a_run_is_evaluated_again_with_more_samples(finished, tmp_path):
     assert after["probe"] == before["probe"]
 
 
-def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
-    directory, _ = finished
-    images = next(digits.test.batches(5).as_numpy_iterator())[1] / np.float32(255.0)
-    before = load_encoder(directory / "encoder")(images)
-    written = (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns
-    outcome = launch_here("export", f"--output_dir={directory}")
-    assert outcome.code == 0
-    assert str(directory / "encoder") in outcome.err
-    assert (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns > written
-    np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
-
-
 @pytest.mark.slow
 def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(tmp_path, digits):
     given = (*TINY, "--latent_dim=4", "--precision=mixed_bfloat16", f"--output_dir={tmp_path}")

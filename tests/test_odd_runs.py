@@ -3,15 +3,12 @@
 import gc
 import json
 import math
-import os
 import shutil
-import signal
 import subprocess
 
 import numpy as np
 import pytest
 
-from crvae_tf import evaluation
 from crvae_tf.runs import Run
 from launch import assembly, evaluate, train
 from tests import command_line
@@ -114,27 +111,6 @@ def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     assert odd.run.evaluation.read_bytes() == before
     assert odd.evaluate().code == 0
     assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
-
-
-def test_a_damaged_evaluation_is_told(odd):
-    odd.run.evaluation.write_text('{"splits": ')
-    assert_told(odd.train(), f"{odd.run.evaluation}: expected JSON")
-
-
-@pytest.mark.slow
-def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
-    shutil.rmtree(odd.run.directory)
-    arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            evaluation, "estimate_seconds", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or 0.0
-        )
-        stopped = odd.train(*arguments)
-    assert stopped.code == 128 + signal.SIGTERM
-    assert stopped.err.endswith("stopped after a checkpoint; the same command goes on from there\n")
-    assert not odd.run.is_complete()
-    assert odd.train(*arguments).code == 0
-    assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
 
 
 @pytest.mark.slow
