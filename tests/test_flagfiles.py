@@ -26,7 +26,7 @@ MLP = {"network": "mlp", "width": 1.0, "latent_dim": 50, "learning_rate": 1e-3, 
 BURDA = INK | MLP | {"dataset": "mnist", "model": "vae", "lambda": 0.0, "eta": 0.0}
 LONG = {"batch_size": 20, "schedule": "burda", "schedule_stages": 8, "epochs": 3280}
 SHORT = {"batch_size": 50, "schedule": "cosine"}
-IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
+IWAE_5 = {"model": "iwae", "importance_samples": 5}
 EXPECTED = {
     "mnist.flags": PAPER_OF_28 | {"dataset": "mnist"},
     "mnist_mlp.flags": PAPER_OF_28 | {"dataset": "mnist", "network": "mlp"},
