@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from benchmarks import cluster
 from crvae_tf.runs import Run
+from tests import cluster
 from tests.conftest import ROOT
 from tests.small_training import untimed
 
