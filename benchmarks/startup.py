@@ -105,6 +105,7 @@ def watched(folder: pathlib.Path) -> None:
         return result
 
     assembly, options = timed(PHASES[0], modules)
+    options.define_training()
     options.parse(["train", *COMMAND, f"--output_dir={folder / 'run'}"])
     chosen = options.resolve()
     data = timed("data", lambda: assembly.load_data(chosen))

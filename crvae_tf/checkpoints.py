@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from crvae_tf import strategies
-from crvae_tf.errors import DAMAGED_VARIABLES, InputError, Interrupted, one_line, reason
+from crvae_tf.errors import InputError, Interrupted, one_line, reason
+from crvae_tf.files import DAMAGED_VARIABLES
 from crvae_tf.interruption import Interruption
 from crvae_tf.runs import Run
 

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from crvae_tf import files, json_files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
-from crvae_tf.errors import DAMAGED_VARIABLES, InputError
+from crvae_tf.errors import InputError
+from crvae_tf.files import DAMAGED_VARIABLES
 from crvae_tf.latents import content_of
 from crvae_tf.shapes import ENCODER
 

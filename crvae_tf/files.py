@@ -12,7 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import tensorflow as tf
+
 from crvae_tf.errors import NotFiniteError
+
+STORAGE_ERRORS = (
+    OSError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+)
+"""What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
+
+DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
+"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
 
 _UNFINISHED = {False: r"\.\d+\.(%s)", True: r"\.(%s)\.[a-z0-9_]{8}"}
 """What files, and folders, are called that are not whole yet, by what they are called then."""

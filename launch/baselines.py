@@ -10,16 +10,13 @@ from launch import command, options
 
 def main() -> None:
     """Trains the contrastive encoder and measures all three."""
-    from crvae_tf import baselines, files
+    from crvae_tf import InputError, baselines, files
     from crvae_tf.runs import Run
     from launch import assembly
 
     chosen = options.resolve()
-    for name in ("view", "pose_dim", "views_per_image"):
-        if name in options.named():
-            raise options.UsageError(
-                f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
-            )
+    if chosen.views_per_image != 1:
+        raise InputError("views_per_image", "left out, no baseline has it", chosen.views_per_image)
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
     # What was measured need not be measured anew, whatever version asks for it.
@@ -27,7 +24,6 @@ def main() -> None:
     run.begin(
         assembly.config(chosen, data),
         may_differ=(*options.PLACES, *options.CHECKPOINTING, *measured_by),
-        absent=options.later_options(),
     )
     if run.baselines.exists():
         return
@@ -57,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, options.define_training)

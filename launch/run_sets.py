@@ -6,8 +6,9 @@ from typing import Any
 
 from crvae_tf import reproduction, result_tables, results
 from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError as UsageError
 from crvae_tf.runs import Run
-from launch.options import CHECKPOINTING, Options, UsageError
+from launch.options import CHECKPOINTING, Options
 from launch.study_options import ResultsOptions
 
 
@@ -109,8 +110,6 @@ def label(of_run: Options) -> str:
     parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
     number = parameters.get(of_run.model)
     name = of_run.method if number is None else f"{of_run.method}_{number:g}"
-    view = [] if of_run.view == "free" else [f"view={of_run.view}"]
-    pose = [f"pose_dim={of_run.pose_dim}"] if of_run.pose_dim else []
     number = of_run.views_per_image
     several = [] if number == 1 else [f"views_per_image={number}"]
-    return " ".join([name, *view, *pose, *several])
+    return " ".join([name, *several])

@@ -1,46 +1,23 @@
 """Flags that a test gives, forgotten after it. Import `forgotten_flags` to have it about every test."""
 
-import contextlib
-
 import pytest
 from absl import flags
 
 from launch import options
 from torture import inprocess
+from torture.inprocess import defined
 
 
 @pytest.fixture(autouse=True)
 def forgotten_flags():
-    """absl's flags are one for the whole process."""
-    flags.FLAGS.unparse_flags()
-    yield
-    flags.FLAGS.unparse_flags()
-
-
-@contextlib.contextmanager
-def defined(define):
-    """Has the flags that a command's own `define` adds, without those that it drops."""
-    before = {
-        name: (flags.FLAGS.find_module_defining_flag(name), flags.FLAGS[name]) for name in flags.FLAGS
-    }
-    define()
-    added = [name for name in flags.FLAGS if name not in before]
-    try:
+    """Defines the flags of a training; absl's flags are one set for the whole process."""
+    with defined(options.define_training):
         yield
-    finally:
-        for name in added:
-            delattr(flags.FLAGS, name)
-        for name, (module, flag) in before.items():
-            if name not in flags.FLAGS:
-                flags.FLAGS[name] = flag
-                flags.FLAGS.register_flag_by_module(module, flag)
-        flags.FLAGS.unparse_flags()
 
 
 def outcome_of(main, define, *arguments):
-    """Gives a command, whose own flags `define` adds, in this process: TensorFlow is loaded there."""
-    with defined(define):
-        return inprocess.run(main, arguments)
+    """Gives a command, whose flags `define` defines, in this process: TensorFlow is loaded there."""
+    return inprocess.run(main, arguments, define)
 
 
 def resolved(*arguments):

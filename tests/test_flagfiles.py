@@ -66,11 +66,10 @@ LONG = {
     "batch_size": 20,
     "learning_rate": 1e-3,
     "schedule": "burda",
-    "schedule_stages": 8,
     "epochs": 3280,
 }
 SHORT = {"batch_size": 50, "learning_rate": 1e-3, "schedule": "cosine"}
-IWAE_5 = {"model": "iwae", "importance_samples": 5, "gradient": "standard"}
+IWAE_5 = {"model": "iwae", "importance_samples": 5}
 EXPECTED |= {
     "burda_vae.flags": BURDA | LONG,
     "burda_vae_short.flags": BURDA | SHORT | {"epochs": 800},

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from absl import flags
 
 from crvae_tf import CRVAE, VAE, figures, invariance, load_encoder, networks, weights
 from crvae_tf.runs import Run
-from launch import command, compare, encoder_options, study_options
+from launch import command, compare, encoder_options, options, study_options
 from tests.command_line import defined
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
@@ -28,7 +27,7 @@ TINY = ("--network=mlp", "--width=0.1", "--epochs=1", "--nll_samples=5", "--eval
 FINISHED = (*TINY, "--latent_dim=4", "--validation_images=100", "--steps_per_execution=1")
 LAUNCHERS = {  # And a flag of each.
     "train": "eta",
-    "evaluate": "eta",
+    "evaluate": "nll_samples",
     "export": "format",
     "embed": "rows_per_file",
     "search": "neighbours",
@@ -37,6 +36,11 @@ LAUNCHERS = {  # And a flag of each.
     "compare": "figure_1",
     "results": "published",
     "report": "runs",
+}
+DEFINITIONS = {
+    "train": options.define_training,
+    "evaluate": options.define_evaluation,
+    "export": encoder_options.define_export,
 }
 CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
 
@@ -69,14 +73,12 @@ def launch_here(capfd, monkeypatch):
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        flags.FLAGS.unparse_flags()
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit) as stopped, defined(DEFINITIONS[name]):
             command.run(importlib.import_module(f"launch.{name}").main)
         return Outcome(stopped.value.code or 0, *capfd.readouterr())
 
-    with defined(encoder_options.define_export):
-        yield run
+    yield run
     logger.handlers[:], logger.propagate = kept[:2]
     logger.setLevel(kept[2])
 
@@ -111,7 +113,7 @@ def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     assert outcome.code == 0
     assert outcome.err == ""
     assert re.search(rf"python -m launch\.{name}\b", outcome.out)
-    assert f"  --{LAUNCHERS[name]}: " in outcome.out
+    assert re.search(rf"^  --(\[no\])?{LAUNCHERS[name]}: ", outcome.out, re.MULTILINE)
 
 
 def test_every_launcher_is_asked_for_help_here():
@@ -121,8 +123,8 @@ def test_every_launcher_is_asked_for_help_here():
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "export"])
 def test_a_bad_flag_is_answered_in_one_line_with_nothing_written(name, tmp_path):
-    outcome = launch(name, "--eta=-1", f"--output_dir={tmp_path / 'run'}")
-    assert outcome == Outcome(1, "", "error: --eta must be >= 0; received -1\n")
+    outcome = launch(name, "--nll_samples=0", f"--output_dir={tmp_path / 'run'}")
+    assert outcome == Outcome(1, "", "error: --nll_samples must be an integer >= 1; received 0\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,7 +194,7 @@ def test_a_command_for_a_run_wants_to_know_which(launch_here, name):
     )
 
 
-@pytest.mark.parametrize("config", ["{}", "[]"])
+@pytest.mark.parametrize("config", ["{", "[]"])
 def test_a_configuration_of_something_else_is_answered_in_one_line(launch_here, tmp_path, config):
     (tmp_path / "config.json").write_text(config)
     outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
@@ -465,9 +467,3 @@ def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, fini
     (alone,), (worker,) = Run(finished[0]).read_metrics(), Run(run).read_metrics()
     for name in ("loss", "bound", "view_bound", "consistency", "val_loss"):
         assert worker[name] == pytest.approx(alone[name], rel=1e-5)
-
-
-def test_a_machine_without_a_tpu_is_told_so(launch_here, tmp_path):
-    outcome = launch_here("train", *TINY, "--strategy=tpu", f"--output_dir={tmp_path / 'run'}")
-    assert_mistake(outcome, "--strategy=tpu: expected a machine that can reach a TPU; received none")
-    assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ from PIL import Image
 
 from torture import print_table
 from torture.command_lines import line
-from torture.inprocess import Outcome, run
+from torture.inprocess import Outcome, defined, run
 
 _SHRUNK = (
     "--image_size=8", "--channels=1", "--network=mlp", "--width=0.02", "--latent_dim=2",
@@ -117,15 +117,15 @@ def fuzz(launcher: str, lines: int, seed: int, trained: int) -> dict[str, object
     Returns:
       How often each end came, under `ends`, and what ended otherwise, under `faults`.
     """
-    _define_flags(launcher)
-    names = sorted(name for name in flags.FLAGS if name not in _DEBUGGING)
+    with defined(_definition(launcher)):
+        names = sorted(name for name in flags.FLAGS if name not in _DEBUGGING)
     draw = random.Random(f"{launcher} {seed}")
     ends, faults = Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         images = _write_images(Path(folder) / "images")
         for number in range(lines):
             arguments = line(draw, names, Path(folder), _WANTED.get(launcher, ()))
-            outcome = run(_MAINS[launcher], arguments)
+            outcome = run(_MAINS[launcher], arguments, _definition(launcher))
             _count("parsed", outcome, arguments, ends, faults)
             if (
                 launcher == "train"
@@ -135,17 +135,21 @@ def fuzz(launcher: str, lines: int, seed: int, trained: int) -> dict[str, object
             ):
                 place = f"--output_dir={folder}/run{number}"
                 shrunk = [*arguments, *_SHRUNK, f"--dataset=folder:{images}", place]
-                outcome = run(_training_main(), shrunk)
+                outcome = run(_training_main(), shrunk, _definition(launcher))
                 ends["trained"] += 1
                 _count("training", outcome, shrunk, ends, faults)
     return {"ends": ends, "faults": faults}
 
 
-def _define_flags(launcher: str) -> None:
+def _definition(launcher: str) -> Callable[[], None]:
+    """Returns what defines the launcher's flags."""
     from launch import encoder_options, options, study_options
 
-    for module in (options, encoder_options, study_options):
-        getattr(module, f"define_{launcher}", lambda: None)()
+    of_training = {"train": options.define_training, "evaluate": options.define_evaluation}
+    if launcher in of_training:
+        return of_training[launcher]
+    module = encoder_options if launcher in ("export", "embed", "search") else study_options
+    return getattr(module, f"define_{launcher}")
 
 
 def _training_main() -> Callable[[], None]:

@@ -6,10 +6,10 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from absl import flags
+from absl import app, flags
 
 from launch import command
 
@@ -34,9 +34,30 @@ class Outcome(NamedTuple):
         )
 
 
-def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
-    """Parses `arguments` as a launcher does and calls `main`."""
+@contextlib.contextmanager
+def defined(define: Callable[[], None]) -> Iterator[None]:
+    """Has the flags that `define` defines, none of them given, and takes them back afterwards."""
+    app.define_help_flags()
+    before = set(flags.FLAGS)
+    define()
     flags.FLAGS.unparse_flags()
+    try:
+        yield
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+
+
+def run(
+    main: Callable[[], None], arguments: Sequence[str], define: Callable[[], None] = lambda: None
+) -> Outcome:
+    """Parses `arguments` as a launcher does and calls `main`."""
+    with defined(define):
+        return _run(main, arguments)
+
+
+def _run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
     kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
@@ -49,7 +70,6 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
         except BaseException:
             fault, code = traceback.format_exc(), 1
     sys.argv = kept
-    flags.FLAGS.unparse_flags()  # They are one for the whole process: the next command has its own.
     logger.handlers.clear()
     logger.propagate = propagated
     logger.setLevel(level)

@@ -29,7 +29,7 @@ _TINY = [
     "--width=0.1",
     "--latent_dim=4",
     "--nll_samples=200",
-    "--checkpoint_steps=3",
+    "--checkpoint_minutes=0",
 ]
 _EMBEDDED_IMAGES = 40_000
 COMMANDS = ("train", "evaluate", "reproduce", "embed")

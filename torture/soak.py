@@ -65,7 +65,7 @@ def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
     """
     import keras
 
-    from launch import train
+    from launch import options, train
     from torture.inprocess import run
 
     found = []
@@ -73,7 +73,7 @@ def short_runs(number: int, seed: int, folder: Path) -> list[Usage]:
         place = folder / "short"
         shutil.rmtree(place, ignore_errors=True)
         arguments = [*_TINY, "--epochs=1", f"--seed={seed + index}", f"--output_dir={place}"]
-        outcome = run(train.main, arguments)
+        outcome = run(train.main, arguments, options.define_training)
         if outcome.code or outcome.fault:
             raise SystemExit(f"run {index} failed: {outcome.fault or outcome.err}")
         keras.utils.clear_session()  # Or TensorFlow keeps the kernels of every graph that it ran.
