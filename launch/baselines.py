@@ -1,4 +1,4 @@
-"""Measures what embeddings are set against: python -m launch.baselines --flagfile=mnist_mlp.flags
+"""Measures what embeddings are set against: python -m launch.baselines --dataset=mnist --network=mlp
 
 Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
 OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do; where that is there, it
@@ -10,16 +10,13 @@ from launch import command, options
 
 def main() -> None:
     """Trains the contrastive encoder and measures all three."""
-    from crvae_tf import baselines, files
+    from crvae_tf import InputError, baselines, files
     from crvae_tf.runs import Run
     from launch import assembly
 
     chosen = options.resolve()
-    for name in ("pose", "views_per_image"):
-        if name in options.named():
-            raise options.UsageError(
-                f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
-            )
+    for name in {"pose", "views_per_image"} & options.named():
+        raise InputError(name, "left out, no baseline has it", options.given()[name])
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
     # What was measured need not be measured anew, whatever version asks for it.
@@ -27,7 +24,6 @@ def main() -> None:
     run.begin(
         assembly.config(chosen, data),
         may_differ=(*options.PLACES, *options.CHECKPOINTING, *measured_by),
-        absent=options.later_options(),
     )
     if run.baselines.exists():
         return
@@ -56,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, options.define_training)

@@ -6,8 +6,9 @@ from typing import Any
 
 from crvae_tf import reproduction, result_tables, results
 from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError as UsageError
 from crvae_tf.runs import Run
-from launch.options import CHECKPOINTING, Options, UsageError
+from launch.options import CHECKPOINTING, Options
 from launch.study_options import ResultsOptions
 
 

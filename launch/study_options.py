@@ -7,10 +7,10 @@ from typing import Any
 
 from absl import flags
 
+from crvae_tf.errors import InputError as UsageError
 from launch import flag_kinds
 from launch.flag_kinds import Checked
-from launch.options import drop_training_flags, given, named
-from launch.resolution import UsageError
+from launch.options import define, define_training, given, named
 
 _SET_BY_GRID = {
     "method",
@@ -18,7 +18,6 @@ _SET_BY_GRID = {
     "beta",
     "lambda",
     "eta",
-    "view",
     "pose",
     "views_per_image",
     "seed",
@@ -43,7 +42,7 @@ class GridOptions:
 
 def define_reproduce() -> None:
     """Adds the flags of `launch.reproduce`."""
-    delattr(flags.FLAGS, "allow_config_change")
+    define_training()
     flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
     flag_kinds.preset("preset", "paper", _PRESETS, meaning)
@@ -137,7 +136,7 @@ class CompareOptions:
 
 def define_compare() -> None:
     """Puts the flags of `launch.compare` in the place of those that describe a training."""
-    drop_training_flags(kept=("data_dir", "output_dir"))
+    define("data_dir", "output_dir")
     flag_kinds.folders("runs", "finished runs of one data set to compare")
     flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
     flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
@@ -173,7 +172,6 @@ class ResultsOptions:
 
 def define_results() -> None:
     """Puts the flags of `launch.results` in the place of those that describe a training."""
-    drop_training_flags()
     flag_kinds.text("results", "results", "folder of the JSON summaries")
     flag_kinds.text("output", "RESULTS.md", "the page to write")
     flag_kinds.text("add", None, "name of a summary of --runs to write first")
@@ -218,7 +216,7 @@ class ReportOptions:
 
 def define_report() -> None:
     """Puts the flags of `launch.report` in the place of those that describe a training."""
-    drop_training_flags(kept=("data_dir",))
+    define("data_dir")
     flag_kinds.folders("runs", "runs to compare")
     flag_kinds.text("output", "report.html", "the page to write")
 

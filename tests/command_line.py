@@ -1,6 +1,6 @@
 """Commands and flags given in this process, where TensorFlow is loaded once for all of them.
 
-Import `forgotten_flags` to have it about every test.
+Import `forgotten_flags` to have the flags of a training about every test.
 """
 
 import contextlib
@@ -9,11 +9,11 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
-from absl import flags
+from absl import app, flags
 
 from launch import command, options
 
@@ -31,14 +31,37 @@ class Outcome(NamedTuple):
     @property
     def is_clean(self) -> bool:
         """Whether it succeeded, or failed with one line that says why."""
-        lines = self.err.splitlines()
-        told = [line for line in lines if line.startswith("error: ")]
-        return not self.fault and (self.code == 0 or (self.code == 1 and told == lines[-1:] != []))
+        told = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        last = self.err.splitlines()[-1:]
+        return not self.fault and (
+            self.code == 0 or (self.code == 1 and told == last and len(told) == 1)
+        )
 
 
-def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
-    """Parses `arguments` as a launcher does and calls `main`."""
+@contextlib.contextmanager
+def defined(define: Callable[[], None]) -> Iterator[None]:
+    """Has the flags that `define` defines, none of them given, and takes them back afterwards."""
+    app.define_help_flags()
+    before = set(flags.FLAGS)
+    define()
     flags.FLAGS.unparse_flags()
+    try:
+        yield
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+
+
+def run(
+    main: Callable[[], None], arguments: Sequence[str], define: Callable[[], None] = lambda: None
+) -> Outcome:
+    """Parses `arguments` as a launcher does and calls `main`."""
+    with defined(define):
+        return _run(main, arguments)
+
+
+def _run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
     kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
@@ -51,7 +74,6 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
         except BaseException:
             fault, code = traceback.format_exc(), 1
     sys.argv = kept
-    flags.FLAGS.unparse_flags()  # They are one for the whole process: the next command has its own.
     logger.handlers.clear()
     logger.propagate = propagated
     logger.setLevel(level)
@@ -61,36 +83,14 @@ def run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
 
 @pytest.fixture(autouse=True)
 def forgotten_flags():
-    """absl's flags are one set for the whole process."""
-    flags.FLAGS.unparse_flags()
-    yield
-    flags.FLAGS.unparse_flags()
-
-
-@contextlib.contextmanager
-def defined(define):
-    """Has the flags that a command's own `define` adds, without those that it drops."""
-    before = {
-        name: (flags.FLAGS.find_module_defining_flag(name), flags.FLAGS[name]) for name in flags.FLAGS
-    }
-    define()
-    added = [name for name in flags.FLAGS if name not in before]
-    try:
+    """Defines the flags of a training; absl's flags are one set for the whole process."""
+    with defined(options.define_training):
         yield
-    finally:
-        for name in added:
-            delattr(flags.FLAGS, name)
-        for name, (module, flag) in before.items():
-            if name not in flags.FLAGS:
-                flags.FLAGS[name] = flag
-                flags.FLAGS.register_flag_by_module(module, flag)
-        flags.FLAGS.unparse_flags()
 
 
 def outcome_of(main, define, *arguments):
-    """Gives a command, whose own flags `define` adds, in this process."""
-    with defined(define):
-        return run(main, arguments)
+    """Gives a command, whose flags `define` defines, in this process."""
+    return run(main, arguments, define)
 
 
 def resolved(*arguments):

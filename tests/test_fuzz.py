@@ -48,13 +48,9 @@ def export():
     assembly.finished_run()
 
 
-def nothing():
-    pass
-
-
 COMMANDS = {
-    "train": (nothing, options.resolve, ()),
-    "evaluate": (nothing, assembly.finished_run, ()),
+    "train": (options.define_training, options.resolve, ()),
+    "evaluate": (options.define_evaluation, assembly.finished_run, ()),
     "export": (encoder_options.define_export, export, ()),
     "embed": (
         encoder_options.define_embed,
@@ -133,7 +129,7 @@ def outcomes(name, folder):
         lines = Lines(name, sorted(set(flags.FLAGS) - STARTERS), folder)
         for _ in range(LINES):
             arguments = lines.line()
-            yield arguments, run(read, arguments)
+            yield arguments, run(read, arguments, define)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -154,6 +150,7 @@ def test_what_is_taken_trains(tmp_path):
     taken = [line for line, end in outcomes("train", tmp_path) if end.code == 0 and not end.out]
     for number, line in enumerate(taken[:TRAINED]):
         place = f"--output_dir={tmp_path / str(number)}"
-        outcome = run(train.main, [*line, *SHRUNK, f"--dataset=folder:{images}", place])
+        given = [*line, *SHRUNK, f"--dataset=folder:{images}", place]
+        outcome = run(train.main, given, options.define_training)
         assert outcome.is_clean, (line, outcome)
     assert taken

@@ -2,10 +2,13 @@
 
 import importlib
 import json
+import logging
 import math
 import re
+import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,17 +16,18 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf import CRVAE, VAE, load_encoder, networks, weights
+from crvae_tf import CRVAE, VAE, figures, invariance, load_encoder, networks, weights
 from crvae_tf.runs import Run
-from launch import encoder_options
-from tests.command_line import Outcome, outcome_of
+from launch import command, compare, encoder_options, options, study_options
+from tests.command_line import defined
 from tests.conftest import ROOT
+from tests.test_evaluation import SPLIT_NAMES
 
 TINY = ("--network=mlp", "--width=0.1", "--epochs=1", "--nll_samples=5", "--eval_images=40")
 FINISHED = (*TINY, "--latent_dim=4", "--validation_images=100", "--steps_per_execution=1")
 LAUNCHERS = {  # And a flag of each.
     "train": "eta",
-    "evaluate": "eta",
+    "evaluate": "nll_samples",
     "export": "format",
     "embed": "rows_per_file",
     "search": "neighbours",
@@ -33,11 +37,20 @@ LAUNCHERS = {  # And a flag of each.
     "results": "published",
     "report": "runs",
 }
-SPLIT_NAMES = {
-    *("num_images", "nll", "nll_stderr", "nll_samples", "elbo", "rate", "distortion", "active_units"),
-    *(f"mutual_information_{bound}" for bound in ("lower", "upper", "cap", "disjoint")),
+DEFINITIONS = {
+    "train": options.define_training,
+    "evaluate": options.define_evaluation,
+    "export": encoder_options.define_export,
 }
 CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
 
 
 def launch(name, *arguments):
@@ -49,15 +62,25 @@ def launch(name, *arguments):
         text=True,
         check=False,
     )
-    return Outcome(process.returncode, process.stdout, process.stderr, fault="")
+    return Outcome(process.returncode, process.stdout, process.stderr)
 
 
-def launch_here(name, *arguments):
+@pytest.fixture
+def launch_here(capfd, monkeypatch):
     """Gives the command in this process: quicker, as TensorFlow is there."""
-    define = {"export": encoder_options.define_export}.get(name, lambda: None)
-    outcome = outcome_of(importlib.import_module(f"launch.{name}").main, define, *arguments)
-    assert outcome.fault == ""
-    return outcome
+    logger = logging.getLogger("crvae_tf")
+    kept = list(logger.handlers), logger.propagate, logger.level
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped, defined(DEFINITIONS[name]):
+            command.run(importlib.import_module(f"launch.{name}").main)
+        return Outcome(stopped.value.code or 0, *capfd.readouterr())
+
+    yield run
+    logger.handlers[:], logger.propagate = kept[:2]
+    logger.setLevel(kept[2])
 
 
 def contents(folder):
@@ -90,61 +113,62 @@ def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     assert outcome.code == 0
     assert outcome.err == ""
     assert re.search(rf"python -m launch\.{name}\b", outcome.out)
-    assert f"  --{LAUNCHERS[name]}: " in outcome.out
+    assert re.search(rf"^  --(\[no\])?{LAUNCHERS[name]}: ", outcome.out, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--eta=-1", "--eta must be >= 0; received -1"),
-        # This one shows after TensorFlow is loaded.
-        (
-            "--dataset=mnits",
-            "--dataset: expected digits, folder:PATH or the name of a TFDS data set; received mnits",
-        ),
-    ],
-)
-def test_a_mistake_is_answered_in_one_line_with_nothing_written(flag, message, tmp_path):
-    outcome = launch("train", flag, f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}")
-    assert outcome == Outcome(1, "", f"error: {message}\n", "")
+@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
+def test_a_bad_flag_is_answered_in_one_line_with_nothing_written(name, tmp_path):
+    outcome = launch(name, "--nll_samples=0", f"--output_dir={tmp_path / 'run'}")
+    assert outcome == Outcome(1, "", "error: --nll_samples must be an integer >= 1; received 0\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_other_files_is_left_as_it_is(tmp_path):
-    (tmp_path / "thesis.tex").write_text("")
-    before = contents(tmp_path)
-    outcome = launch_here("train", *TINY, f"--output_dir={tmp_path}")
-    assert_mistake(outcome, f"--output_dir={tmp_path}: expected a new or empty folder")
-    assert contents(tmp_path) == before
+def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line_too(tmp_path):
+    outcome = launch(
+        "train", "--dataset=mnits", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"
+    )
+    expected = "expected digits, folder:PATH or the name of a TFDS data set; received mnits"
+    assert outcome == Outcome(1, "", f"error: --dataset: {expected}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--network=wae", "--image_size=30"], ("--image_size", "divisible by", "received 30x30")),
+        (["--validation_images=5000"], ("--validation_images", "received 5000")),
         (["--dataset=folder:/nowhere"], ("--dataset=folder:/nowhere", "no such folder")),
+        (["--method=cr_vae", "--model=iwae"], ("--model must be vae", "received iwae")),
     ],
 )
-def test_a_mistake_in_the_data_or_the_model_leaves_nothing_behind(tmp_path, arguments, expected):
+def test_a_mistake_in_the_data_or_the_model_leaves_nothing_behind(
+    launch_here, tmp_path, arguments, expected
+):
     outcome = launch_here("train", *TINY, *arguments, f"--output_dir={tmp_path / 'run'}")
     assert_mistake(outcome, *expected)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_run_is_left_as_it_is(finished):
+def test_another_run_is_left_as_it_is(launch_here, finished):
     directory, _ = finished
     before = contents(directory)
     outcome = launch_here(
         "train", *TINY, "--latent_dim=5", "--validation_images=100", f"--output_dir={directory}"
     )
-    assert_mistake(outcome, f"--output_dir={directory}", "latent_dim=4", "received latent_dim=5")
+    expected = f"--output_dir must be {directory} with its own latent_dim=4, or a new folder"
+    assert_mistake(outcome, f"{expected}; received latent_dim=5")
     assert contents(directory) == before
 
 
-def test_a_folder_without_a_finished_run_is_answered_in_one_line(finished, tmp_path):
-    outcome = launch_here("evaluate", f"--output_dir={tmp_path / 'run'}")
-    assert_mistake(outcome, f"--output_dir={tmp_path / 'run'}: expected the folder of a run")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+def test_a_command_for_a_run_wants_to_know_which(launch_here, name):
+    outcome = launch_here(name)
+    assert outcome == Outcome(
+        1, "", "error: --output_dir must be the folder of a finished run; received none\n"
+    )
+
+
+def test_a_run_that_is_not_finished_is_answered_in_one_line(launch_here, finished, tmp_path):
     (tmp_path / "config.json").write_text((finished[0] / "config.json").read_text())
     outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
     assert_mistake(outcome, "expected the weights of a finished run; received no such file")
@@ -153,24 +177,27 @@ def test_a_folder_without_a_finished_run_is_answered_in_one_line(finished, tmp_p
 
 def test_a_run_leaves_all_that_is_promised(finished):
     directory, _ = finished
-    parts = "config.json metrics.jsonl tensorboard checkpoints model.weights.h5 evaluation.json"
-    parts = {*parts.split(), "provenance.json", "figures", "encoder", "decoder"}
-    assert {path.name for path in directory.iterdir()} == parts
-    pictures = ["latent_plane.png", "reconstructions.png", "samples.png", "training_curves.png"]
-    assert sorted(path.name for path in (directory / "figures").iterdir()) == pictures
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "model.weights.h5",
+        "evaluation.json",
+        "provenance.json",
+        "figures",
+        "encoder",
+        "decoder",
+    }
+    assert {path.name for path in (directory / "figures").iterdir()} == {
+        "latent_plane.png",
+        "reconstructions.png",
+        "samples.png",
+        "training_curves.png",
+    }
     for path in (directory / "figures").iterdir():
         picture = tf.io.decode_png(path.read_bytes()).numpy()
         assert len(np.unique(picture)) > 1
-
-
-def test_a_run_keeps_every_option_the_versions_and_the_datas_fingerprint(finished, digits):
-    config = Run(finished[0]).read_config()
-    expected = {"lambda": 1.0, "eta": 0.1, "image_size": 28, "channels": 1, "binarization": "dynamic"}
-    expected |= {"likelihood": "bernoulli", "network": "mlp", "width": 0.1, "latent_dim": 4, "seed": 0}
-    assert {name: config[name] for name in expected} == expected
-    assert config["versions"]["tensorflow"] == tf.__version__
-    assert config["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert config["data_fingerprint"] == digits.fingerprint
 
 
 def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished):
@@ -191,7 +218,7 @@ def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished)
     assert not {"output_dir", "data_dir"} & set(result["config"])
 
 
-def test_a_run_says_how_long_it_will_take_and_shows_its_evaluation_as_a_table(finished):
+def test_a_run_shows_its_evaluation_as_a_table(finished):
     directory, outcome = finished
     result = json.loads((directory / "evaluation.json").read_text())
     rows = {line[:40].strip(): line[40:].split() for line in outcome.out.splitlines() if line}
@@ -203,22 +230,18 @@ def test_a_run_says_how_long_it_will_take_and_shows_its_evaluation_as_a_table(fi
     assert rows["active units"] == [str(split["active_units"]) for split in splits]
     assert [float(text) for text in rows["cap of the lower bound, ln N"][1:]] == [3.689, 3.689]
     assert "accuracy of probes fitted on 1337 clean training images" in outcome.out
+    assert "Traceback" not in outcome.err
+
+
+def test_a_training_says_after_its_first_steps_how_long_the_whole_run_will_take(finished):
+    _, outcome = finished
     (line,) = [line for line in outcome.err.splitlines() if "this run takes about" in line]
     time = r"\d+(\.\d)? (s|minutes|hours)"
     expected = rf"this run takes about {time} here: {time} to train at \S+ s a step, {time} to evaluate"
     assert re.fullmatch(expected, line)
 
 
-def test_each_epoch_has_a_line_with_its_validation(finished):
-    (line,) = Run(finished[0]).read_metrics()
-    assert line["epoch"] == 1
-    for prefix in ("", "val_"):
-        bound, view_bound = line[f"{prefix}bound"], line[f"{prefix}view_bound"]
-        expected = -(bound + view_bound - 0.1 * line[f"{prefix}consistency"])
-        assert line[f"{prefix}loss"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_finished_run_says_that_it_is_and_changes_no_file(finished):
+def test_a_finished_run_says_that_it_is_and_changes_no_file(launch_here, finished):
     directory, _ = finished
     before = contents(directory)
     outcome = launch_here("train", *FINISHED, f"--output_dir={directory}")
@@ -228,7 +251,7 @@ def test_a_finished_run_says_that_it_is_and_changes_no_file(finished):
     assert contents(directory) == before
 
 
-def test_a_run_is_evaluated_again_with_more_samples(finished, tmp_path):
+def test_a_run_is_evaluated_again_with_more_samples(launch_here, finished, tmp_path):
     directory, _ = finished
     path = directory / "evaluation.json"
     held = path.read_bytes()
@@ -253,8 +276,45 @@ def test_a_run_is_evaluated_again_with_more_samples(finished, tmp_path):
     assert after["probe"] == before["probe"]
 
 
+def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished, digits):
+    directory, _ = finished
+    images = next(digits.test.batches(5).as_numpy_iterator())[1] / np.float32(255.0)
+    before = load_encoder(directory / "encoder")(images)
+    written = (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns
+    outcome = launch_here("export", f"--output_dir={directory}")
+    assert outcome.code == 0
+    assert str(directory / "encoder") in outcome.err
+    assert (directory / "encoder" / "saved_model.pb").stat().st_mtime_ns > written
+    np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
+
+
+def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch, capsys):
+    run = Run(shutil.copytree(finished[0], tmp_path / "run"))
+    chosen = study_options.CompareOptions(
+        runs=(str(run.directory),),
+        output_dir=str(tmp_path / "pictures"),
+        data_dir=None,
+        figure_1=True,
+        invariance=True,
+    )
+    monkeypatch.setattr(study_options, "compare", lambda: chosen)
+    monkeypatch.setattr(invariance, "SIZES", 2)
+    marked, draw = [], figures.invariance_curves
+    monkeypatch.setattr(
+        figures, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
+    )
+    compare.main()
+    assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
+    assert capsys.readouterr().err == f"pictures: {tmp_path}/pictures\n"
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["figure_1.png", "invariance.png"]
+    for path in pictures:
+        assert len(np.unique(tf.io.decode_png(path.read_bytes()).numpy())) > 1
+    assert [len(curve) for curve in run.read_invariance().values()] == [2, 2, 2]
+
+
 @pytest.mark.slow
-def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(tmp_path, digits):
+def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(launch_here, tmp_path, digits):
     given = (*TINY, "--latent_dim=4", "--precision=mixed_bfloat16", f"--output_dir={tmp_path}")
     assert launch_here("train", "--dataset=digits", *given).code == 0
     outcome = launch_here("export", f"--output_dir={tmp_path}", "--format=tflite")
@@ -270,7 +330,7 @@ def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(tmp_pat
     np.testing.assert_allclose(converted, served, atol=0.05)
 
 
-def test_a_run_that_was_broken_off_is_finished_by_the_same_command(finished, tmp_path):
+def test_a_run_that_was_broken_off_is_finished_by_the_same_command(launch_here, finished, tmp_path):
     """All but the last of what a run leaves behind is there: its epochs are not trained anew."""
     directory, _ = finished
     expected = json.loads((directory / "evaluation.json").read_text())
@@ -284,7 +344,7 @@ def test_a_run_that_was_broken_off_is_finished_by_the_same_command(finished, tmp
         assert split == pytest.approx(expected["splits"][name], rel=1e-5)
 
 
-def test_the_launcher_runs_on_mock_data_of_tfds(tmp_path):
+def test_the_launcher_runs_on_mock_data_of_tfds(launch_here, tmp_path):
     """Random images of a colour data set that no preparation has been at."""
     name, version = "cifar10", "3.0.2"
     metadata = tmp_path / "data" / name / version
@@ -319,7 +379,7 @@ def test_the_launcher_runs_on_mock_data_of_tfds(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_launcher_runs_on_prepared_mnist(shared_data_dir, tmp_path):
+def test_the_launcher_runs_on_prepared_mnist(launch_here, shared_data_dir, tmp_path):
     """One step: all but 500 training images are held out, and few are evaluated."""
     outcome = launch_here(
         "train",
@@ -341,3 +401,13 @@ def test_the_launcher_runs_on_prepared_mnist(shared_data_dir, tmp_path):
     result = run.read_evaluation()
     assert result["splits"]["test"]["num_images"] == 40
     assert result["probe"]["num_train_images"] == 500
+
+
+@pytest.mark.slow
+def test_one_worker_of_a_strategy_for_several_trains_as_none_does(tmp_path, finished):
+    run = tmp_path / "run"
+    outcome = launch("train", *FINISHED, "--strategy=multi_worker", f"--output_dir={run}")
+    assert outcome.code == 0, outcome.err
+    (alone,), (worker,) = Run(finished[0]).read_metrics(), Run(run).read_metrics()
+    for name in ("loss", "bound", "view_bound", "consistency", "val_loss"):
+        assert worker[name] == pytest.approx(alone[name], rel=1e-5)

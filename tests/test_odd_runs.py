@@ -3,14 +3,17 @@
 import gc
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 
 import numpy as np
 import pytest
 
+from crvae_tf import evaluation
 from crvae_tf.runs import Run
-from launch import assembly, evaluate, train
+from launch import assembly, evaluate, options, train
 from tests import command_line
 from tests.image_files import encoded
 
@@ -33,16 +36,17 @@ class OddRun:
         self.arguments = (*ODD, f"--dataset=folder:{self.images}", f"--output_dir={folder / 'run'}")
 
     def train(self, *more):
-        return self._give(train.main, *self.arguments, *more)
+        return self._give(train.main, options.define_training, *self.arguments, *more)
 
-    def evaluate(self):
-        return self._give(evaluate.main, f"--output_dir={self.run.directory}")
+    def evaluate(self, *more):
+        place = f"--output_dir={self.run.directory}"
+        return self._give(evaluate.main, options.define_evaluation, place, *more)
 
-    def _give(self, main, *arguments):
+    def _give(self, main, define, *arguments):
         """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
         gc.collect()  # The traceback of an error holds the run, and so its lock.
-        return command_line.run(main, arguments)
+        return command_line.run(main, arguments, define)
 
     def change_config(self, **values):
         config = self.run.read_config() | values
@@ -103,14 +107,52 @@ def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     image.write_bytes(encoded(np.ones([9, 7], np.uint8), "PNG"))
     try:
         assert_told(odd.train(), "data_fingerprint=")
-        assert_told(
-            odd.evaluate(), f"--dataset=folder:{odd.images} must hold the data that the run was"
-        )
+        assert_told(odd.evaluate(), "--dataset must be the run's training data, of the fingerprint ")
     finally:
         image.write_bytes(kept)
     assert odd.run.evaluation.read_bytes() == before
     assert odd.evaluate().code == 0
     assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
+
+
+def test_images_that_were_moved_are_those_of_the_run(odd, tmp_path, monkeypatch):
+    place = tmp_path / "moved"
+    odd.images.rename(place)
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert odd.evaluate("--dataset=folder:moved").code == 0
+        assert "was complete" in odd.train(f"--dataset=folder:{place}").err
+    finally:
+        place.rename(odd.images)
+
+
+def test_a_run_that_is_to_be_evaluated_otherwise_is_not_trained_anew(odd):
+    before = odd.run.metrics.read_bytes()
+    assert odd.train("--nll_samples=5").code == 0
+    assert odd.run.read_evaluation()["config"]["nll_samples"] == 5
+    assert odd.run.read_config()["nll_samples"] == 5
+    assert odd.run.metrics.read_bytes() == before
+
+
+def test_a_damaged_evaluation_is_told(odd):
+    odd.run.evaluation.write_text('{"splits": ')
+    assert_told(odd.train(), f"{odd.run.evaluation}: expected JSON")
+
+
+@pytest.mark.slow
+def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
+    shutil.rmtree(odd.run.directory)
+    arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            evaluation, "estimate_seconds", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or 0.0
+        )
+        stopped = odd.train(*arguments)
+    assert stopped.code == 128 + signal.SIGTERM
+    assert stopped.err.endswith("stopped after a checkpoint; the same command goes on from there\n")
+    assert not odd.run.is_complete()
+    assert odd.train(*arguments).code == 0
+    assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
 
 
 @pytest.mark.slow

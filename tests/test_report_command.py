@@ -34,13 +34,14 @@ def test_a_folder_that_is_no_run_is_answered_in_one_line(tmp_path):
 
 READ_FLAGS = """
 import sys
+from crvae_tf.errors import InputError
 from launch import options, study_options
 study_options.define_report()
 sys.stdout.reconfigure(errors="backslashreplace")
 try:
     options.parse(sys.argv)
     print(study_options.report())
-except options.UsageError as error:
+except InputError as error:
     print(error)
 print("tensorflow" in sys.modules)
 """
