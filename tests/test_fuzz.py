@@ -127,9 +127,9 @@ def outcomes(name, folder):
     define, read, _ = COMMANDS[name]
     with defined(define):
         lines = Lines(name, sorted(set(flags.FLAGS) - STARTERS), folder)
-        for _ in range(LINES):
-            arguments = lines.line()
-            yield arguments, run(read, arguments, define)
+    for _ in range(LINES):
+        arguments = lines.line()
+        yield arguments, run(read, arguments, define)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
