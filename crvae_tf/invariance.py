@@ -54,7 +54,9 @@ def measure(
     probes = fit_probes(embedder.means, data, labels)
 
     def point(name: str, size: float) -> dict[str, float | None]:
-        transform = RandomAffine(**dict.fromkeys(_LARGEST, 0.0) | {name: size})
+        transform = RandomAffine(
+            **dict.fromkeys(_LARGEST, 0.0) | {name: size}, fill=test_transformation.fill
+        )
         views = embedder.means(batches(transform))
         kl = metrics.divergence(*posteriors, *embedder(batches(transform, binarization)))["kl"]
         retrieval = metrics.agreement(clean, views, identities)["retrieval_at_1"]

@@ -113,7 +113,11 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    common = {"likelihood": options.likelihood, "seed": options.seed}
+    common = {
+        "likelihood": options.likelihood,
+        "pixel_stddev": options.pixel_stddev,
+        "seed": options.seed,
+    }
     if options.model == "iwae":
         samples = options.importance_samples
         return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
@@ -124,12 +128,14 @@ def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
     """Returns t(x~|x) of the training."""
-    return crvae_tf.RandomAffine(options.translation, options.rotation, options.scaling)
+    sizes = options.translation, options.rotation, options.scaling
+    return crvae_tf.RandomAffine(*sizes, options.fill)
 
 
 def test_transformation(options: Options) -> crvae_tf.RandomAffine:
     """Returns that of the transformed test set."""
-    return crvae_tf.RandomAffine(options.test_translation, options.test_rotation, options.test_scaling)
+    sizes = options.test_translation, options.test_rotation, options.test_scaling
+    return crvae_tf.RandomAffine(*sizes, options.fill)
 
 
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:

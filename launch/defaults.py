@@ -32,6 +32,8 @@ def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     values = _with_method(given, present)
     _fill_epochs(values, present)
     _fill_dataset(values)
+    if values["pixel_stddev"] is None:
+        values["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"
     for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
         if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
             values[name] = pixels * values["image_size"] / 28.0

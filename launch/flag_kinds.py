@@ -131,6 +131,15 @@ def _images(text: str) -> str:
     return FOLDER_PREFIX + os.path.expanduser(text.removeprefix(FOLDER_PREFIX))
 
 
+def _number_or_learned(given: str | float) -> str | float:
+    return given if given == "learned" else float(given)
+
+
+NUMBER_OR_LEARNED = Checked(
+    _number_or_learned,
+    lambda value: value == "learned" or 0.0 < value < _LARGEST_NUMBER,
+    "> 0 or learned",
+)
 TEXT = Checked(str, _is_text, "a text that is not empty, in UTF-8")
 PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
 # TensorFlow reads a folder with one of these signs as a pattern, and finds no checkpoint in it.

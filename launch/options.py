@@ -20,6 +20,7 @@ from launch.defaults import METHODS
 from launch.flag_kinds import (
     FOLDER_PREFIX,
     IMAGES,
+    NUMBER_OR_LEARNED,
     PLACE,
     RUN_FOLDER,
     Choice,
@@ -69,6 +70,12 @@ class Options:
         Choice(["bernoulli", "continuous_bernoulli", "gaussian"]),
         "the family of p(x|z) (by data set)",
     )
+    pixel_stddev: float | str = value(
+        None,
+        NUMBER_OR_LEARNED,
+        "standard deviation of Gaussian pixels: a number, or learned, one for all pixels (1 for "
+        "celeb_a as in the paper, else learned)",
+    )
     validation_images: int = value(0, Integer(0), "last training images to hold out for validation")
     eval_split: str = value(
         "test", Choice(["test", "validation"]), "evaluate on the test images or on those held out"
@@ -110,6 +117,11 @@ class Options:
     translation: float = value(None, Number(), "of training views, pixels (2 of a 28-pixel side)")
     rotation: float = value(15.0, Number(0.0, 180.0), "of training views, degrees")
     scaling: float = value(0.1, Number(0.0, 0.99), "of training views, a fraction")
+    fill: str = value(
+        "constant",
+        Choice(["constant", "reflect"]),
+        "what comes in from outside a moved image: 0, or its reflection, for photographs",
+    )
     test_translation: float = value(
         None, Number(), "of the transformed test set, pixels (4 of a 28-pixel side)"
     )

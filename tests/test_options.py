@@ -20,6 +20,7 @@ DEFAULTS = {
     "channels": 1,
     "binarization": "dynamic",
     "likelihood": "bernoulli",
+    "pixel_stddev": "learned",
     "validation_images": 0,
     "eval_split": "test",
     "model": "vae",
@@ -41,6 +42,7 @@ DEFAULTS = {
     "translation": 2.0,
     "rotation": 15.0,
     "scaling": 0.1,
+    "fill": "constant",
     "test_translation": 4.0,
     "test_rotation": 30.0,
     "test_scaling": 0.25,
@@ -180,6 +182,7 @@ NUMBERS = {
     "test_scaling": (">= 0 and <= 0.99", "-0.25", "1.0"),
     "clip_norm": ("> 0", "0", "-1"),
     "checkpoint_minutes": (">= 0", "-1"),
+    "pixel_stddev": ("> 0 or learned", "0", "-1"),
 }
 CHOICES = {
     "channels": "1, 3",
@@ -188,6 +191,7 @@ CHOICES = {
     "method": "vae, vae_aug, cr_vae, iwae, cr_iwae, beta_vae, cr_beta_vae",
     "model": "vae, iwae, beta_vae",
     "kl_direction": "forward, reverse, symmetric",
+    "fill": "constant, reflect",
     "eval_split": "test, validation",
     "schedule": "constant, cosine, burda",
     "network": "wae, mlp",
