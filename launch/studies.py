@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import figures, files, invariance_study, json_files, reproduction, result_tables, results
+from crvae_tf import figures, files, invariance_study, reproduction, result_tables, results
 from crvae_tf.errors import InputError
 from crvae_tf.reproduction import TABLES, Method
 from crvae_tf.runs import Run
-from crvae_tf.shapes import BASELINES
 from launch import grid, options
 from launch.grid import Job
 from launch.options import Options
@@ -179,7 +178,7 @@ def _summaries(
         for dataset in datasets(chosen):
             cells = {label: found.get((dataset, label), []) for label in _cells(chosen)}
             path = _baselines(chosen, dataset)
-            baselines = json_files.read(path, BASELINES) if path.exists() else {}
+            baselines = files.read_json(path) if path.exists() else {}
             network = _network(trainings[0].options)
             summary = invariance_study.summarize(dataset, network, cells, baselines)
             yield f"invariance_{_folder(dataset)}", summary, invariance_study.markdown(summary)

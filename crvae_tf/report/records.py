@@ -6,16 +6,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import json_files
+from crvae_tf import files
 from crvae_tf.errors import InputError
-from crvae_tf.json_files import Object
 from crvae_tf.runs import Run
-from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE
 
 ABSENT = object()
 """Stands for an option that a run's configuration does not hold."""
 
-_CONFIG = Object({"dataset": str, "epochs": int})
 _PARTS = ("evaluation", "encoder", "decoder")
 
 
@@ -101,25 +98,25 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _read(run: Run, name: str) -> RunRecord:
     config = _read_config(run)
     remarks = []
-    metrics = _read_shaped(run.metrics, EPOCH, remarks, as_lines=True)
+    metrics = _read_part(run.metrics, remarks, as_lines=True)
     if len(metrics) < config["epochs"]:
         remarks.append(f"unfinished, {len(metrics)} of {config['epochs']} epochs")
     remarks += [f"no {getattr(run, part).name}" for part in _PARTS if not getattr(run, part).exists()]
-    evaluation = _read_shaped(run.evaluation, EVALUATION, remarks)
+    evaluation = _read_part(run.evaluation, remarks)
     return RunRecord(
         name,
         run,
         config | evaluation.get("config", {}),
         metrics,
         evaluation,
-        _read_shaped(run.invariance, INVARIANCE, remarks),
+        _read_part(run.invariance, remarks),
         tuple(remarks),
     )
 
 
 def _read_config(run: Run) -> dict[str, Any]:
-    config = _read_shaped(run.config, Object(), [])
-    if json_files.mismatch(config, _CONFIG):
+    config = _read_part(run.config, [])
+    if "epochs" not in config:
         raise InputError(
             f"--runs: expected the folders of runs; received {run.directory}, which holds no "
             f"{run.config.name} of a run"
@@ -127,11 +124,11 @@ def _read_config(run: Run) -> dict[str, Any]:
     return config
 
 
-def _read_shaped(path: Path, shape: Object, remarks: list[str], as_lines: bool = False) -> Any:
-    """Returns what a JSON file holds, nothing where there is none or one of another shape."""
+def _read_part(path: Path, remarks: list[str], as_lines: bool = False) -> Any:
+    """Returns what a JSON file holds, nothing where there is none or a damaged one."""
     try:
         if path.exists():
-            return json_files.read(path, shape, as_lines)
-    except (OSError, InputError):
+            return files.read_json_lines(path) if as_lines else files.read_json(path)
+    except InputError:
         remarks.append(f"{path.name} is not readable")
     return [] if as_lines else {}
