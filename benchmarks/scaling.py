@@ -97,8 +97,12 @@ def arranged(arrangement: str) -> tf.distribute.Strategy:
     held = {cores[task["index"] % len(cores)]} if one_core else set(cores)
     os.sched_setaffinity(0, held)
     tf.config.threading.set_intra_op_parallelism_threads(len(held))
-    names = {"two replicas": ("mirrored", 2), "two workers": ("multi_worker",)}
-    return strategies.make(*names.get(arrangement, ("none",)))
+    if arrangement == "two replicas":
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, parts)
+        return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return strategies.make("multi_worker" if arrangement == "two workers" else "none")
 
 
 if __name__ == "__main__":

@@ -29,17 +29,17 @@ DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 _UNFINISHED = ".unfinished."
 
 
-def write_text(path: str | Path, text: str) -> None:
-    r"""Writes `text` beside `path` and moves it there in one step.
+def write_text(path: str | Path, text: str, parents: bool = True) -> None:
+    r"""Writes `text` beside `path` and moves it there in one step; `parents` as in `whole_file`.
 
     A byte of a file's name that is no UTF-8 becomes `\udcNN`.
     """
-    with whole_file(path) as unfinished:
+    with whole_file(path, parents) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON with a final newline.
+def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
+    """Writes `value` as indented JSON with a final newline; `parents` as in `whole_file`.
 
     Raises:
       NotFiniteError: it holds NaN or infinity, which JSON has no word for.
@@ -51,7 +51,7 @@ def write_json(path: str | Path, value: Any) -> None:
             f"{path}: expected finite figures; received NaN or infinity, as weights that are too large "
             "may give; a lower learning rate may help"
         ) from error
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", parents)
 
 
 def read_json(path: str | Path) -> Any:
@@ -111,7 +111,6 @@ def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}.{path.name}")
-    remove(unfinished)
     try:
         yield unfinished
     finally:

@@ -104,9 +104,9 @@ def read(folder: str | Path) -> dict[Path, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     summary = files.read_json(path)
-    if not isinstance(summary, dict) or summary.get("study") not in _STUDIES:
+    if not isinstance(summary, dict) or summary.get("study") not in _TITLES:
         raise InputError(
-            f"{path}: expected one of {', '.join(_STUDIES)} as study; received another file"
+            f"{path}: expected one of {', '.join(_TITLES)} as study; received another file"
         )
     return summary
 

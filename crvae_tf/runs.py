@@ -78,6 +78,10 @@ class Run:
           may_differ: the names of options that need not agree.
         """
         held = self.read_config()
+        if not held.keys() & config.keys():
+            raise InputError(
+                "output_dir", "the folder of a run", f"{self.directory}, of something else"
+            )
         for name in _differing(held, config, may_differ):
             own = f"{self.directory} with its own {name}={held[name]}, or a new folder"
             raise InputError("output_dir", own, f"{name}={config[name]}")
@@ -117,6 +121,11 @@ class Run:
                 f"{self.directory}: expected the run's folder; received none: it was removed or moved "
                 "while the run was at work"
             )
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Writes one of the run's files; see `check_there`."""
+        self.check_there()
+        files.write_json(path, value, parents=False)
 
     def is_complete(self) -> bool:
         """Returns whether all that a run leaves behind is there."""

@@ -22,10 +22,10 @@ from crvae_tf import (
     datasets,
     evaluation,
     figures,
-    files,
     invariance,
     networks,
     pictures,
+    poses,
     provenance,
     strategies,
     training,
@@ -104,7 +104,12 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
     """Returns the encoder and the decoder that the options describe."""
     keras.mixed_precision.set_global_policy(options.precision)
     shape = data.preprocessing.image_shape
-    return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
+    if options.pose == "none":
+        return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
+    moves = transformation(options)
+    content_dim = options.latent_dim - poses.Pose.of(moves).dim
+    pair = networks.build(options.network, shape, content_dim, options.width, options.seed)
+    return poses.register(*pair, moves, options.pose_steps, seed=options.seed)
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
@@ -193,10 +198,9 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
-    run.check_there()
-    files.write_json(run.provenance, made)
+    run.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
-    files.write_json(run.evaluation, {"config": shown} | figures_of_model)
+    run.write_json(run.evaluation, {"config": shown} | figures_of_model)
     print(tables.evaluation(run.read_evaluation()))
 
 
@@ -247,12 +251,11 @@ def latent_means(
     options: Options, model: keras.Model, data: ImageData
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
-    embed = Embedder(model)
+    embed = Embedder(model).means
     limit = min(_PLANE_IMAGES, data.test.num_images)
 
     def means(transform):
-        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
-        return embed(batches)[0]
+        return embed(datasets.evaluation_batches(data.test, limit, "none", transform, limit))
 
     return means(None), means(test_transformation(options))
 
@@ -263,7 +266,7 @@ def invariance_curves(
     """Returns what `invariance.json` holds, and writes it where there is none yet."""
     if not run.invariance.exists():
         found = invariance.measure(model, data, options.binarization, test_transformation(options))
-        files.write_json(run.invariance, found)
+        run.write_json(run.invariance, found)
     return run.read_invariance()
 
 

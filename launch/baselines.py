@@ -15,8 +15,8 @@ def main() -> None:
     from launch import assembly
 
     chosen = options.resolve()
-    if chosen.views_per_image != 1:
-        raise InputError("views_per_image", "left out, no baseline has it", chosen.views_per_image)
+    for name in {"pose", "views_per_image"} & options.named():
+        raise InputError(name, "left out, no baseline has it", options.given()[name])
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
     # What was measured need not be measured anew, whatever version asks for it.
@@ -43,7 +43,6 @@ def main() -> None:
     found = baselines.measure(
         encoder,
         data,
-        chosen.binarization,
         view,
         assembly.test_transformation(chosen),
         chosen.eval_images,

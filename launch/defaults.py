@@ -76,14 +76,27 @@ def check(values: dict[str, Any]) -> None:
     if values["model"] != "beta_vae" and values["beta"] != 1.0:
         raise InputError("beta", f"1 for the model {values['model']}", values["beta"])
     if values["eta"] and not values["lambda"]:
-        raise InputError("lambda", f"> 0 for an eta of {values['eta']:g}", values["lambda"])
+        raise InputError("eta", "0 for a lambda of 0", values["eta"])
     if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
         raise InputError("binarization", "dynamic or fixed for the Bernoulli likelihood", "none")
+    _check_pose(values)
     if values["views_per_image"] != 1 and not values["lambda"]:
         raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])
     if values["eval_split"] == "validation" and values["validation_images"] < 2:
         expected = "at least 2 to evaluate on them"
         raise InputError("validation_images", expected, values["validation_images"])
+
+
+def _check_pose(values: dict[str, Any]) -> None:
+    if values["pose"] == "none":
+        return
+    sizes = [values[name] for name in ("translation", "rotation", "scaling")]
+    if not any(sizes):
+        raise InputError("pose", "none for a transformation that is the identity", values["pose"])
+    pose_dim = 2 * bool(sizes[0]) + bool(sizes[1]) + bool(sizes[2])
+    if values["latent_dim"] <= pose_dim:
+        expected = f"> {pose_dim}, the dimensions of the pose"
+        raise InputError("latent_dim", expected, values["latent_dim"])
 
 
 def check_apart(argument: str, output: str, images: str) -> None:

@@ -28,6 +28,8 @@ DEFAULTS = {
     "lambda": 1.0,
     "eta": 0.1,
     "kl_direction": "forward",
+    "pose": "none",
+    "pose_steps": 2,
     "views_per_image": 1,
     "network": "wae",
     "width": 1.0,
@@ -162,6 +164,7 @@ INTEGERS = {
     "image_size": 1, "validation_images": 0, "importance_samples": 1, "latent_dim": 1, "epochs": 1,
     "batch_size": 1, "nll_samples": 1, "eval_images": 2, "seed": 0, "views_per_image": 1,
     "steps_per_execution": 1,
+    "pose_steps": 1,
 }  # fmt: skip
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -189,6 +192,7 @@ CHOICES = {
     "schedule": "constant, cosine, burda",
     "network": "wae, mlp",
     "strategy": "none, mirrored, multi_worker",
+    "pose": "none, affine",
     "precision": "float32, mixed_bfloat16, mixed_float16",
     "jit": "auto, on, off",
 }
@@ -283,8 +287,16 @@ def test_a_run_lies_outside_the_images_that_it_reads(tmp_path, monkeypatch, plac
             "--model must be vae for the method cr_vae; received iwae",
         ),
         (["--beta=4"], "--beta must be 1 for the model vae; received 4.0"),
-        (["--lambda=0"], "--lambda must be > 0 for an eta of 0.1; received 0.0"),
-        (["--method=iwae", "--eta=0.5"], "--lambda must be > 0 for an eta of 0.5; received 0.0"),
+        (["--lambda=0"], "--eta must be 0 for a lambda of 0; received 0.1"),
+        (["--method=iwae", "--eta=0.5"], "--eta must be 0 for a lambda of 0; received 0.5"),
+        (
+            ["--pose=affine", "--latent_dim=4"],
+            "--latent_dim must be > 4, the dimensions of the pose; received 4",
+        ),
+        (
+            ["--pose=affine", "--translation=0", "--rotation=0", "--scaling=0"],
+            "--pose must be none for a transformation that is the identity; received affine",
+        ),
         (
             ["--views_per_image=2", "--method=iwae"],
             "--views_per_image must be 1 for a method without views; received 2",
