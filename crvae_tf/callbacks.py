@@ -213,7 +213,9 @@ class TimeEstimate(keras.callbacks.Callback):
             *(_duration(training + later), _duration(training), step, _duration(later)),
         )
         if training + later > 3600.0 and not tf.config.list_logical_devices("GPU"):
-            _LOGGER.info("without a GPU mnist_mlp.flags is quicker, and digits.flags takes minutes")
+            _LOGGER.info(
+                "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes"
+            )
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,8 @@ from launch import assembly
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 from tests.conftest import ROOT
 
-FLAGFILES = sorted(path.name for path in ROOT.glob("*.flags"))
+FILES = {path.name: path for path in (*ROOT.glob("*.flags"), *ROOT.glob("flagfiles/*.flags"))}
+FLAGFILES = sorted(FILES)
 PAPER = {
     "model": "vae",
     "beta": 1.0,
@@ -81,7 +82,7 @@ MLP_PARAMETERS = 425_284
 
 
 def resolved_file(name, *arguments):
-    return resolved(f"--flagfile={ROOT / name}", *arguments)
+    return resolved(f"--flagfile={FILES[name]}", *arguments)
 
 
 def built(chosen):
@@ -106,8 +107,8 @@ def test_a_flagfile_resolves_to_the_papers_protocol_on_its_data(name, tmp_path):
 
 @pytest.mark.parametrize("name", FLAGFILES)
 def test_the_header_of_a_flagfile_says_how_it_is_run(name):
-    header = (ROOT / name).read_text()
-    assert f"python -m launch.train --flagfile={name}\n" in header
+    place = FILES[name].relative_to(ROOT)
+    assert f"python -m launch.train --flagfile={place}\n" in FILES[name].read_text()
 
 
 @pytest.mark.parametrize(
