@@ -44,6 +44,7 @@ class MetricsLog(keras.callbacks.Callback):
                 "%s has lines of %d of the %d epochs that were trained: going on without the others",
                 *(run.metrics, len(self.lines), first_epoch),
             )
+        run.check_there()
         run.directory.mkdir(parents=True, exist_ok=True)
         self._write()
 

@@ -157,6 +157,7 @@ def _fit(
             logs = _scalars(model.train_function(iterator))
             callbacks.on_train_batch_end(step + model.steps_per_execution - 1, logs)
         first_step = 0
+        logs = _scalars(model.get_metrics_result())  # Of all replicas, as those of a step are not.
         if validation is not None:
             found = _scalars(model.evaluate(validation, verbose=0, return_dict=True))
             logs |= {f"val_{name}": value for name, value in found.items()}

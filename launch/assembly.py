@@ -232,6 +232,7 @@ def convert(options: Options, run: Run, file_format: str) -> Path:
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
+    run.check_there()
     views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
     for title, transform in views:
