@@ -129,23 +129,18 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
     Raises:
       LostWorkerError: another worker ended before.
     """
-    with _lost_workers_noticed(strategy), contextlib.ExitStack() as stack:
-        if is_chief(strategy):
-            yield Run(directory)
-        else:
+    with contextlib.ExitStack() as stack:
+        run = Run(directory)
+        if not is_chief(strategy):
             own = stack.enter_context(tempfile.TemporaryDirectory(prefix="crvae_tf_worker_"))
-            yield Run(own, resumed=directory)
-        highest(strategy, 0)
-
-
-@contextlib.contextmanager
-def _lost_workers_noticed(strategy: Strategy) -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.UnavailableError as error:
-        if num_workers(strategy) == 1:
-            raise
-        raise LostWorkerError from error
+            run = Run(own, resumed=directory)
+        try:
+            yield run
+            highest(strategy, 0)
+        except tf.errors.UnavailableError as error:
+            if num_workers(strategy) == 1:
+                raise
+            raise LostWorkerError from error
 
 
 class OnEachReplica:

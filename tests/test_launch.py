@@ -116,11 +116,6 @@ def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     assert re.search(rf"^  --(\[no\])?{LAUNCHERS[name]}: ", outcome.out, re.MULTILINE)
 
 
-def test_every_launcher_is_asked_for_help_here():
-    commands = (path for path in (ROOT / "launch").glob("*.py") if '"__main__":' in path.read_text())
-    assert {path.stem for path in commands} == set(LAUNCHERS)
-
-
 @pytest.mark.parametrize("name", ["train", "evaluate", "export"])
 def test_a_bad_flag_is_answered_in_one_line_with_nothing_written(name, tmp_path):
     outcome = launch(name, "--nll_samples=0", f"--output_dir={tmp_path / 'run'}")
@@ -135,21 +130,6 @@ def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line_too(tm
     expected = "expected digits, folder:PATH or the name of a TFDS data set; received mnits"
     assert outcome == Outcome(1, "", f"error: --dataset: {expected}\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_of_other_files_is_left_as_it_is(launch_here, tmp_path):
-    (tmp_path / "thesis.tex").write_text("")
-    before = contents(tmp_path)
-    outcome = launch_here("train", *TINY, f"--output_dir={tmp_path}")
-    assert_mistake(outcome, f"--output_dir={tmp_path}: expected a new or empty folder")
-    assert contents(tmp_path) == before
-
-
-def test_a_file_for_a_folder_is_left_as_it_is(launch_here, tmp_path):
-    (tmp_path / "thesis.tex").write_text("text")
-    outcome = launch_here("train", *TINY, f"--output_dir={tmp_path / 'thesis.tex'}")
-    assert_mistake(outcome, "--output_dir")
-    assert (tmp_path / "thesis.tex").read_text() == "text"
 
 
 @pytest.mark.parametrize(
@@ -175,15 +155,9 @@ def test_another_run_is_left_as_it_is(launch_here, finished):
     outcome = launch_here(
         "train", *TINY, "--latent_dim=5", "--validation_images=100", f"--output_dir={directory}"
     )
-    assert_mistake(outcome, f"--output_dir={directory}", "latent_dim=4", "received latent_dim=5")
+    expected = f"--output_dir must be {directory} with its own latent_dim=4, or a new folder"
+    assert_mistake(outcome, f"{expected}; received latent_dim=5")
     assert contents(directory) == before
-
-
-@pytest.mark.parametrize("name", ["evaluate", "export"])
-def test_a_folder_without_a_run_is_answered_in_one_line(launch_here, tmp_path, name):
-    outcome = launch_here(name, f"--output_dir={tmp_path / 'run'}")
-    assert_mistake(outcome, f"--output_dir={tmp_path / 'run'}: expected the folder of a run")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["evaluate", "export"])
@@ -192,14 +166,6 @@ def test_a_command_for_a_run_wants_to_know_which(launch_here, name):
     assert outcome == Outcome(
         1, "", "error: --output_dir must be the folder of a finished run; received none\n"
     )
-
-
-@pytest.mark.parametrize("config", ["{", "[]"])
-def test_a_configuration_of_something_else_is_answered_in_one_line(launch_here, tmp_path, config):
-    (tmp_path / "config.json").write_text(config)
-    outcome = launch_here("evaluate", f"--output_dir={tmp_path}")
-    assert_mistake(outcome, str(tmp_path), "expected ", "; received no")
-    assert (tmp_path / "config.json").read_text() == config
 
 
 def test_a_run_that_is_not_finished_is_answered_in_one_line(launch_here, finished, tmp_path):
@@ -232,19 +198,6 @@ def test_a_run_leaves_all_that_is_promised(finished):
     for path in (directory / "figures").iterdir():
         picture = tf.io.decode_png(path.read_bytes()).numpy()
         assert len(np.unique(picture)) > 1
-
-
-def test_a_run_keeps_every_option_the_versions_and_the_datas_fingerprint(finished, digits):
-    config = Run(finished[0]).read_config()
-    assert config["lambda"] == 1.0
-    assert config["eta"] == 0.1
-    assert (config["image_size"], config["channels"]) == (28, 1)
-    assert (config["binarization"], config["likelihood"]) == ("dynamic", "bernoulli")
-    assert (config["network"], config["width"], config["latent_dim"]) == ("mlp", 0.1, 4)
-    assert config["seed"] == 0
-    assert config["versions"]["tensorflow"] == tf.__version__
-    assert config["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert config["data_fingerprint"] == digits.fingerprint
 
 
 def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished):
@@ -286,15 +239,6 @@ def test_a_training_says_after_its_first_steps_how_long_the_whole_run_will_take(
     time = r"\d+(\.\d)? (s|minutes|hours)"
     expected = rf"this run takes about {time} here: {time} to train at \S+ s a step, {time} to evaluate"
     assert re.fullmatch(expected, line)
-
-
-def test_each_epoch_has_a_line_with_its_validation(finished):
-    (line,) = Run(finished[0]).read_metrics()
-    assert line["epoch"] == 1
-    for prefix in ("", "val_"):
-        bound, view_bound = line[f"{prefix}bound"], line[f"{prefix}view_bound"]
-        expected = -(bound + view_bound - 0.1 * line[f"{prefix}consistency"])
-        assert line[f"{prefix}loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_finished_run_says_that_it_is_and_changes_no_file(launch_here, finished):

@@ -298,16 +298,3 @@ def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     # The deviation of a pixel's mean over 2,000 draws is at most 0.5 / sqrt(2000) = 0.011.
     np.testing.assert_allclose(drawn.mean(axis=0), expected.mean(axis=0), atol=0.05)
     assert drawn.std(axis=0).max() == pytest.approx(expected.std(axis=0).max(), rel=0.1)
-
-
-def test_images_per_second_of_a_resumed_epoch_are_those_seen_since(tmp_path, monkeypatch):
-    clock = iter((0.0, 2.0, 10.0, 14.0))
-    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
-    log = callbacks.MetricsLog(Run(tmp_path), 0, num_images=100, images_before=80)
-    for epoch in range(2):
-        log.on_epoch_begin(epoch)
-        log.on_epoch_end(epoch)
-    assert [(line["seconds"], line["images_per_second"]) for line in log.lines] == [
-        (2.0, 10.0),
-        (4.0, 25.0),
-    ]
