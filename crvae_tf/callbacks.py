@@ -173,8 +173,8 @@ class FiniteGuard(keras.callbacks.Callback):
         steps = f"steps {self._first + 1} to" if several else "step"
         raise NotFiniteError(
             f"epoch {self._epoch + 1}, {steps} {self._last + 1}: expected finite terms, weights and a "
-            f"finite gradient; received {received}; the last good checkpoint is {kept}; a lower learning "
-            "rate or a clip_norm may help"
+            f"finite gradient; received {received}; the last good checkpoint is {kept}; a lower "
+            "learning rate or a clip_norm may help"
         )
 
 

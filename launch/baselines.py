@@ -1,4 +1,4 @@
-"""Measures what embeddings are set against: python -m launch.baselines --flagfile=flagfiles/mnist_mlp.flags
+"""Measures what embeddings are set against: python -m launch.baselines --dataset=mnist --network=mlp
 
 Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
 OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do; where that is there, it
