@@ -90,7 +90,11 @@ class Options:
         Choice(["none", "affine"]),
         "affine: registered networks, whose content holds still when the image moves",
     )
-    pose_steps: int = value(2, Integer(1, 100), "how often registered networks bring an image upright")
+    pose_steps: int = value(
+        2,
+        Integer(1, 100),
+        "how often registered networks bring an image upright in training; twice as often elsewhere",
+    )
     views_per_image: int = value(1, Integer(1), "views that each image of a step is paired with")
     network: str = value("wae", Choice(["wae", "mlp"]), "encoder and decoder")
     width: float = value(1.0, Positive(16.0), "multiplier of the network's channels")

@@ -46,6 +46,11 @@ EXPECTED = {
     | MOVES_OF_28
     | {"dataset": "mnist", "width": 0.125, "epochs": 36, "batch_size": 128, "learning_rate": 1e-3}
     | {"precision": "mixed_bfloat16", "eval_images": 1000},
+    "mnist_registered.flags": PAPER
+    | INK
+    | MOVES_OF_28
+    | {"dataset": "mnist", "network": "mlp", "pose": "affine", "epochs": 20, "batch_size": 128}
+    | {"learning_rate": 1e-3, "nll_samples": 500, "eval_images": 1000},
     "omniglot.flags": PAPER | INK | MOVES_OF_28 | {"dataset": "omniglot"},
     "celeb_a.flags": PAPER | COLOUR | MOVES_OF_64 | {"dataset": "celeb_a"},
     "digits.flags": PAPER
