@@ -88,10 +88,14 @@ def train(
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,
     ]
-    batches, validation = _batches(
-        model, data, batch_size, binarization, transformation, seed, range(epoch, epochs), step,
-        views_per_image,
-    )  # fmt: skip
+    common = batch_size, binarization, transformation
+    triples = getattr(model, "pose", None) is not None
+    batches = datasets.training_batches(
+        data.train, *common, seed, range(epoch, epochs), step, triples, views_per_image
+    )
+    validation = None
+    if data.validation is not None:
+        validation = datasets.validation_pairs(data.validation, *common, triples)
     with interruption.noted():
         _fit(model, batches, validation, position, steps, epochs, rate_of, callbacks, verbose)
     _finish(model, run, interruption)
@@ -103,28 +107,6 @@ def _compile(model: keras.Model, rate: float, clip_norm: float | None, jit: bool
         optimizer = Adam(rate, global_clipnorm=clip_norm, name="adam")
         model.compile(optimizer=optimizer, jit_compile="auto" if jit is None else jit)
         model.optimizer.build(model.trainable_variables)  # The loss scaler's where there is one.
-
-
-def _batches(
-    model: keras.Model,
-    data: ImageData,
-    batch_size: int,
-    binarization: str,
-    transformation: RandomAffine | None,
-    seed: int,
-    epochs: range,
-    first_step: int,
-    views_per_image: int,
-) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
-    """Returns the batches that are still to be trained on, and those of a validation."""
-    triples = getattr(model, "pose", None) is not None
-    common = batch_size, binarization, transformation
-    training = datasets.training_batches(
-        data.train, *common, seed, epochs, first_step, triples, views_per_image
-    )
-    if data.validation is None:
-        return training, None
-    return training, datasets.validation_pairs(data.validation, *common, triples)
 
 
 def _fit(
