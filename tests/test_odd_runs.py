@@ -38,9 +38,9 @@ class OddRun:
     def train(self, *more):
         return self._give(train.main, options.define_training, *self.arguments, *more)
 
-    def evaluate(self):
+    def evaluate(self, *more):
         place = f"--output_dir={self.run.directory}"
-        return self._give(evaluate.main, options.define_evaluation, place)
+        return self._give(evaluate.main, options.define_evaluation, place, *more)
 
     def _give(self, main, define, *arguments):
         """Gives a command as in a process of its own: it has read no images and holds no lock."""
@@ -113,6 +113,25 @@ def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     assert odd.run.evaluation.read_bytes() == before
     assert odd.evaluate().code == 0
     assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
+
+
+def test_images_that_were_moved_are_those_of_the_run(odd, tmp_path, monkeypatch):
+    place = tmp_path / "moved"
+    odd.images.rename(place)
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert odd.evaluate("--dataset=folder:moved").code == 0
+        assert "was complete" in odd.train(f"--dataset=folder:{place}").err
+    finally:
+        place.rename(odd.images)
+
+
+def test_a_run_that_is_to_be_evaluated_otherwise_is_not_trained_anew(odd):
+    before = odd.run.metrics.read_bytes()
+    assert odd.train("--nll_samples=5").code == 0
+    assert odd.run.read_evaluation()["config"]["nll_samples"] == 5
+    assert odd.run.read_config()["nll_samples"] == 5
+    assert odd.run.metrics.read_bytes() == before
 
 
 def test_a_damaged_evaluation_is_told(odd):
