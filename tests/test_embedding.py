@@ -256,7 +256,7 @@ def begun(tmp_path, encoder, digits_listing):
 def test_a_job_is_refused_while_another_process_is_at_work_on_some_of_its_parts(
     begun, encoder, digits_listing, shard_index, shard_count
 ):
-    unfinished = begun.path / f".77.{begun.file(7).name}"
+    unfinished = begun.path / f".unfinished.77.{begun.file(7).name}"
     unfinished.write_text("half")
     sharding = {"shard_index": shard_index, "shard_count": shard_count}
     with at_work(begun, range(5, 10)):

@@ -67,11 +67,12 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
 
 def _checkpoint(folder: Path) -> dict[str, np.ndarray]:
     """Returns all variables of the last checkpoint, the optimizer's too."""
-    reader = tf.train.load_checkpoint(str(folder))
+    last = max(folder.glob("ckpt-*.index"), key=lambda path: int(path.stem.removeprefix("ckpt-")))
+    reader = tf.train.load_checkpoint(str(last.with_suffix("")))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
-        if name.endswith("VARIABLE_VALUE") and not name.startswith("save_counter")
+        if name.endswith("VARIABLE_VALUE")
     }
 
 
