@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from crvae_tf.errors import NotFiniteError
+from crvae_tf.errors import InputError, NotFiniteError
 
 _UNFINISHED = {False: r"\.\d+\.(%s)", True: r"\.(%s)\.[a-z0-9_]{8}"}
 """What files, and folders, are called that are not whole yet, by what they are called then."""
@@ -25,6 +25,18 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: str | Path) -> Any:
+    """Returns what a file of JSON holds.
+
+    Raises:
+      InputError: it holds something else.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(str(path), "JSON", error) from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

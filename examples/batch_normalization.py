@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
-from crvae_tf import datasets, evaluation, result_tables
+from crvae_tf import datasets, evaluation, evaluation_frame
 from crvae_tf.datasets import ImageData
 from crvae_tf.transforms import RandomAffine
 from launch import assembly, run_sets
@@ -31,7 +31,7 @@ def main() -> None:
         estimate(model, training_images(data, options, transform))
         rows.append([name, *likelihoods(model, data, options)])
     heads = ["statistics", "NLL, test, nats", "NLL, transformed test, nats"]
-    print(result_tables.markdown_table(heads, rows))
+    print(evaluation_frame.markdown(heads, rows))
 
 
 def estimate(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:

@@ -6,23 +6,18 @@ is left as it is.
 """
 
 from launch import command, options
+from launch.options import Options
 
 
-def main() -> None:
-    """Trains the contrastive encoder and measures all three."""
+def measure(chosen: Options) -> None:
+    """Trains the contrastive encoder and measures all three, unless that is done."""
     from crvae_tf import baselines, files
     from crvae_tf.runs import Run
     from launch import assembly
 
-    chosen = options.resolve()
-    for name in ("view", "pose_dim", "views_per_image"):
-        if name in options.named():
-            raise options.UsageError(
-                f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
-            )
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
-    # What was measured need not be measured anew, whatever version asks for it.
+    # Another version need not measure anew.
     measured_by = ("versions",) if run.baselines.exists() else ()
     run.begin(
         assembly.config(chosen, data),
@@ -32,28 +27,23 @@ def main() -> None:
     if run.baselines.exists():
         return
     encoder = assembly.make_networks(chosen, data)[0]
-    view = assembly.transformation(chosen)
+    common = (encoder, data, chosen.binarization, assembly.transformation(chosen))
+    rate = assembly.learning_rate(chosen)
     baselines.train_contrastive(
-        encoder,
-        data,
-        chosen.binarization,
-        view,
-        chosen.epochs,
-        chosen.batch_size,
-        assembly.learning_rate(chosen),
-        chosen.seed,
-        chosen.clip_norm,
+        *common, chosen.epochs, chosen.batch_size, rate, chosen.seed, chosen.clip_norm
     )
-    found = baselines.measure(
-        encoder,
-        data,
-        chosen.binarization,
-        view,
-        assembly.test_transformation(chosen),
-        chosen.eval_images,
-    )
+    found = baselines.measure(*common, assembly.test_transformation(chosen), chosen.eval_images)
     run.check_there()
     files.write_json(run.baselines, found)
+
+
+def main() -> None:
+    """Measures them for the options that the flags stand for."""
+    for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
+        raise options.UsageError(
+            f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
+        )
+    measure(options.resolve())
 
 
 if __name__ == "__main__":

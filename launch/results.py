@@ -4,24 +4,72 @@ With --add=NAME --runs=RUN,RUN it first writes results/NAME.json, a summary of f
 of a table is the JSON file that launch.reproduce writes: copy it there.
 """
 
+import math
+import os
 from pathlib import Path
 
-from launch import command, study_options
+from absl import flags
+
+from launch import command, flag_kinds
+from launch.flag_kinds import Checked
+from launch.options import UsageError, drop_training_flags
+
+
+def define() -> None:
+    """Puts the flags of this command in the place of those that describe a training."""
+    drop_training_flags()
+    flag_kinds.text("results", "results", "folder of the JSON summaries")
+    flag_kinds.text("output", "RESULTS.md", "the page to write")
+    flag_kinds.text("add", None, "name of a summary of --runs to write first")
+    flag_kinds.folders("runs", "finished runs; those that differ in the seed alone are one method")
+    flag_kinds.text("title", None, "of that summary (its name)")
+    pairs = Checked(_published, _are_finite, "METHOD:NLL pairs, separated by commas")
+    flag_kinds.define("published", None, pairs, "NLLs to set beside them, such as iwae_5:85.54")
+    flag_kinds.text("published_by", None, "whose they are")
+
+
+def check() -> None:
+    """Raises UsageError if a flag lacks another that it goes with."""
+    given = flags.FLAGS
+    if bool(given.add) != bool(given.runs):
+        raise UsageError(
+            f"--add must go with --runs; received --add={given.add} and --runs={given.runs}"
+        )
+    if bool(given.published) != bool(given.published_by):
+        raise UsageError(
+            "--published must go with --published_by; received "
+            f"--published_by={given.published_by} and {len(given.published or {})} NLLs"
+        )
+    if given.add and os.path.basename(given.add) != given.add:
+        raise UsageError(f"--add must be a name without a folder; received {given.add}")
+
+
+def _published(text: str) -> dict[str, float]:
+    pairs = [part.partition(":") for part in text.split(",")]
+    return {label: float(value) for label, _, value in pairs}
+
+
+def _are_finite(published: dict[str, float]) -> bool:
+    return bool(published) and all(map(math.isfinite, published.values()))
 
 
 def main() -> None:
     """Writes the page that the flags describe."""
-    from crvae_tf import files, results
+    from crvae_tf import files, pages
     from launch import run_sets
 
-    chosen = study_options.results()
-    if chosen.add:
-        summary = run_sets.summary_of_runs(chosen)
-        results.read(chosen.results)  # Where another is damaged, this one is not written either.
-        files.write_json(Path(chosen.results, f"{chosen.add}.json"), summary)
-    files.write_text(chosen.output, results.document(chosen.results, chosen.output))
+    check()
+    given = flags.FLAGS
+    if given.add:
+        title, published = given.title or given.add, given.published or {}
+        summary = run_sets.summary(given.runs, title, published, given.published_by)
+        pages.read(given.results)  # If another is damaged, this one is not written either.
+        runs = [run_sets.finished(directory) for directory in given.runs]
+        commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))
+        pages.write_json(Path(given.results, f"{given.add}.json"), summary, runs, list(commands))
+    files.write_text(given.output, pages.document(given.results, given.output))
 
 
 if __name__ == "__main__":
-    study_options.define_results()
+    define()
     command.run(main)

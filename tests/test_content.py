@@ -25,7 +25,6 @@ from crvae_tf import (
 from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches, listings
 from crvae_tf.embedding import Embedding
 from crvae_tf.probes import Probes
-from crvae_tf.report import exhibits
 
 LATENT_DIM, POSE_DIM = 5, 2
 CONTENT = slice(0, LATENT_DIM - POSE_DIM)
@@ -131,18 +130,6 @@ def test_a_file_is_searched_for_by_its_content(exported, images, content, tmp_pa
     encoder = load_encoder(exported / "encoder")
     index = SimpleNamespace(about={"encoder_fingerprint": encoder.fingerprint}, path=tmp_path)
     np.testing.assert_allclose(search.embed_file(index, encoder, image), content[0], atol=1e-4)
-
-
-def test_a_report_draws_its_plane_and_its_neighbours_by_the_content(exported, images, content):
-    run = SimpleNamespace(encoder=exported / "encoder", decoder=exported / "decoder")
-    shown = exhibits.TestImages(images, images[::-1].copy())
-    exhibit = exhibits.exhibit(SimpleNamespace(run=run), lambda: shown)
-    queries = np.arange(len(exhibit.neighbours.queries))
-    expected = exhibits.nearest(content, content[queries], 5, queries)
-    np.testing.assert_array_equal(exhibit.neighbours.nearest, expected)
-    view_expected = exhibits.nearest(content, content[::-1][queries], 5)
-    np.testing.assert_array_equal(exhibit.view_neighbours.nearest, view_expected)
-    assert exhibit.reconstructions["reconstructions"].shape == (10, 28, 28, 1)
 
 
 def test_consistency_and_probes_are_of_the_content_and_likelihoods_of_everything(model, base, data):

@@ -127,18 +127,6 @@ def test_a_run_that_was_evaluated_under_other_options_is_refused(tmp_path, place
         kept.check()
 
 
-def test_a_record_that_lacks_a_later_option_had_its_default(tmp_path):
-    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    options = kept.options.to_config()
-    kept = dataclasses.replace(kept, options=Options.from_config(options | {"view": "free"}))
-    del options["view"]
-    files.write_json(kept.record.config, options)
-    kept.check()
-    other = Options.from_config(options | {"view": "conditional"})
-    with pytest.raises(InputError, match="view=free; received view=conditional"):
-        dataclasses.replace(kept, options=other).check()
-
-
 def test_a_training_that_is_killed_is_named_with_the_signal(tmp_path):
     (failure,) = grid.run([job(tmp_path, outcome="killed")], parallel=1, title="test")
     assert "digits vae seed 0 failed: killed by signal 9" in failure
@@ -184,77 +172,52 @@ def test_a_run_that_another_process_works_on_is_waited_for(tmp_path):
     assert waited.run.is_complete()
 
 
-def test_a_command_that_another_process_runs_is_waited_for(tmp_path):
-    path = tmp_path / "some.log"
-    with open(path, "ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        log.write(b"what another process writes\n")
-        thread = threading.Thread(target=grid.run_command, args=(["platform"], path))
-        thread.start()
-        time.sleep(1.0)
-        log.flush()
-        assert path.read_text() == "what another process writes\n"
-    thread.join()
-    assert path.read_text().startswith("platform\n")
-    assert "another" not in path.read_text()
-
-
-def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
-    program = f"""
-        from pathlib import Path
-        from launch import grid
-        from tests.test_grid import job
-        grid.TRAINING = "tests.fake_training"
-        grid.run([job(Path({str(tmp_path)!r}), epochs=200, seconds=0.1)], 1, "test")
-    """
-    killed = job(tmp_path, epochs=200, seconds=0.1)
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
-    while not killed.run.read_metrics():
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(0.5)
-    epochs = len(killed.run.read_metrics())
-    time.sleep(0.5)
-    assert len(killed.run.read_metrics()) == epochs
-    resumed = job(tmp_path, epochs=200, seconds=0.0)
-    assert grid.run([resumed], parallel=1, title="test") == []
-    assert len(resumed.run.read_metrics()) == 200
-    assert f"begins at epoch {epochs}" in resumed.log.read_text()
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        'grid.run([told], 1, "test")',
-        'grid.run_command([grid.TRAINING, *told.arguments], place / "log")',
-    ],
-)
-def test_a_child_is_told_once_to_stop_however_its_parent_is(tmp_path, call):
-    """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
+def grid_process(tmp_path, **options):
+    """A process that runs the grid of one job."""
     program = f"""
         from pathlib import Path
         from launch import grid, stopping
         from tests.test_grid import job
         grid.TRAINING = "tests.fake_training"
-        place = Path({str(tmp_path)!r})
-        told = job(place, epochs=200, seconds=0.1, told=place / "told")
         with stopping.listening():
-            {call}
+            grid.run([job(Path({str(tmp_path)!r}), **{options})], 1, "test")
     """
-    stopped = job(tmp_path)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while not stopped.run.read_metrics():
+
+
+def wait_for_an_epoch(of, process):
+    while not of.run.read_metrics():
         assert process.poll() is None
         time.sleep(0.05)
+
+
+def test_the_training_of_a_grid_that_is_killed_is_waited_for(tmp_path):
+    of = job(tmp_path, epochs=40)
+    process = grid_process(tmp_path, epochs=40, seconds=0.1)
+    wait_for_an_epoch(of, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert grid.run([of], parallel=1, title="test") == []
+    assert [line["epoch"] for line in of.run.read_metrics()] == [*range(1, 41)]
+    assert beginnings(of) == ["begins at epoch 0"]
+
+
+def test_a_training_is_told_once_to_stop_and_goes_on_from_there(tmp_path):
+    """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
+    of = job(tmp_path, epochs=200)
+    process = grid_process(tmp_path, epochs=200, seconds=0.1, told=str(tmp_path / "told"))
+    wait_for_an_epoch(of, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() == 128 + signal.SIGINT
     assert (tmp_path / "told").read_text() == f"{int(signal.SIGTERM)}\n"
+    done = len(of.run.read_metrics())
+    assert done < 200
+    assert grid.run([of], parallel=1, title="test") == []
+    assert beginnings(of) == ["begins at epoch 0", f"begins at epoch {done}"]
 
 
 def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
@@ -263,13 +226,3 @@ def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
     assert grid.last_line(log) == "100%"
     log.write_text("")
     assert grid.last_line(log) == "no output"
-
-
-def test_a_log_says_of_which_command_it_is(tmp_path):
-    log = tmp_path / "some.log"
-    assert not grid.was_run(["platform"], log)
-    assert grid.run_command(["platform", "--terse"], log) == []
-    first, *output = log.read_text().splitlines()
-    assert (first, len(output)) == ("platform --terse", 1)
-    assert grid.was_run(["platform", "--terse"], log)
-    assert not grid.was_run(["platform"], log)

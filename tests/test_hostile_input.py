@@ -21,8 +21,8 @@ from crvae_tf.embedding import Embedding
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
 from tests.image_files import blocks, encoded
+from tests.made_up import evaluation
 from tests.small_training import train
-from tests.test_report import evaluation
 
 
 def png(width, height):

@@ -1,16 +1,13 @@
 """Which of the runs that a user names are seeds of one method, and what a picture calls them."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from crvae_tf import files
 from crvae_tf.runs import Run
-from launch import exhibits, options, results, run_sets, study_options
+from launch import options, results, run_sets
 from launch.options import UsageError
-from launch.study_options import ResultsOptions
 from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
-from tests.test_report import evaluation
+from tests.made_up import evaluation
 
 
 @pytest.fixture
@@ -32,9 +29,7 @@ def make_run(tmp_path):
 
 
 def summary_of(*runs, published=None):
-    return run_sets.summary_of_runs(
-        ResultsOptions("results", "RESULTS.md", "some", runs, None, published, None)
-    )
+    return run_sets.summary(runs, "some", published or {}, None)
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
@@ -43,23 +38,9 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
         make_run("b", "--seed=1", "--checkpoint_steps=9"),
         make_run("c", "--method=vae"),
     ]
-    found = {
-        (row["method"], row["metric"], row["split"]): row["values"] for row in summary_of(*runs)["rows"]
-    }
-    assert found["cr_vae", "nll", "test"] == [100.0, 101.0]
-    assert found["vae", "nll", "test"] == [100.0]
-
-
-def test_a_report_draws_the_views_of_the_last_evaluation(make_run, monkeypatch):
-    run = Run(make_run("a"))
-    config = run.read_config() | {"test_rotation": 60.0, "data_fingerprint": "known"}
-    record = SimpleNamespace(run=run, config=config)
-    monkeypatch.setattr(
-        exhibits.assembly, "load_data", lambda _: SimpleNamespace(fingerprint="known", name="digits")
-    )
-    monkeypatch.setattr(exhibits.report, "test_images", lambda data, binarization, transform: transform)
-    monkeypatch.setattr(exhibits.report, "exhibit", lambda record, load_images: load_images())
-    assert exhibits.exhibit(record, None).rotation == 60.0
+    rows = summary_of(*runs)["rows"].set_index(["method", "metric", "split"])
+    assert rows["values"]["cr_vae", "nll", "test"] == [100.0, 101.0]
+    assert rows["values"]["vae", "nll", "test"] == [100.0]
 
 
 def test_published_figures_are_of_one_data_set(make_run):
@@ -108,7 +89,7 @@ def test_a_run_is_shown_once_and_beside_others_of_its_data(make_run, tmp_path):
 
 def launch_results(*arguments):
     """How the command ends, and what it says of a mistake."""
-    outcome = outcome_of(results.main, study_options.define_results, *arguments)
+    outcome = outcome_of(results.main, results.define, *arguments)
     assert outcome.is_clean, outcome
     return outcome.code, outcome.err
 

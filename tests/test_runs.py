@@ -6,7 +6,7 @@ import pytest
 
 from crvae_tf import InputError
 from crvae_tf.runs import Run
-from tests.test_report import evaluation
+from tests.made_up import evaluation
 
 CONFIG = {"dataset": "digits", "epochs": 3, "eta": 0.1, "data_dir": None, "versions": {"keras": "3"}}
 PARTS = ("model.weights.h5", "evaluation.json", "encoder", "decoder", "figures")

@@ -23,8 +23,8 @@ from crvae_tf import (
     RandomAffine,
     callbacks,
     datasets,
+    drawing,
     networks,
-    pictures,
     training,
     weights,
 )
@@ -258,11 +258,11 @@ def test_tensorboard_shows_pictures_of_the_last_epoch(whole):
 def test_the_first_row_of_the_pictures_is_of_the_test_images(whole, data):
     (event,) = events_of(whole[1].tensorboard / "pictures").Tensors("reconstructions")
     picture = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()
-    images = pictures.first_images(data, "dynamic", None, 16)
+    images = drawing.first_images(data, "dynamic", None, 16)
     np.testing.assert_array_equal(picture[:28, :28], 255 * images[0])
     np.testing.assert_array_equal(picture[:28, -28:], 255 * images[15])
     shown = picture[28:56, :28] / 255.0
-    np.testing.assert_allclose(shown, pictures.reconstructions(whole[0], images)[0], atol=1 / 255)
+    np.testing.assert_allclose(shown, drawing.reconstructions(whole[0], images)[0], atol=1 / 255)
 
 
 def test_a_base_model_is_trained_without_views(data, tmp_path):
@@ -329,7 +329,7 @@ def test_no_quicker_flagfile_is_named_where_there_is_an_accelerator(estimate, mo
 
 def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     model = whole[0]
-    drawn = pictures.samples(model, 2000, seed=0)
+    drawn = drawing.samples(model, 2000, seed=0)
     assert drawn.shape == (2000, 28, 28, 1)
     z = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     expected = keras.ops.sigmoid(model.base.decoder(z)).numpy()

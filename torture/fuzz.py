@@ -8,6 +8,7 @@ small images.
 """
 
 import argparse
+import importlib
 import json
 import random
 import subprocess
@@ -66,27 +67,27 @@ def _search() -> None:
 
 
 def _reproduce() -> None:
-    from launch import studies, study_options
+    from launch import reproduce, studies
 
-    studies.jobs(study_options.reproduce())
+    studies.jobs(reproduce.study())
 
 
 def _compare() -> None:
-    from launch import study_options
+    from launch import compare
 
-    study_options.compare()
+    compare.check()
 
 
 def _results() -> None:
-    from launch import study_options
+    from launch import results
 
-    study_options.results()
+    results.check()
 
 
 def _report() -> None:
-    from launch import study_options
+    from launch import report
 
-    study_options.report()
+    report.check()
 
 
 _WANTED = {
@@ -142,10 +143,10 @@ def fuzz(launcher: str, lines: int, seed: int, trained: int) -> dict[str, object
 
 
 def _define_flags(launcher: str) -> None:
-    from launch import encoder_options, options, study_options
+    from launch import encoder_options
 
-    for module in (options, encoder_options, study_options):
-        getattr(module, f"define_{launcher}", lambda: None)()
+    getattr(encoder_options, f"define_{launcher}", lambda: None)()
+    getattr(importlib.import_module(f"launch.{launcher}"), "define", lambda: None)()
 
 
 def _training_main() -> Callable[[], None]:

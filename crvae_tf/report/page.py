@@ -1,50 +1,30 @@
-"""One self-contained page of HTML from records and exhibits."""
+"""One self-contained page of HTML from the records of runs and from what they serve."""
 
-import base64
 import dataclasses
-import itertools
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
-import numpy as np
-from markupsafe import Markup
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
 
 import crvae_tf
-from crvae_tf import figures
-from crvae_tf.report import charts, tables
-from crvae_tf.report.charts import Line, Series
-from crvae_tf.report.exhibits import Exhibit, Neighbours
+from crvae_tf import curves, drawing
+from crvae_tf.quantities import Quantity
+from crvae_tf.report import gallery, sheets
+from crvae_tf.report.gallery import Served
 from crvae_tf.report.records import RunRecord
+from crvae_tf.report.sheets import Sheet
 
-_FRAME = 2
-"""Pixels around an image that was searched for."""
 _TERM_ORDER = ("bound", "view_bound", "consistency", "rate", "distortion", "loss")
-_MERITS = (
-    ("kl", "KL(q(z|x) || q(z~|x~)), nats"),
-    ("retrieval_at_1", "retrieval at 1"),
-    ("linear", "accuracy of the linear probe"),
-    ("nearest_neighbours", "accuracy of the 5 nearest neighbours"),
-)
-_TRANSFORMATIONS = (
-    ("translation", "translation, pixels"),
-    ("rotation", "rotation, degrees"),
-    ("scaling", "scaling, fraction"),
-)
+_MARKED = 25
+"""Points are marked on lines of up to so many."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Chart:
-    """A chart and what stands above it."""
+class Picture:
+    """A picture and its caption."""
 
-    title: str
-    svg: Markup
-
-
-@dataclasses.dataclass(frozen=True)
-class Strip:
-    """A picture and what stands beside it."""
-
-    title: str
+    caption: str
     source: str
     """A data URI."""
     alt: str
@@ -52,211 +32,170 @@ class Strip:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """What one run has to show in a section."""
+    """The pictures of one run, or a chart of all."""
 
-    series: Series
-    strips: Sequence[Strip] = ()
-    svg: Markup | None = None
+    pictures: list[Picture]
+    run: RunRecord | None = None
+    title: str = ""
     note: str = ""
-    smooth: bool = False
-    """Whether its pictures are large ones that are shown smaller."""
+    kind: str = ""
+    """`chart`, `photo`, for a large picture that is shown smaller, or nothing for pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A section of the page."""
+
+    name: str
+    title: str
+    text: str = ""
+    panels: list[Panel] = dataclasses.field(default_factory=list)
+    sheets: list[Sheet] = dataclasses.field(default_factory=list)
 
 
 def render(
-    records: Sequence[RunRecord], exhibits: Sequence[Exhibit], leave_out: Collection[str] = ()
+    records: Sequence[RunRecord], served: Sequence[Served], leave_out: Collection[str] = ()
 ) -> str:
     """Returns the page that compares runs.
 
     Args:
       records: of the runs.
-      exhibits: theirs, in the same order.
+      served: theirs, in the same order.
       leave_out: options that change no figure and are not to be compared.
     """
-    series = charts.series_of([record.name for record in records])
-    shown = list(zip(series, records, exhibits, strict=True))
-    differences, common = tables.configuration(records, series, leave_out)
-    terms = _terms(records)
-    return charts.ENVIRONMENT.get_template("report.html").render(
+    parts = [
+        Part("runs", "Runs", sheets=[sheets.runs(records)]),
+        _evaluation(records),
+        Part("configuration", "Configuration", sheets=sheets.configuration(records, leave_out)),
+        _training(records),
+        *(_gallery(section, records, served) for section in gallery.SECTIONS),
+        _invariance(records),
+    ]
+    lacking = [
+        (record, "; ".join([*record.remarks, *own.remarks]))
+        for record, own in zip(records, served, strict=True)
+    ]
+    environment = Environment(
+        loader=PackageLoader("crvae_tf.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
         version=crvae_tf.__version__,
-        series=series,
-        remarks=[(own, line) for own, *parts in shown if (line := remarks(*parts))],
-        runs=tables.runs(records, series),
-        evaluation=tables.evaluation(records, series),
-        differences=differences,
-        common=common,
-        curves=[chart for term in terms if (chart := _curve(records, series, term))],
-        last_epoch=tables.last_epoch(records, series, terms),
-        planes=_panels(shown, _plane),
-        reconstructions=_panels(shown, _reconstructions),
-        samples=_panels(shown, _samples),
-        traversals=_panels(shown, _traversals),
-        invariance=_invariance(records, series),
-        neighbours=_panels(shown, _neighbours),
+        records=records,
+        remarks=[(record, line) for record, line in lacking if line],
+        parts=[part for part in parts if part.panels or part.sheets],
     )
 
 
-def remarks(record: RunRecord, exhibit: Exhibit) -> str:
-    """Returns one line on what a run lacks; empty where it lacks nothing."""
-    return "; ".join((*record.remarks, *exhibit.remarks))
-
-
-_Shown = tuple[Series, RunRecord, Exhibit]
-
-
-def _panels(shown: Sequence[_Shown], draw: Callable[..., Panel | None]) -> list[Panel]:
-    """Returns the panels of the runs that have one."""
-    return [panel for item in shown if (panel := draw(*item)) is not None]
-
-
-def _plane(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | None:
-    description = f"Latent plane of {series.name}: images, and arrows to their transformed views"
-    if exhibit.plane is not None:
-        return Panel(series, svg=charts.latent_plane(*exhibit.plane, description))
-    return _own_figure(series, record.run.figures / "latent_plane.png", description)
-
-
-def _reconstructions(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | None:
-    if exhibit.reconstructions is None:
-        description = f"Reconstructions of {series.name}, as it drew them itself"
-        return _own_figure(series, record.run.figures / "reconstructions.png", description)
-    strips = [
-        _strip(title, figures.tiled([images]), f"{title}, {len(images)}, {series.name}")
-        for title, images in exhibit.reconstructions.items()
-    ]
-    return Panel(series, strips)
-
-
-def _samples(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | None:
-    if exhibit.samples is None:
-        description = f"Samples of {series.name}, as it drew them itself"
-        return _own_figure(series, record.run.figures / "samples.png", description)
-    number = len(exhibit.samples) * len(exhibit.samples[0])
-    strip = _strip("", figures.tiled(exhibit.samples), f"{number} samples of {series.name}")
-    return Panel(series, [strip])
-
-
-def _traversals(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | None:
-    if exhibit.traversals is None:
-        return None
-    traversals = exhibit.traversals
-    low, high = traversals.values[[0, -1]]
-    strips = [
-        _strip(
-            f"z{dimension}",
-            figures.tiled([images]),
-            f"Images of {series.name} as latent dimension {dimension} goes from {low:g} to {high:g}",
-        )
-        for dimension, images in zip(traversals.dimensions, traversals.images, strict=True)
-    ]
-    return Panel(series, strips)
-
-
-def _neighbours(series: Series, record: RunRecord, exhibit: Exhibit) -> Panel | None:
-    if exhibit.images is None:
-        return None
-    images, views = exhibit.images.images, exhibit.images.views
-    nearest = f"each with the nearest images by the embeddings of {series.name}"
-    strips = [
-        _strip("images", _searched(images, images, exhibit.neighbours), f"Test images, {nearest}"),
-        _strip(
-            "transformed views",
-            _searched(views, images, exhibit.view_neighbours),
-            f"Views of the same test images, {nearest}",
-        ),
-    ]
-    return Panel(series, strips, note=_found_again(exhibit.view_neighbours))
-
-
-def _found_again(views: Neighbours) -> str:
-    """Returns a sentence on how many views have their own image among their neighbours."""
-    own = views.nearest == views.queries[:, np.newaxis]
-    return (
-        f"The view's own image is the nearest for {own[:, 0].sum()} of these {len(own)} views, "
-        f"and among the {own.shape[1]} nearest for {own.any(axis=1).sum()}."
+def _evaluation(records: Sequence[RunRecord]) -> Part:
+    text = (
+        "Sums over pixels and latent dimensions, means over images, in nats, at beta = 1. ± is the "
+        "standard error over images; K is the number of importance samples of the NLL, "
+        "-log (1/K) Σ p(x, z) / q(z|x)."
     )
-
-
-def _searched(queries: np.ndarray, images: np.ndarray, found: Neighbours) -> np.ndarray:
-    """Returns rows of a query and what was found for it, its own image framed."""
-    rows = []
-    for query, nearest in zip(found.queries, found.nearest, strict=True):
-        first = figures.framed(queries[[query]], np.array([False]), _FRAME)
-        gap = np.zeros_like(first[:, :, : first.shape[2] // 4])
-        others = figures.framed(images[nearest], nearest == query, _FRAME)
-        rows.append(np.concatenate([*first, *gap, *others], axis=1))
-    return np.concatenate(rows)
-
-
-def _own_figure(series: Series, path: Path, description: str) -> Panel | None:
-    """Returns a picture that the run itself has drawn."""
-    if not path.exists():
-        return None
-    strip = Strip("", _data_uri(path.read_bytes()), description)
-    return Panel(series, [strip], note=f"From the run's own {path.name}.", smooth=True)
-
-
-def _strip(title: str, image: np.ndarray, alt: str) -> Strip:
-    return Strip(title, _data_uri(figures.png(image)), alt)
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _terms(records: Sequence[RunRecord]) -> list[str]:
-    """Returns the terms of all runs' objectives, those of this package first."""
-    lines = (record.metrics for record in records)
-    names = dict.fromkeys(itertools.chain.from_iterable(map(figures.terms_of, lines)))
-    return sorted(names, key=(*_TERM_ORDER, *names).index)
-
-
-def _curve(records: Sequence[RunRecord], series: Sequence[Series], term: str) -> Chart | None:
-    """Returns the chart of one term, training and, dashed, validation."""
-    lines = [
-        Line(
-            own,
-            [line["epoch"] for line in record.metrics],
-            [line.get(name, np.nan) for line in record.metrics],
-            dashed,
-            "validation" if dashed else "training",
+    if len(records) > 1:
+        text += (
+            " The best of a column is marked where the runs were measured alike. "
+            "The head of a column sorts by it."
         )
-        for own, record in zip(series, records, strict=True)
-        for name, dashed in ((term, False), (f"val_{term}", True))
+    return Part("evaluation", "Evaluation", text, sheets=sheets.evaluation(records))
+
+
+def _training(records: Sequence[RunRecord]) -> Part:
+    text = (
+        "Means over the images of an epoch; validation is dashed. A line ends in the number of its "
+        "run. The vertical axis is that of the epochs after the first fifth; what lies beyond it is "
+        "cut off. The loss is the negative of each run's own objective: it compares only runs of the "
+        "same objective."
+    )
+    names = dict.fromkeys(term for record in records for term in drawing.terms_of(record.metrics))
+    terms = sorted(names, key=(*_TERM_ORDER, *names).index)
+    panels = [
+        _chart(f"{term}, nats", lambda axes, term=term: _draw_term(axes, records, term))
+        for term in terms
     ]
-    settled = 0.2 * max(record.epochs for record in records)
-    description = f"{term} in nats against the epoch, a line for each run"
-    svg = charts.line_chart(lines, "epoch", description, settled)
-    return svg and Chart(f"{term}, nats", svg)
+    last = [sheets.last_epoch(records, terms)] if terms else []
+    return Part("training", "Training curves", text, panels, last)
 
 
-def _invariance(
-    records: Sequence[RunRecord], series: Sequence[Series]
-) -> list[tuple[str, list[Chart]]]:
-    """Returns by figure of merit a chart for each transformation, for those that were measured."""
-    sections = []
-    for merit, title in _MERITS:
-        found = [_invariance_chart(records, series, merit, title, *kind) for kind in _TRANSFORMATIONS]
-        if any(found):
-            sections.append((title, [chart for chart in found if chart]))
-    return sections
+def _chart(title: str, draw, alt: str = "") -> Panel:
+    alt = alt or f"{title}, a line for each run"
+    return Panel([Picture("", gallery.chart(draw), alt)], title=title, kind="chart")
 
 
-def _invariance_chart(
-    records: Sequence[RunRecord],
-    series: Sequence[Series],
-    merit: str,
-    merit_title: str,
-    kind: str,
-    kind_title: str,
-) -> Chart | None:
-    lines = [
-        Line(
-            own,
-            [point["size"] for point in record.invariance.get(kind, [])],
-            [point.get(merit, np.nan) for point in record.invariance.get(kind, [])],
+def _draw_term(axes: Axes, records: Sequence[RunRecord], term: str) -> None:
+    lines = pd.concat([pd.DataFrame(r.metrics).assign(run=r.number) for r in records if r.metrics])
+    shown = [name for name in (term, f"val_{term}") if name in lines]
+    for record in records:
+        own = lines[lines.run == record.number]
+        for name, style in zip(shown, ("-", "--"), strict=False):
+            marker = "." if len(own) <= _MARKED else ""
+            axes.plot(own.epoch, own[name], style, color=record.colour, marker=marker)
+        _number(axes, record, own.epoch, own[term])
+    settled = lines[lines.epoch > 0.2 * lines.epoch.max()][shown]
+    low, high = settled.min().min(), settled.max().max()
+    margin = 0.05 * (high - low) or 0.5
+    axes.set(xlabel="epoch", ylim=(low - margin, high + margin))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _number(axes: Axes, record: RunRecord, x: Sequence[float], y: Sequence[float]) -> None:
+    """Writes the run's number at the end of its line."""
+    ends = pd.Series(list(y), list(x)).dropna()
+    if len(ends):
+        at = (ends.index[-1], ends.iloc[-1])
+        style = {"color": record.colour, "weight": "bold", "va": "center"}
+        place = (4 + 6 * ((record.number - 1) % 4), 0)  # Beside those of lines that end nearby.
+        axes.annotate(str(record.number), at, place, textcoords="offset points", **style)
+
+
+def _invariance(records: Sequence[RunRecord]) -> Part:
+    text = "Figures as the test images are transformed more. A line ends in the number of its run."
+    measured = [record for record in records if record.invariance]
+    panels = [
+        _chart(
+            f"{quantity.label}: {name}",
+            lambda axes, q=quantity, n=name: _draw_invariance(axes, measured, q, n),
         )
-        for own, record in zip(series, records, strict=True)
+        for quantity in curves.INVARIANCE
+        if any(curves.has_curve(record.invariance, quantity) for record in measured)
+        for name in curves.TRANSFORMATIONS
     ]
-    description = f"{merit_title}, against the size of the {kind_title}, a line for each run"
-    svg = charts.line_chart(lines, kind_title, description)
-    return svg and Chart(kind, svg)
+    return Part("invariance", "Invariance", text, panels)
+
+
+def _draw_invariance(
+    axes: Axes, records: Sequence[RunRecord], quantity: Quantity, transformation: str
+) -> None:
+    shown = [record for record in records if curves.has_curve(record.invariance, quantity)]
+    lines = [(record.invariance, {"color": record.colour}) for record in shown]
+    curves.draw_invariance(axes, lines, transformation, quantity)
+    for record in shown:
+        last = record.invariance[transformation][-1]
+        _number(axes, record, [last["size"]], [last[quantity.key]])
+
+
+def _gallery(section: gallery.Section, records: Sequence[RunRecord], served: Sequence[Served]) -> Part:
+    panels = []
+    for record, own in zip(records, served, strict=True):
+        stand_in = record.run.figures / section.stand_in
+        rows = section.rows(own)
+        if rows:
+            kind = "chart" if any(isinstance(row, str) for row in rows.values()) else ""
+            panels.append(
+                Panel([_picture(section, record, *row) for row in rows.items()], record, kind=kind)
+            )
+        elif section.stand_in and stand_in.exists():
+            alt = f"{section.title} of {record.name}, as the run drew them itself"
+            note = f"From the run's own {stand_in.name}."
+            drawn = Picture("", gallery.picture(stand_in), alt)
+            panels.append(Panel([drawn], record, note=note, kind="photo"))
+    return Part(section.name, section.title, section.text, panels)
+
+
+def _picture(section: gallery.Section, record: RunRecord, caption: str, row) -> Picture:
+    source = row if isinstance(row, str) else gallery.png(row)
+    return Picture(caption, source, ", ".join(filter(None, (section.title, caption, record.name))))

@@ -1,21 +1,15 @@
-"""What runs have written down, read for a comparison."""
+"""What runs have written down, read for a report."""
 
 import dataclasses
-import itertools
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from crvae_tf import json_files
 from crvae_tf.errors import InputError
-from crvae_tf.json_files import Object
 from crvae_tf.runs import Run
-from crvae_tf.shapes import EPOCH, EVALUATION, INVARIANCE
 
-ABSENT = object()
-"""Stands for an option that a run's configuration does not hold."""
-
-_CONFIG = Object({"dataset": str, "epochs": int})
+_COLOURS = ("#0b5cad", "#b3261e", "#1b7837", "#7b3fa0", "#8a5a00", "#00707f", "#a0287a", "#4d4d4d")
+"""Dark enough for white text on them."""
 _PARTS = ("evaluation", "encoder", "decoder")
 
 
@@ -23,71 +17,68 @@ _PARTS = ("evaluation", "encoder", "decoder")
 class RunRecord:
     """The files of a run; what it has not written yet is empty."""
 
+    number: int
+    """Stands for the run in charts, from 1 on."""
     name: str
-    """The folder's name, or its path where two runs' folders share a name."""
+    """The folder's name, or its path where two folders have the same name."""
     run: Run
     config: dict[str, Any]
-    """`config.json`, with what its last evaluation changed."""
+    """`config.json`, with what the last evaluation changed."""
     metrics: list[dict[str, float]]
     evaluation: dict[str, Any]
     invariance: dict[str, list[dict[str, float]]]
-    remarks: tuple[str, ...]
-    """What the run lacks."""
 
     @property
-    def epochs(self) -> int:
-        """How many are finished."""
-        return len(self.metrics)
+    def colour(self) -> str:
+        """Its colour in charts."""
+        return _COLOURS[(self.number - 1) % len(_COLOURS)]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the run lacks."""
+        done, whole = len(self.metrics), self.config["epochs"]
+        unfinished = [f"unfinished, {done} of {whole} epochs"] if done < whole else []
+        paths = [getattr(self.run, part) for part in _PARTS]
+        return unfinished + [f"no {path.name}" for path in paths if not path.exists()]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The configuration, nested options by names such as `versions.keras`."""
+        return _flattened(self.config)
 
 
 def read(directories: Sequence[str]) -> list[RunRecord]:
     """Reads runs, finished or not.
 
-    Args:
-      directories: of the runs, each once.
-
     Raises:
-      InputError: one of them is no run, or is named twice.
+      InputError: a directory is no run, or is named twice.
     """
     runs = [Run(directory) for directory in directories]
     places = [run.directory.resolve() for run in runs]
-    for run, place in zip(runs, places, strict=True):
-        if places.count(place) > 1:
-            raise InputError(f"--runs: expected each run once; received {run.directory} twice")
-    names = [place.name for place in places]
-    return [
-        _read(run, name if names.count(name) == 1 else str(run.directory))
-        for run, name in zip(runs, names, strict=True)
+    if twice := [str(place) for place, times in Counter(places).items() if times > 1]:
+        raise InputError("runs", "each run once", f"{twice[0]} twice")
+    names = Counter(place.name for place in places)
+    shown = [
+        place.name if names[place.name] == 1 else str(run.directory)
+        for run, place in zip(runs, places, strict=True)
     ]
+    return [_read(*given) for given in zip(range(1, len(runs) + 1), shown, runs, strict=True)]
 
 
-def options_by_name(
-    records: Sequence[RunRecord], leave_out: Collection[str] = ()
-) -> dict[str, list[Any]]:
-    """Returns the value of each option in each run, `ABSENT` where it has none.
-
-    Nested options are named `versions.keras`, say.
-
-    Args:
-      records: of the runs.
-      leave_out: names of options.
-    """
-    configs = [_flattened(record.config) for record in records]
-    names = dict.fromkeys(itertools.chain.from_iterable(configs))
-    return {
-        name: [config.get(name, ABSENT) for config in configs]
-        for name in names
-        if name not in leave_out
-    }
-
-
-def agree(values: Sequence[Any]) -> bool:
-    """Returns whether all values of an option are the same.
-
-    >>> agree([1, 1]), agree([1, 2]), agree([None, ABSENT])
-    (True, False, False)
-    """
-    return all(value == values[0] for value in values)
+def _read(number: int, name: str, run: Run) -> RunRecord:
+    config = run.read_config() if run.config.exists() else {}
+    if not {"dataset", "epochs"} <= set(config):
+        raise InputError("runs", "the folders of runs", f"{run.directory}, which holds no run")
+    evaluation = run.read_evaluation() or {}
+    return RunRecord(
+        number,
+        name,
+        run,
+        config | evaluation.get("config", {}),
+        run.read_metrics(),
+        evaluation,
+        run.read_invariance() if run.invariance.exists() else {},
+    )
 
 
 def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -96,42 +87,3 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flattened(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return flat
-
-
-def _read(run: Run, name: str) -> RunRecord:
-    config = _read_config(run)
-    remarks = []
-    metrics = _read_shaped(run.metrics, EPOCH, remarks, as_lines=True)
-    if len(metrics) < config["epochs"]:
-        remarks.append(f"unfinished, {len(metrics)} of {config['epochs']} epochs")
-    remarks += [f"no {getattr(run, part).name}" for part in _PARTS if not getattr(run, part).exists()]
-    evaluation = _read_shaped(run.evaluation, EVALUATION, remarks)
-    return RunRecord(
-        name,
-        run,
-        config | evaluation.get("config", {}),
-        metrics,
-        evaluation,
-        _read_shaped(run.invariance, INVARIANCE, remarks),
-        tuple(remarks),
-    )
-
-
-def _read_config(run: Run) -> dict[str, Any]:
-    config = _read_shaped(run.config, Object(), [])
-    if json_files.mismatch(config, _CONFIG):
-        raise InputError(
-            f"--runs: expected the folders of runs; received {run.directory}, which holds no "
-            f"{run.config.name} of a run"
-        )
-    return config
-
-
-def _read_shaped(path: Path, shape: Object, remarks: list[str], as_lines: bool = False) -> Any:
-    """Returns what a JSON file holds, nothing where there is none or one of another shape."""
-    try:
-        if path.exists():
-            return json_files.read(path, shape, as_lines)
-    except (OSError, InputError):
-        remarks.append(f"{path.name} is not readable")
-    return [] if as_lines else {}
