@@ -37,12 +37,16 @@ def dataset_title(name: str) -> str:
 def method_title(label: str) -> str:
     """Returns a method's name as the paper writes it.
 
-    >>> method_title("cr_beta_vae_0.5"), method_title("iwae_5"), method_title("vae_aug")
-    ('CR-beta-VAE (beta = 0.5)', 'IWAE (K = 5)', 'VAE+Aug')
+    >>> method_title("cr_beta_vae_0.5"), method_title("iwae_5"), method_title("registered cr_vae eta=1")
+    ('CR-beta-VAE (beta = 0.5)', 'IWAE (K = 5)', 'registered CR-VAE eta=1')
     """
-    name, _, number = label.rpartition("_")
-    if label in _METHODS or name not in _METHODS:
-        return _METHODS.get(label, label)
+    return " ".join(map(_word_title, label.split()))
+
+
+def _word_title(word: str) -> str:
+    name, _, number = word.rpartition("_")
+    if word in _METHODS or name not in _METHODS:
+        return _METHODS.get(word, word)
     return f"{_METHODS[name]} ({'K' if name.endswith('iwae') else 'beta'} = {number})"
 
 

@@ -27,12 +27,19 @@ def measure(chosen: Options) -> None:
     if run.baselines.exists():
         return
     encoder = assembly.make_networks(chosen, data)[0]
-    common = (encoder, data, chosen.binarization, assembly.transformation(chosen))
-    rate = assembly.learning_rate(chosen)
+    view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
     baselines.train_contrastive(
-        *common, chosen.epochs, chosen.batch_size, rate, chosen.seed, chosen.clip_norm
+        encoder,
+        data,
+        chosen.binarization,
+        view,
+        chosen.epochs,
+        chosen.batch_size,
+        assembly.learning_rate(chosen),
+        chosen.seed,
+        chosen.clip_norm,
     )
-    found = baselines.measure(*common, assembly.test_transformation(chosen), chosen.eval_images)
+    found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
     run.check_there()
     files.write_json(run.baselines, found)
 

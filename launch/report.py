@@ -40,7 +40,7 @@ def test_images(record):
     if data.fingerprint != record.config.get("data_fingerprint"):
         raise InputError(data.name, "the training's data", "others")
     return [
-        drawing.first_images(data, of_run.binarization, transform, SEARCHED_IMAGES)
+        drawing.first_images(data, "none", transform, SEARCHED_IMAGES)  # As the encoder is served.
         for transform in (None, assembly.test_transformation(of_run))
     ]
 

@@ -45,7 +45,7 @@ def label(of_run: Options) -> str:
     parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
     number = parameters.get(of_run.model)
     setting = {"method": of_run.method if number is None else f"{of_run.method}_{number:g}"}
-    if getattr(of_run, "pose", "none") != "none":
+    if of_run.pose != "none":
         setting["pose"] = of_run.pose
     if of_run.views_per_image != 1:
         setting["views_per_image"] = of_run.views_per_image

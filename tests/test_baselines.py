@@ -167,7 +167,7 @@ def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data):
         np.testing.assert_array_equal(received, expected)
 
 
-@pytest.mark.parametrize("flag", ["--view=conditional", "--pose_dim=3", "--views_per_image=4"])
+@pytest.mark.parametrize("flag", ["--pose=affine", "--views_per_image=4"])
 def test_what_no_baseline_has_is_refused(tmp_path, flag):
     options.parse(["launch.baselines", "--dataset=digits", f"--output_dir={tmp_path}", flag])
     name, _, value = flag.partition("=")

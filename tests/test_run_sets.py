@@ -68,6 +68,18 @@ def test_runs_that_differ_otherwise_are_not_taken_for_seeds(make_run, flags, rec
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        (["--method=cr_iwae"], "cr_iwae_5"),
+        (["--method=vae_aug", "--views_per_image=4"], "vae_aug views_per_image=4"),
+        (["--method=cr_beta_vae", "--beta=2", "--pose=affine"], "registered cr_beta_vae_2"),
+    ],
+)
+def test_runs_of_other_networks_or_views_are_not_taken_for_seeds_of_one_method(flags, label):
+    assert run_sets.label(resolved("--dataset=digits", *flags)) == label
+
+
 def test_a_picture_has_as_many_names_as_runs(make_run):
     methods = make_run("x/run"), make_run("y/run", "--method=vae")
     assert list(run_sets.titled(methods)) == ["CR-VAE", "VAE"]

@@ -71,15 +71,17 @@ def test_a_preset_shipped_or_of_the_users_holds_and_flags_given_override_it(jobs
 
 
 def test_settings_are_flags_by_their_labels(jobs_of):
-    given = "vae,cr_vae:eta=1,vae_aug:views_per_image=4,cr_vae:network=wae:lambda=0.5"
+    given = "vae,cr_vae:pose=affine:pose_steps=1:eta=1,vae_aug:views_per_image=4"
+    given += ",cr_vae:network=wae:lambda=0.5"
     jobs = jobs_of(f"--settings={given}", "--dataset=digits", "--seeds=1", "--network=mlp")
     found = {job.label: job.options for job in jobs}
-    assert found["cr_vae eta=1"].eta == 1.0
+    registered = found["registered cr_vae pose_steps=1 eta=1"]
+    assert (registered.pose, registered.pose_steps, registered.eta) == ("affine", 1, 1.0)
     assert found["vae_aug views_per_image=4"].views_per_image == 4
     changed = found["cr_vae network=wae lambda=0.5"]
     assert (changed.network, changed.lambda_, found["vae"].network) == ("wae", 0.5, "mlp")
     assert "--network=wae" in jobs[-1].arguments
-    place = Path("runs/invariance_paper/runs/digits_cr_vae_eta_1_seed0")
+    place = Path("runs/invariance_paper/runs/digits_registered_cr_vae_pose_steps_1_eta_1_seed0")
     assert jobs[1].run.directory == place
 
 
@@ -185,8 +187,8 @@ PRESETS = {  # The jobs of one seed, and what sets the preset apart from the oth
     "paper": (2, {"network": "wae", "width": 1.0, "epochs": 100, "nll_samples": 1000}),
     "cpu": (2, {"network": "mlp", "epochs": 100, "eval_split": "test"}),
     "eta": (6, {"network": "mlp", "epochs": 100, "eval_split": "validation", "lambda_": 1.0}),
-    "invariance": (6, {"network": "mlp", "epochs": 20, "nll_samples": 500}),
-    "invariance_wae": (3, {"network": "wae", "width": 0.125, "epochs": 6, "eval_images": 500}),
+    "invariance": (9, {"network": "mlp", "epochs": 20, "nll_samples": 500}),
+    "invariance_wae": (4, {"network": "wae", "width": 0.125, "epochs": 6, "eval_images": 500}),
 }
 
 

@@ -47,7 +47,7 @@ class Served:
     """A run's exported parts and what they make of its first test images; None where it lacks them."""
 
     images: np.ndarray | None = None
-    """float32 `[images, H, W, C]` in [0, 1], binarised as in the evaluation."""
+    """float32 `[images, H, W, C]` in [0, 1]."""
     views: np.ndarray | None = None
     """The same images under the test transformation."""
     embedded: tuple[Embeddings, Embeddings] | None = None
