@@ -71,7 +71,7 @@ def eta_curves(path: str | PathLike, rows: pd.DataFrame) -> None:
 
     Args:
       path: of the PNG file.
-      rows: of `comparisons.summarize_eta`.
+      rows: of settings that differ in eta.
     """
     rows = rows.assign(eta=rows.method.map(comparisons.eta_of))
     figure = Figure(figsize=(3.2 * len(_ETA_PANELS), 3.0), layout="constrained")

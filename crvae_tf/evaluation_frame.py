@@ -1,6 +1,6 @@
 """The evaluations of many runs as one pandas frame, and tables made of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -145,13 +145,7 @@ def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def methods_markdown(table: pd.DataFrame, title=str, first: str = "method") -> str:
-    """Returns what `by_method` returned in Markdown.
-
-    Args:
-      table: a line for each method.
-      title: what a method is called.
-      first: the head of the methods' column.
-    """
+def methods_markdown(table: pd.DataFrame, title: Callable[[str], str] = str) -> str:
+    """Returns what `by_method` returned in Markdown, each method under its title."""
     lines = ([title(method), *texts] for method, *texts in table.itertuples(name=None))
-    return markdown([first, *headings(table.columns)], lines)
+    return markdown(["method", *headings(table.columns)], lines)

@@ -1,15 +1,15 @@
 """Summaries of studies as JSON files, and RESULTS.md made of them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from crvae_tf import comparisons, evaluation_frame, files, paper
-from crvae_tf.comparisons import datasets_title
 from crvae_tf.errors import InputError
+from crvae_tf.evaluation_frame import dataset_title
 from crvae_tf.runs import Run
 
 Summary = dict[str, Any]
@@ -22,27 +22,18 @@ Written by `python -m launch.results --results={folder} --output={output}` from 
 """
 
 
-class _Study(NamedTuple):
-    """A kind of summary."""
+def _title(summary: Summary) -> str:
+    data = ", ".join(map(dataset_title, summary["datasets"]))
+    return {
+        "table": lambda: f"Table {summary['table']} of Sinha et al. 2020, {data}",
+        "eta": lambda: f"The choice of eta, {data}",
+        "runs": lambda: summary["title"],
+        "invariance": lambda: f"Embeddings that stay put, {data}, {summary['network']}",
+    }[summary["study"]]()
 
-    title: Callable[[Summary], str]
-    markdown: Callable[[Summary], str]
 
-
-_STUDIES = {
-    "table": _Study(
-        lambda s: f"Table {s['table']} of Sinha et al. 2020, {datasets_title(s['datasets'])}",
-        paper.markdown,
-    ),
-    "eta": _Study(
-        lambda s: f"The choice of eta, {datasets_title(s['datasets'])}", comparisons.eta_markdown
-    ),
-    "runs": _Study(lambda s: s["title"], comparisons.runs_markdown),
-    "invariance": _Study(
-        lambda s: f"Embeddings that stay put, {datasets_title(s['datasets'])}, {s['network']}",
-        comparisons.settings_markdown,
-    ),
-}
+def _markdown(summary: Summary) -> str:
+    return (paper if summary["study"] == "table" else comparisons).markdown(summary)
 
 
 def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]) -> str:
@@ -54,7 +45,7 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
       runs: finished ones that its figures are of.
       commands: that make the figures anew.
     """
-    text = _STUDIES[summary["study"]].markdown(summary)
+    text = _markdown(summary)
     write_json(f"{path}.json", summary, runs, commands)
     files.write_text(f"{path}.csv", evaluation_frame.csv(summary["rows"]))
     files.write_text(f"{path}.md", text)
@@ -110,7 +101,7 @@ def read(folder: str | Path) -> dict[Path, Summary]:
 def _read(path: Path) -> Summary:
     summary = files.read_json(path)
     try:
-        _STUDIES[summary["study"]].title(summary)
+        _title(summary)
         return summary | {"rows": pd.DataFrame(summary["rows"], columns=_columns(summary["rows"]))}
     except (KeyError, TypeError) as error:
         raise InputError(str(path), "a summary of runs", f"one without {error}") from error
@@ -144,10 +135,6 @@ def document(folder: str | Path, output: str | Path) -> str:
     return "\n".join([head, _overview(summaries.values()), *sections])
 
 
-def _title(summary: Summary) -> str:
-    return _STUDIES[summary["study"]].title(summary)
-
-
 def _overview(summaries: Iterable[Summary]) -> str:
     """Returns how the paper's claims fared, table by table."""
     lines = [
@@ -172,7 +159,7 @@ def _pictures(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
 
 def _section(path: Path, summary: Summary, pictures: Sequence[Path], output: Path) -> str:
     try:
-        text = _STUDIES[summary["study"]].markdown(summary)
+        text = _markdown(summary)
         made = _provenance_list(summary["provenance"])
     except (AttributeError, KeyError) as error:
         raise InputError(str(path), "a summary of runs", f"one without {error}") from error

@@ -4,14 +4,12 @@ With --add=NAME --runs=RUN,RUN it first writes results/NAME.json, a summary of f
 of a table is the JSON file that launch.reproduce writes: copy it there.
 """
 
-import math
 import os
 from pathlib import Path
 
 from absl import flags
 
 from launch import command, flag_kinds
-from launch.flag_kinds import Checked
 from launch.options import UsageError, drop_training_flags
 
 
@@ -23,9 +21,6 @@ def define() -> None:
     flag_kinds.text("add", None, "name of a summary of --runs to write first")
     flag_kinds.folders("runs", "finished runs; those that differ in the seed alone are one method")
     flag_kinds.text("title", None, "of that summary (its name)")
-    pairs = Checked(_published, _are_finite, "METHOD:NLL pairs, separated by commas")
-    flag_kinds.define("published", None, pairs, "NLLs to set beside them, such as iwae_5:85.54")
-    flag_kinds.text("published_by", None, "whose they are")
 
 
 def check() -> None:
@@ -35,22 +30,8 @@ def check() -> None:
         raise UsageError(
             f"--add must go with --runs; received --add={given.add} and --runs={given.runs}"
         )
-    if bool(given.published) != bool(given.published_by):
-        raise UsageError(
-            "--published must go with --published_by; received "
-            f"--published_by={given.published_by} and {len(given.published or {})} NLLs"
-        )
     if given.add and os.path.basename(given.add) != given.add:
         raise UsageError(f"--add must be a name without a folder; received {given.add}")
-
-
-def _published(text: str) -> dict[str, float]:
-    pairs = [part.partition(":") for part in text.split(",")]
-    return {label: float(value) for label, _, value in pairs}
-
-
-def _are_finite(published: dict[str, float]) -> bool:
-    return bool(published) and all(map(math.isfinite, published.values()))
 
 
 def main() -> None:
@@ -61,8 +42,7 @@ def main() -> None:
     check()
     given = flags.FLAGS
     if given.add:
-        title, published = given.title or given.add, given.published or {}
-        summary = run_sets.summary(given.runs, title, published, given.published_by)
+        summary = run_sets.summary(given.runs, given.title or given.add)
         pages.read(given.results)  # If another is damaged, this one is not written either.
         runs = [run_sets.finished(directory) for directory in given.runs]
         commands = dict.fromkeys(c for run in runs for c in run.read_provenance().get("commands", []))

@@ -1,7 +1,7 @@
 """Finished runs that the user names, as several commands take them."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from crvae_tf import comparisons, evaluation_frame
@@ -79,24 +79,15 @@ def _different(directories: Sequence[str]) -> list[Run]:
     return runs
 
 
-def summary(
-    directories: Sequence[str], title: str, published: Mapping[str, float], published_by: str | None
-) -> dict[str, Any]:
-    """Returns what `comparisons.summarize_runs` makes of finished runs."""
+def summary(directories: Sequence[str], title: str) -> dict[str, Any]:
+    """Returns what `comparisons.summarize` makes of finished runs."""
     found = {}
     for run in _different(directories):
         of_run = options_of(run, None)
         found.setdefault((of_run.dataset, label(of_run)), []).append(evaluation_frame.read(run))
     for (_, method), evaluations in found.items():
         _check_seeds_alone_differ(method, [evaluation["config"] for evaluation in evaluations])
-    datasets, labels = ({cell[i] for cell in found} for i in (0, 1))
-    if not labels.issuperset(published):
-        raise UsageError(
-            f"--published must be of {', '.join(sorted(labels))}; received {', '.join(published)}"
-        )
-    if published and len(datasets) > 1:
-        raise UsageError(f"--published must be of one data set; received {', '.join(sorted(datasets))}")
-    return comparisons.summarize_runs(title, found, published, published_by)
+    return comparisons.summarize("runs", found, title=title)
 
 
 def _check_seeds_alone_differ(method: str, configs: Sequence[dict[str, Any]]) -> None:

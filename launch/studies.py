@@ -28,7 +28,6 @@ class Study:
     seeds: int
     preset: str
     table: int | None = None
-    etas: tuple[float, ...] = ()
     records: str | None = None
 
     @property
@@ -69,7 +68,7 @@ def study(
     if len({frozenset(label.split()) for label in cells}) < len(given):
         name = "settings" if settings else "etas"
         raise UsageError(f"--{name} must differ in six digits; received {', '.join(cells)}")
-    return Study("invariance" if settings else "eta", cells, datasets, etas=tuple(etas or ()), **more)
+    return Study("invariance" if settings else "eta", cells, datasets, **more)
 
 
 def _flags(method: Method) -> dict[str, Any]:
@@ -144,16 +143,13 @@ def _summaries(chosen: Study, trainings: Sequence[Job]) -> Iterable[tuple[str, d
     if chosen.kind == "table":
         yield f"table_{chosen.table}", paper.summarize(chosen.table, chosen.datasets, found)
         return
+    network = _network(trainings[0].options)
     for dataset in chosen.datasets:
-        of_data = {label: found[dataset, label] for label in chosen.cells}
-        if chosen.kind == "eta":
-            by_eta = dict(zip(chosen.etas, of_data.values(), strict=True))
-            summary = comparisons.summarize_eta(dataset, by_eta)
-        else:
-            path = _baselines(chosen, dataset).baselines
-            measured = files.read_json(path) if path.exists() else {}
-            network = _network(trainings[0].options)
-            summary = comparisons.summarize_settings(dataset, network, of_data, measured)
+        cells = {(dataset, label): found[dataset, label] for label in chosen.cells}
+        path = _baselines(chosen, dataset).baselines
+        for name, measured in (files.read_json(path) if path.exists() else {}).items():
+            cells[dataset, name] = [measured]
+        summary = comparisons.summarize(chosen.kind, cells, network=network)
         yield f"{chosen.kind}_{_folder(dataset)}", summary
 
 

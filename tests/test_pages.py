@@ -37,8 +37,7 @@ def summary(**more):
     row = {"dataset": "digits", "method": "vae", "metric": "nll", "split": "test"}
     row |= {"values": [140.0], "mean": 140.0, "std": None}
     about = {"study": "runs", "title": "A run", "datasets": ["digits"]}
-    published = {"published": {}, "published_by": None}
-    return about | published | {"rows": [row], "provenance": made} | more
+    return about | {"labels": ["vae"], "rows": [row], "provenance": made} | more
 
 
 @pytest.mark.parametrize(
@@ -95,8 +94,8 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     ("content", "expected"),
     [
         ("{", "expected JSON; received"),
-        ('{"study": "other"}', "expected a summary of runs; received one without 'other'"),
-        ('{"study": "table"}', "expected a summary of runs; received one without 'table'"),
+        ('{"study": "other"}', "expected a summary of runs; received one without 'datasets'"),
+        ('{"study": "table"}', "expected a summary of runs; received one without 'datasets'"),
         (json.dumps(summary(provenance={})), "received one without 'commands'"),
     ],
 )

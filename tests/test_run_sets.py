@@ -28,8 +28,8 @@ def make_run(tmp_path):
     return make
 
 
-def summary_of(*runs, published=None):
-    return run_sets.summary(runs, "some", published or {}, None)
+def summary_of(*runs):
+    return run_sets.summary(runs, "some")
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
@@ -41,12 +41,6 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
     rows = summary_of(*runs)["rows"].set_index(["method", "metric", "split"])
     assert rows["values"]["cr_vae", "nll", "test"] == [100.0, 101.0]
     assert rows["values"]["vae", "nll", "test"] == [100.0]
-
-
-def test_published_figures_are_of_one_data_set(make_run):
-    runs = [make_run("a", "--method=vae"), make_run("b", "--method=vae", "--dataset=mnist")]
-    with pytest.raises(UsageError, match="--published must be of one data set; received digits, mnist"):
-        summary_of(*runs, published={"vae": 86.76})
 
 
 @pytest.mark.parametrize(
@@ -112,14 +106,6 @@ def launch_results(*arguments):
         (
             ["--add=sub/one", "--runs=a"],
             "--add must be a name without a folder; received sub/one",
-        ),
-        (
-            ["--published=vae:nan"],
-            "--published must be METHOD:NLL pairs, separated by commas; received vae:nan",
-        ),
-        (
-            ["--add=a", "--runs=b", "--published=vae:3"],
-            "--published must go with --published_by; received --published_by=None and 1 NLLs",
         ),
     ],
 )

@@ -190,71 +190,56 @@ def _neighbours(served: Served) -> Rows:
     if not served.embedded:
         return {}
     clean, moved = (part.content for part in served.embedded)
-    queries = np.arange(min(_QUERIES, len(clean)))
-    found = nearest(clean, clean[queries], _NEIGHBOURS, excluded=queries)
-    views_found = nearest(clean, moved[queries], _NEIGHBOURS)
-    own = (views_found[:, 0] == queries).sum()
-    caption = f"views; the nearest is their own image for {own} of {len(queries)}"
+    found = nearest(clean, clean[:_QUERIES], itself=False)
+    views_found = nearest(clean, moved[:_QUERIES], itself=True)
+    own = (views_found[:, 0] == np.arange(len(views_found))).sum()
+    caption = f"views; the nearest is their own image for {own} of {len(views_found)}"
     return {
         "images": _searched(served.images, served.images, found),
         caption: _searched(served.views, served.images, views_found),
     }
 
 
-def nearest(
-    embeddings: np.ndarray, queries: np.ndarray, number: int, excluded: np.ndarray | None = None
-) -> np.ndarray:
-    """Returns the indices of the embeddings nearest to each query by Euclidean distance.
+def nearest(embeddings: np.ndarray, queries: np.ndarray, itself: bool) -> np.ndarray:
+    """Returns the indices of the five embeddings nearest to each query by Euclidean distance.
 
     Args:
       embeddings: `[images, latent_dim]`.
-      queries: `[queries, latent_dim]`.
-      number: of neighbours; fewer are found if there are fewer.
-      excluded: for each query the index of an embedding that must not be found, or None.
+      queries: of the first images, `[queries, latent_dim]`.
+      itself: whether an image's own embedding may be found.
 
     Returns:
-      Integers `[queries, number]`, the nearest first.
+      Integers `[queries, 5]`, the nearest first.
 
-    >>> nearest(np.array([[0.0], [1.0], [3.0]]), np.array([[0.9], [3.0]]), 2, np.array([1, 2]))
-    array([[0, 2],
-           [1, 0]])
+    >>> nearest(np.array([[0.0], [1.0], [3.0]]), np.array([[0.0], [1.0]]), itself=False)
+    array([[1, 2],
+           [0, 2]])
     """
     distances = cdist(queries, embeddings)
-    if excluded is not None:
-        distances[np.arange(len(queries)), excluded] = np.inf
-        number = min(number, len(embeddings) - 1)
-    return np.argsort(distances, axis=1, kind="stable")[:, :number]
+    if not itself:
+        np.fill_diagonal(distances, np.inf)
+    found = np.argsort(distances, axis=1, kind="stable")
+    return found[:, : min(_NEIGHBOURS, len(embeddings) - (not itself))]
 
 
 def _searched(queries: np.ndarray, images: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Returns rows of a query and the images found for it, its own image framed."""
     rows = []
     for query, indices in enumerate(found):
-        first = framed(queries[[query]], np.array([False]), _FRAME)
+        first = _framed(queries[[query]], np.array([False]))
         gap = np.zeros_like(first[:, :, : first.shape[2] // 4])
-        others = framed(images[indices], indices == query, _FRAME)
+        others = _framed(images[indices], indices == query)
         rows.append(np.concatenate([*first, *gap, *others], axis=1))
     return np.concatenate(rows)
 
 
-def framed(images: np.ndarray, marked: np.ndarray, width: int) -> np.ndarray:
-    """Puts a frame around images: orange around those that are marked, transparent around the others.
-
-    Args:
-      images: `[images, H, W, C]` in [0, 1].
-      marked: booleans `[images]`.
-      width: of the frame, pixels.
-
-    Returns:
-      `[images, H + 2 * width, W + 2 * width, 4]`: red, green, blue and opacity.
-    """
-    height, breadth = images.shape[1:3]
-    canvas = np.zeros((len(images), height + 2 * width, breadth + 2 * width, 4), np.float32)
-    canvas[marked] = _FRAME_COLOUR
-    inside = canvas[:, width : width + height, width : width + breadth]
-    inside[...] = 1.0
-    inside[..., :3] = drawing.with_colour(images)
-    return canvas
+def _framed(images: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Returns images, RGB and opacity, with an orange frame around those that are marked."""
+    around = [(0, 0), (_FRAME, _FRAME), (_FRAME, _FRAME), (0, 0)]
+    opaque = np.concatenate([drawing.with_colour(images), np.ones_like(images[..., :1])], axis=-1)
+    inside = np.pad(np.ones_like(images[..., :1]), around)
+    frames = marked[:, None, None, None] * np.array(_FRAME_COLOUR)
+    return np.pad(opaque, around) + (1.0 - inside) * frames
 
 
 SECTIONS = (
