@@ -2,7 +2,7 @@
 
 import pytest
 
-from crvae_tf import comparisons, curves, drawing
+from crvae_tf import comparisons, curves
 from tests.made_up import evaluation, probe
 
 
@@ -83,14 +83,6 @@ def test_the_page_says_what_a_setting_costs_and_what_was_not_run(summary):
     (figures_of_pca,) = (line for line in lines if line.startswith("| pca | - | - |"))
     assert "| 0.900 | 0.800 | 0.300 |" in figures_of_pca
     assert "Not run: `cr_vae eta=5`." in lines
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that are drawn, in place of their files."""
-    figures = []
-    monkeypatch.setattr(drawing, "save", lambda figure, path: figures.append(figure))
-    return figures
 
 
 def test_the_picture_joins_the_frontier_and_has_a_point_or_a_line_for_all(summary, drawn):

@@ -1,14 +1,12 @@
 """Many runs as child processes; tests/fake_training.py stands in for the trainings."""
 
 import dataclasses
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
@@ -51,19 +49,13 @@ def files_of(folder):
     }
 
 
-def test_every_run_is_trained_and_has_its_log_beside_it(tmp_path):
+def test_every_run_is_trained_and_finished_ones_are_left_as_they_are(tmp_path):
     jobs = [job(tmp_path, seed) for seed in range(3)]
-    assert grid.run(jobs, parallel=2, title="test") == []
-    assert all(j.run.is_complete() for j in jobs)
-    assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
-
-
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    first, second = job(tmp_path, 0), job(tmp_path, 1)
-    grid.run([first], parallel=1, title="test")
+    assert grid.run(jobs[:2], parallel=2, title="test") == []
     before = files_of(tmp_path)
-    grid.run([first, second], parallel=1, title="test")
-    assert second.run.is_complete()
+    assert grid.run(jobs, parallel=1, title="test") == []
+    assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
+    assert all(j.run.is_complete() for j in jobs)
     after = files_of(tmp_path)
     assert {path: after[path] for path in before} == before
 
@@ -77,10 +69,14 @@ def test_a_broken_run_goes_on_where_it_stood(tmp_path):
     assert [line["epoch"] for line in broken.run.read_metrics()] == [1, 2, 3]
 
 
-def test_a_training_that_fails_is_named_with_its_last_line_and_the_others_go_on(tmp_path):
-    jobs = [job(tmp_path, 0, outcome="fails"), job(tmp_path, 1)]
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [("fails", "error: the data are gone"), ("killed", "killed by signal 9")],
+)
+def test_a_training_that_fails_is_named_and_the_others_go_on(tmp_path, outcome, reason):
+    jobs = [job(tmp_path, 0, outcome=outcome), job(tmp_path, 1)]
     (failure,) = grid.run(jobs, parallel=1, title="test")
-    assert failure.startswith("digits vae seed 0 failed: error: the data are gone (log: ")
+    assert failure == f"digits vae seed 0 failed: {reason} (log: {jobs[0].log})"
     assert jobs[1].run.is_complete()
 
 
@@ -98,38 +94,24 @@ def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
     assert kept.done() == kept.work
 
 
+@pytest.mark.parametrize("place", ["run_0", "records"])
 @pytest.mark.parametrize(
-    ("held", "message"),
+    ("file", "held", "message"),
     [
-        ({"epochs": 7}, "the run in it with epochs=7; received epochs=2"),
-        ({"gradient": "doubly_reparameterized"}, "with gradient=doubly_reparameterized; received"),
+        ("config", {"epochs": 7}, "the run in it with epochs=7; received epochs=2"),
+        ("evaluation", {"nll_samples": 1}, "evaluation with nll_samples=1000; received one with nll_s"),
     ],
 )
-def test_a_record_of_another_run_is_refused(tmp_path, held, message):
+def test_a_run_or_a_record_of_other_options_is_refused(tmp_path, place, file, held, message):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    files.write_json(kept.record.config, kept.options.to_config() | held)
-    files.write_json(kept.record.evaluation, {})
-    with pytest.raises(InputError, match=message):
-        grid.run([kept], parallel=1, title="test")
-
-
-@pytest.mark.parametrize("place", ["run_0", "records"])
-def test_a_run_that_was_evaluated_under_other_options_is_refused(tmp_path, place):
-    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    held, config = Run(tmp_path / place), kept.options.to_config()
-    files.write_json(held.config, config)
-    files.write_json(held.evaluation, {"config": config})
+    other, config = Run(tmp_path / place), kept.options.to_config()
+    files.write_json(other.config, config)
+    files.write_json(other.evaluation, {"config": config})
     kept.check()
-    files.write_json(held.evaluation, {"config": config | {"nll_samples": 1}})
-    with pytest.raises(
-        InputError, match="evaluation with nll_samples=1000; received one with nll_samples=1"
-    ):
+    changed = config | held
+    files.write_json(getattr(other, file), changed if file == "config" else {"config": changed})
+    with pytest.raises(InputError, match=message):
         kept.check()
-
-
-def test_a_training_that_is_killed_is_named_with_the_signal(tmp_path):
-    (failure,) = grid.run([job(tmp_path, outcome="killed")], parallel=1, title="test")
-    assert "digits vae seed 0 failed: killed by signal 9" in failure
 
 
 def test_one_line_shows_the_whole_grid(tmp_path, capfd):
@@ -158,18 +140,6 @@ def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path)
     with pytest.raises(InputError, match="the run in it with epochs=7; received epochs=2"):
         grid.run([job(tmp_path, 0), other], parallel=1, title="test")
     assert not (tmp_path / "run_0").exists()
-
-
-def test_a_run_that_another_process_works_on_is_waited_for(tmp_path):
-    waited = job(tmp_path)
-    with open(waited.log, "ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        thread = threading.Thread(target=grid.run, args=([waited], 1, "test"))
-        thread.start()
-        time.sleep(1.5)
-        assert not waited.run.directory.exists()
-    thread.join()
-    assert waited.run.is_complete()
 
 
 def grid_process(tmp_path, **options):

@@ -91,6 +91,22 @@ def written(runs, tmp_path_factory):
     return page, outcome.err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--runs must be folders of runs, separated by commas; received none"),
+        (
+            ["--runs=a", "--output=tests"],
+            "--output must be the name of a file; received tests, a folder",
+        ),
+        (["--runs=no/run"], "runs: expected the folders of runs; received no/run, which holds no run"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(flags, message):
+    outcome = outcome_of(report.main, report.define, *flags)
+    assert (outcome.code, outcome.err) == (1, f"error: {message}\n")
+
+
 def test_the_command_says_what_runs_lack(written):
     line = next(line for line in written[1].splitlines() if line.startswith("begun_"))
     assert line.endswith(": unfinished, 1 of 3 epochs; no evaluation.json; no encoder; no decoder")
@@ -237,14 +253,6 @@ def test_what_is_missing_comes_last_in_either_direction(open_page):
     for direction, expected in (("ascending", "1 3 3"), ("descending", "3 3 1")):
         header(page, "last-epoch", "epoch").click()
         assert shown(page, "last-epoch", "epoch") == (expected.split(), direction)
-
-
-def test_tables_sort_from_the_keyboard(open_page):
-    page = open_page()
-    header(page, "last-epoch", "loss").send_keys("\ue007")  # Enter.
-    assert shown(page, "last-epoch", "loss") == (["100.00", "100.00", "200.00"], "ascending")
-    header(page, "last-epoch", "loss").send_keys(" ")
-    assert shown(page, "last-epoch", "loss") == (["200.00", "100.00", "100.00"], "descending")
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
