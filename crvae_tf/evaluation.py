@@ -53,8 +53,8 @@ def evaluate(
 
     All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
     images, in nats. The mutual information is that of the first 10,000 images, the consistency that of
-    the first 1,000. Retrieval, distances and probes are of the encoder as it is served, on gray images; the
-    KLs are of what the model was trained on. Both are of the content alone where z has a pose.
+    the first 1,000. Retrieval, distances and probes are of the encoder as it is served, on gray images;
+    the KLs are of what the model was trained on. Both are of the content alone where z has a pose.
 
     Args:
       model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.

@@ -17,15 +17,13 @@ IMAGE_DIMENSIONS = 3
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's, whose log-probability takes no softplus, and TFP's own two, where it has logits.
+    """TFP's, whose log-probability takes no softplus, and TFP's own two.
 
     The pixels of an image take as long as a small decoder, and TensorFlow's softplus longer than an
     absolute value, a sigmoid and a logarithm together.
     """
 
     def _log_prob(self, event):
-        if self.logits is None:
-            return super()._log_prob(event)
         # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)). Its gradient
         # is that of the softplus where l = 0, too.
         magnitude = tf.abs(self.logits)

@@ -234,8 +234,8 @@ class CRVAE(BoundMaximizer):
       seed: of the posterior's noise; by default the base's.
 
     Raises:
-      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no such
-        `kl_direction`.
+      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no
+        such `kl_direction`.
     """
 
     def __init__(
@@ -248,7 +248,7 @@ class CRVAE(BoundMaximizer):
         **kwargs,
     ):
         seed = getattr(base, "seed", 0) if seed is None else seed
-        names = ("bound", "view_bound", "consistency", "rate", "distortion")
+        names = ("bound", "rate", "distortion", "view_bound", "consistency")
         super().__init__(seed, names, **kwargs)
         self.base = base
         self.lambda_ = lambda_
@@ -295,8 +295,8 @@ class CRVAE(BoundMaximizer):
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
-        terms = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
-        return _terms(x) | terms
+        regularised = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
+        return _terms(x) | regularised
 
     def _unpacked(self, data) -> tuple:
         expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"

@@ -12,12 +12,13 @@ transformation that made the view, with q(z~|x~).
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import networks
 from crvae_tf.errors import InputError
-from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
 
 tfd = tfp.distributions
 
@@ -61,6 +62,10 @@ class Pose:
     @property
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
+
+    def nothing(self, number: int | tf.Tensor) -> Affine:
+        """Returns the transformation of `number` images that leaves them as they are."""
+        return self.transformation(tf.zeros([number, self.dim]))
 
     def transformation(self, coordinates: tf.Tensor) -> Affine:
         """Returns T_s of coordinates `[batch, dim]`: what brings an upright image into this pose."""
@@ -121,7 +126,7 @@ def register(
       encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
-      steps: how often an image is brought upright outside training, 1 or more; in training it is once.
+      steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
       pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
       seed: of the initial weights of the default pose network.
 
@@ -160,12 +165,13 @@ class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came.
+    found so far. The image is always resampled once, as it came. Outside training there are twice as
+    many steps, which find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
       pose: the coordinates.
-      steps: how often, outside training.
+      steps: how often in training, 1 or more.
     """
 
     def __init__(self, network: keras.Model, pose: Pose, steps: int):
@@ -176,13 +182,12 @@ class Registration(keras.layers.Layer):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
-        mean, log_variance = self.network(images, training=training)
-        found = self.pose.transformation(mean)
-        upright = resample(images, inverse(found))
-        for _ in range(0 if training else self.steps - 1):
+        bring_upright = _training_upright if training else resample
+        found, upright = self.pose.nothing(tf.shape(images)[0]), images
+        for _ in range(self.steps if training else 2 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
-            upright = resample(images, inverse(found))
+            upright = bring_upright(images, inverse(found))
         return self.pose.coordinates(found), log_variance, upright
 
 
@@ -193,10 +198,11 @@ class Placement(keras.layers.Layer):
         super().__init__(dtype="float32", name="placement")
         self.pose = pose
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
-        return resample(logits, self.pose.of_mean(latents), OUTSIDE_LOGIT)
+        move = _training_resample if training else resample
+        return move(logits, self.pose.of_mean(latents), OUTSIDE_LOGIT)
 
 
 def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf.Tensor:
@@ -210,26 +216,49 @@ def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf
       transformation: one for each image.
       fill: the value outside the images.
     """
-    batch, height, width = tf.unstack(tf.shape(images)[:3])
-    x, y = _sources(transformation, height, width)
-    left = tf.minimum(tf.floor(x), tf.cast(width - 1, tf.float32))
-    top = tf.minimum(tf.floor(y), tf.cast(height - 1, tf.float32))
-    stride = width + 2
-    first = tf.reshape(tf.range(batch) * (height + 2) * stride, [-1, 1, 1])
-    place = (tf.cast(top, tf.int32) + 1) * stride + tf.cast(left, tf.int32) + 1
-    place = first + tf.clip_by_value(place, 0, height * stride + width)  # NaN has no place.
-    corners = tf.gather(_corners(images, fill, stride), tf.reshape(place, [-1]))
-    shares = (tf.reshape(share, [-1, 1]) for share in (x - left, y - top))
-    return tf.reshape(_interpolated(corners, *shares), tf.shape(images))
+    height, width, channels = images.shape[1:]
+    sources = _sources(transformation, height, width)
+    corner = tf.minimum(tf.floor(sources), [[width - 1.0], [height - 1.0]])
+    stride = width + 2  # Of the images with a border of one pixel.
+    column, row = tf.unstack(tf.cast(corner, tf.int32) + 1, axis=1)
+    place = tf.clip_by_value(row * stride + column, 0, height * stride + width)  # NaN has no place.
+    first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (height + 2) * stride
+    corners = tf.gather(_corners(images, fill, stride), tf.reshape(first + place, [-1]))
+    pixels = _interpolated(corners, *tf.unstack(sources - corner, axis=1))
+    return tf.reshape(pixels, [-1, height, width, channels])
 
 
-def _corners(images: tf.Tensor, fill: float, stride: tf.Tensor) -> tf.Tensor:
+# XLA fuses the many small operations, which halves the time of a training step of small networks.
+_training_resample = tf.function(resample, jit_compile=True)
+
+
+@tf.function(jit_compile=True)
+def _training_upright(images: tf.Tensor, transformation: Affine) -> tf.Tensor:
+    """Returns `resample` without the gradient by the images, which are data."""
+    return resample(tf.stop_gradient(images), transformation)
+
+
+def _sources(transformation: Affine, height: int, width: int) -> tf.Tensor:
+    """Returns where each pixel of the result comes from, x and y, `[batch, 2, H * W]`.
+
+    A place far outside is moved to the border of one pixel around the image.
+    """
+    back, centre_x, centre_y = inverse(transformation), 0.5 * (width - 1), 0.5 * (height - 1)
+    move = back.right + centre_x, back.down + centre_y
+    vectors = turned(1.0, 0.0, back), turned(0.0, 1.0, back), move
+    across, along, move = (tf.stack(vector, axis=1)[..., tf.newaxis] for vector in vectors)
+    rows, columns = np.indices([height, width], np.float32).reshape(2, -1)
+    places = across * (columns - centre_x) + along * (rows - centre_y) + move
+    return tf.clip_by_value(places, -1.0, [[float(width)], [float(height)]])
+
+
+def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:
     """Returns each pixel, its right and its lower neighbour and the one below that, `[places, 4, C]`.
 
-    A place is that of a pixel in the padded images, read row by row.
+    A place is that of a pixel in the images with a border of `fill`, counted row by row.
     """
-    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
-    pixels = tf.reshape(padded, [-1, images.shape[-1]])
+    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
+    pixels = tf.reshape(bordered, [-1, images.shape[-1]])
     number = tf.shape(pixels)[0] - stride - 1
     neighbours = [pixels[start : start + number] for start in (0, 1, stride, stride + 1)]
     return tf.transpose(tf.stack(neighbours), [1, 0, 2])
@@ -238,26 +267,10 @@ def _corners(images: tf.Tensor, fill: float, stride: tf.Tensor) -> tf.Tensor:
 def _interpolated(corners: tf.Tensor, right_share: tf.Tensor, lower_share: tf.Tensor) -> tf.Tensor:
     """Returns the pixels `[pixels, C]` between their four corners."""
     upper_left, upper_right, lower_left, lower_right = tf.unstack(tf.transpose(corners, [1, 0, 2]))
+    right_share, lower_share = (tf.reshape(share, [-1, 1]) for share in (right_share, lower_share))
     upper = upper_left + right_share * (upper_right - upper_left)
     lower = lower_left + right_share * (lower_right - lower_left)
     return upper + lower_share * (lower - upper)
-
-
-def _sources(
-    transformation: Affine, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns where each pixel of the result comes from, x and y `[batch, H, W]`.
-
-    Places beyond the pixels next to the image are moved to these, which hold the fill as well.
-    """
-    back = Affine(*(part[:, tf.newaxis, tf.newaxis] for part in inverse(transformation)))
-    last_x, last_y = tf.cast(width - 1, tf.float32), tf.cast(height - 1, tf.float32)
-    columns = tf.range(last_x + 1.0) - 0.5 * last_x
-    rows = (tf.range(last_y + 1.0) - 0.5 * last_y)[:, tf.newaxis]
-    source = compose(back, Affine(columns, rows, 0.0, 1.0))  # A pixel is a move of the centre.
-    x = tf.clip_by_value(source.right + 0.5 * last_x, -1.0, last_x + 1.0)
-    y = tf.clip_by_value(source.down + 0.5 * last_y, -1.0, last_y + 1.0)
-    return x, y
 
 
 def _gaussian(mean: tf.Tensor, stddev: tf.Tensor) -> tfd.Distribution:

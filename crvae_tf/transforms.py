@@ -107,7 +107,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
 def compose(outer: Affine, inner: Affine) -> Affine:
     """Returns the transformation that applies `inner` first and `outer` second."""
-    right, down = _turned(inner.right, inner.down, outer.angle, outer.scale)
+    right, down = turned(inner.right, inner.down, outer)
     return Affine(
         outer.right + right,
         outer.down + down,
@@ -118,22 +118,16 @@ def compose(outer: Affine, inner: Affine) -> Affine:
 
 def inverse(affine: Affine) -> Affine:
     """Returns the transformation that undoes `affine`."""
-    scale = 1.0 / affine.scale
-    right, down = _turned(-affine.right, -affine.down, -affine.angle, scale)
-    return Affine(right, down, -affine.angle, scale)
+    undone = affine._replace(angle=-affine.angle, scale=1.0 / affine.scale)
+    right, down = turned(-affine.right, -affine.down, undone)
+    return undone._replace(right=right, down=down)
 
 
-def _turned(
-    right: tf.Tensor, down: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the move (right, down) after it is turned and scaled, as points of the image are."""
-    cosine, sine = _cosine_and_sine(angle)
-    return scale * (cosine * right + sine * down), scale * (cosine * down - sine * right)
-
-
-def _cosine_and_sine(angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    radians = angle * (math.pi / 180.0)
-    return tf.cos(radians), tf.sin(radians)
+def turned(right: tf.Tensor, down: tf.Tensor, affine: Affine) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the vector (right, down) as `affine` turns and scales it, without its move."""
+    radians = affine.angle * (math.pi / 180.0)
+    cosine, sine = affine.scale * tf.cos(radians), affine.scale * tf.sin(radians)
+    return cosine * right + sine * down, cosine * down - sine * right
 
 
 def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:

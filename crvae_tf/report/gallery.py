@@ -52,6 +52,8 @@ class Served:
     """The same images under the test transformation."""
     embedded: tuple[Embeddings, Embeddings] | None = None
     """Of images and views."""
+    upright: tuple[np.ndarray, np.ndarray] | None = None
+    """Of registered networks, the first images and views brought upright."""
     decoder: Decoder | None = None
     remarks: tuple[str, ...] = ()
     """What could not be used."""
@@ -92,7 +94,15 @@ def serve(
         except (InputError, OSError) as error:
             remarks.append(f"no test images ({' '.join(str(error).split())})")
     embedded = tuple(_embedded(encoder, images) for images in shown) or None
-    return Served(*(shown or (None, None)), embedded, decoder, tuple(remarks))
+    upright = None
+    if embedded and embedded[0].pose is not None:
+        upright = tuple(_upright(record.run.encoder, images[:_COLUMNS]) for images in shown)
+    return Served(*(shown or (None, None)), embedded, upright, decoder, tuple(remarks))
+
+
+def _upright(encoder: Path, images: np.ndarray) -> np.ndarray:
+    encode = tf.saved_model.load(str(encoder)).signatures["serving_default"]
+    return encode(images=tf.constant(images))["upright"].numpy()
 
 
 def _loaded(load: Callable, path: Path, remarks: list[str]):
@@ -108,7 +118,8 @@ def _loaded(load: Callable, path: Path, remarks: list[str]):
 
 def _embedded(encoder: Callable, images: np.ndarray) -> Embeddings:
     parts = [encoder(part) for part in _parts(images)]
-    return Embeddings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    fields = zip(*parts, strict=True)
+    return Embeddings(*(None if of[0] is None else np.concatenate(of) for of in fields))
 
 
 def _parts(array: np.ndarray) -> list[np.ndarray]:
@@ -131,14 +142,13 @@ def _plane(served: Served) -> Rows:
 def _reconstructions(served: Served) -> Rows:
     if not (served.embedded and served.decoder):
         return {}
-    rows = {}
-    shown = zip(("test images", "views"), (served.images, served.views), served.embedded, strict=True)
-    for title, images, embedded in shown:
-        rows[title] = drawing.tiled([images[:_COLUMNS]])
-        rows[f"reconstructions of the {title}"] = drawing.tiled(
-            [served.decode(embedded.mean[:_COLUMNS])]
-        )
-    return rows
+    rows, pairs = {}, (served.images, served.views)
+    for index, title in enumerate(("test images", "views")):
+        rows[title] = pairs[index][:_COLUMNS]
+        if served.upright:
+            rows[f"{title} brought upright"] = served.upright[index]
+        rows[f"reconstructions of the {title}"] = served.decode(served.embedded[index].mean[:_COLUMNS])
+    return {title: drawing.tiled([images]) for title, images in rows.items()}
 
 
 def _samples(served: Served) -> Rows:
