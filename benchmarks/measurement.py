@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from crvae_tf import files, provenance
-from crvae_tf.evaluation_frame import markdown as markdown_table
+from crvae_tf.studies.evaluation_frame import markdown as markdown_table
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "keras-cv", "torch", "pythae", "jax")
 

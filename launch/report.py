@@ -30,7 +30,7 @@ def check() -> None:
 def test_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
     from crvae_tf import InputError, datasets, drawing
-    from crvae_tf.report.gallery import SEARCHED_IMAGES
+    from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
     from launch import assembly, run_sets
 
     of_run = run_sets.options_of(record.run, flags.FLAGS.data_dir, record.config)
@@ -50,7 +50,8 @@ test_images.__test__ = False
 
 def main() -> None:
     """Writes the page that --output names."""
-    from crvae_tf import files, report
+    from crvae_tf import files
+    from crvae_tf.studies import report
     from launch import assembly, tables
 
     check()

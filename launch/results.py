@@ -36,7 +36,8 @@ def check() -> None:
 
 def main() -> None:
     """Writes the page that the flags describe."""
-    from crvae_tf import files, pages
+    from crvae_tf import files
+    from crvae_tf.studies import pages
     from launch import run_sets
 
     check()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crvae_tf import comparisons, curves
+from crvae_tf.studies import comparisons, curves
 from tests.made_up import evaluation, probe
 
 

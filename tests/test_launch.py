@@ -17,8 +17,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
-from crvae_tf import CRVAE, VAE, curves, invariance, load_encoder, networks, weights
+from crvae_tf import CRVAE, VAE, invariance, load_encoder, networks, weights
 from crvae_tf.runs import Run
+from crvae_tf.studies import curves
 from launch import command, compare, encoder_options
 from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crvae_tf import evaluation_frame, paper
 from crvae_tf.errors import InputError
-from crvae_tf.paper import FAILED, HELD, NOISE, NOT_RUN, Method
 from crvae_tf.runs import Run
+from crvae_tf.studies import evaluation_frame, paper
+from crvae_tf.studies.paper import FAILED, HELD, NOISE, NOT_RUN, Method
 from tests.made_up import evaluation, probe
 
 

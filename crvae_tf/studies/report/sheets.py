@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from crvae_tf import quantities
 from crvae_tf.quantities import CONDITIONS, PARTS, Quantity
-from crvae_tf.report.records import RunRecord
+from crvae_tf.studies.report.records import RunRecord
 
 _MISSING = "\N{EN DASH}"
 _ABSENT = object()

@@ -8,12 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 import crvae_tf
-from crvae_tf import curves, drawing
+from crvae_tf import drawing
 from crvae_tf.quantities import Quantity
-from crvae_tf.report import gallery, sheets
-from crvae_tf.report.gallery import Served
-from crvae_tf.report.records import RunRecord
-from crvae_tf.report.sheets import Sheet
+from crvae_tf.studies import curves
+from crvae_tf.studies.report import gallery, sheets
+from crvae_tf.studies.report.gallery import Served
+from crvae_tf.studies.report.records import RunRecord
+from crvae_tf.studies.report.sheets import Sheet
 
 _TERM_ORDER = ("bound", "view_bound", "consistency", "rate", "distortion", "loss")
 _MARKED = 25
@@ -76,7 +77,7 @@ def render(
         for record, own in zip(records, served, strict=True)
     ]
     environment = Environment(
-        loader=PackageLoader("crvae_tf.report"),
+        loader=PackageLoader("crvae_tf.studies.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

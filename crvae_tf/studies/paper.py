@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from crvae_tf import evaluation_frame
-from crvae_tf.evaluation_frame import Evaluation, dataset_title, method_title
 from crvae_tf.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
+from crvae_tf.studies import evaluation_frame
+from crvae_tf.studies.evaluation_frame import Evaluation, dataset_title, method_title
 
 HELD, FAILED, NOISE, NOT_RUN = "held", "did not hold", "within the noise", "not run"
 CONFIDENCE = 0.95

@@ -22,7 +22,7 @@ from crvae_tf import drawing, randomness
 from crvae_tf.errors import InputError
 from crvae_tf.export import Decoder, Embeddings, load_decoder, load_encoder
 from crvae_tf.randomness import Purpose
-from crvae_tf.report.records import RunRecord
+from crvae_tf.studies.report.records import RunRecord
 
 SEARCHED_IMAGES = 1000
 """Nearest neighbours are looked for among so many of the first test images."""
