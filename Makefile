@@ -5,11 +5,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SEED ?= 0
-# Files in the order of their names: those with the fewest tests, which come last else, are not the shortest.
+# Files in the order of their names: xdist puts those with the fewest tests last, and these are not the shortest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test test-slow coverage torture mutants lint clean
+.PHONY: train test test-slow coverage lint clean
 
 train: $(READY)
 	$(BIN)/python -m launch.train --flagfile=digits.flags --output_dir=runs/digits
@@ -24,15 +23,6 @@ test-slow: $(READY)
 coverage: $(READY)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest $(PARALLEL) \
 		--cov=crvae_tf --cov=launch --cov-report=term:skip-covered
-
-# Hours on two cores; RELIABILITY.md has the figures of the last time.
-torture: $(READY)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.kills --kills=50 --seed=$(SEED)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.fuzz --lines=2000 --seed=$(SEED)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.soak --runs=200 --epochs=2000 --seed=$(SEED)
-
-mutants: $(READY)
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m torture.mutants
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -45,6 +45,7 @@ setup(
         "tf_keras>=2.18,<2.22",  # tensorflow-probability imports it.
         "tqdm>=4.60",
     ],
+    entry_points={"console_scripts": ["crvae = crvae_tf.__main__:main"]},
     extras_require={
         "test": [
             *ONNX,

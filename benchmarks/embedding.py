@@ -39,7 +39,7 @@ def main() -> None:
             for size, arguments in zip(SIZES, sized, strict=True):
                 case = f"{size} images, {name}"
                 figures += measure(case, options.encoder, images, arguments, work, options.repeats)
-    measurement.report(options, figures)
+    measurement.report(figures)
 
 
 def measure(

@@ -16,7 +16,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import operations, train_step
+from benchmarks import train_step
 from benchmarks.train_step import Case
 
 STEPS = 3
@@ -31,17 +31,16 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--output", required=True, help="folder to write to")
-    options = parser.parse_args()
-    case = Case(options.network, options.width, options.batch_size, options.precision)
-    losses = lower(case, pathlib.Path(options.output))
-    print("losses by TensorFlow:", *(f"{loss:.4f}" for loss in losses))
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write to")
+    options = vars(parser.parse_args())
+    folder = options.pop("output")
+    print("losses by TensorFlow:", *(f"{loss:.4f}" for loss in lower(Case(**options), folder)))
 
 
 def lower(case: Case, folder: pathlib.Path) -> list[float]:
     """Writes the program of the case's step with its inputs, and returns TensorFlow's losses, nats."""
     model = train_step.compiled_model(case)
-    pair = train_step.batch_of(case)
+    pair = next(train_step.batches_of(case))
 
     @tf.function(jit_compile=True)
     def step(images, views):
@@ -58,7 +57,7 @@ def lower(case: Case, folder: pathlib.Path) -> list[float]:
         "case": case.label,
         "losses": losses,
         "pairs": case.batch_size,
-        "operations": operations.step_operations(*train_step.build(case), case.batch_size),
+        "operations": train_step.step_operations(*train_step.build(case), case.batch_size),
         "updates": updates_of(program),
     }
     (folder / "step.json").write_text(json.dumps(about) + "\n")

@@ -1,67 +1,41 @@
-"""What the benchmarks share: contestants by turns, medians with their spread, tables and JSON.
+"""What the benchmarks share: contestants take turns, and each figure is the median of their values.
 
-A noisy machine slows what happens to run in that minute. So contestants take turns, each figure is the
-median of its values beside the least and the most, and a ratio is the median of the ratios by turn.
+A noisy machine slows whatever runs in that minute, so a ratio is the median of the ratios by turn.
 """
 
 import argparse
-import dataclasses
 import datetime
-import importlib.metadata
 import pathlib
 import re
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from crvae_tf import files, provenance
-from crvae_tf.studies.evaluation_frame import markdown as markdown_table
+import pandas as pd
 
-_PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "keras-cv", "torch", "pythae", "jax")
+from crvae_tf import provenance
 
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One quantity, as often as it was measured.
+class Figure(NamedTuple):
+    """One quantity, with its value in each turn.
 
     Figures of one case and unit are compared with the first of them.
     """
 
     case: str
-    """What was done, e.g. `mlp, batch 64, float32`."""
     name: str
-    """By whom, or which quantity it is."""
     unit: str
     values: Sequence[float]
-    """In the order of the turns, 1 or more."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Goal:
-    """What a figure, or a ratio of two, shall be."""
-
-    name: str
-    wanted: float
-    reached: float
-    at_least: bool = True
-    """Whether more than `wanted` is as good; less is, where this is false."""
-
-    @property
-    def is_met(self) -> bool:
-        """Whether it was reached."""
-        return self.reached >= self.wanted if self.at_least else self.reached <= self.wanted
 
 
 def parser(text: str | None, repeats: int = 5) -> argparse.ArgumentParser:
-    """Returns a parser with the flags of every benchmark; `text` is what --help says of it."""
+    """Returns a parser with the flags of every benchmark; --help prints `text`."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--repeats", type=int, default=repeats, help="turns that each contestant takes")
-    made.add_argument("--json", help="file to write the figures to")
+    made.add_argument("--only", default="", help="only cases whose name begins so")
     return made
 
 
@@ -87,7 +61,7 @@ def seconds(call: Callable[[], Any], times: int = 1) -> float:
 
 
 def times_for(call: Callable[[], Any], duration: float) -> int:
-    """Returns how many calls take about `duration` seconds, 1 or more; a first is not counted."""
+    """Returns how many calls take about `duration` seconds, 1 or more; the first call is not timed."""
     call()
     return max(1, round(duration / seconds(call)))
 
@@ -101,61 +75,28 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """Returns the figures as Markdown, each with its ratio to the first of its case and unit."""
+def table(figures: Iterable[Figure]) -> pd.DataFrame:
+    """Returns a row for each figure, with its ratio to the first of its case and unit."""
     firsts: dict[tuple[str, str], Figure] = {}
-    lines = []
+    rows = []
     for figure in figures:
         first = firsts.setdefault((figure.case, figure.unit), figure)
-        to_first = "" if first is figure else f"{ratio(figure.values, first.values):.2f}"
-        median = _shown(statistics.median(figure.values))
-        spread = f"{_shown(min(figure.values))} to {_shown(max(figure.values))}"
-        lines.append([figure.case, figure.name, figure.unit, median, spread, to_first])
-    return markdown_table(["case", "", "unit", "median", "spread", "to the first"], lines)
+        of_values = (statistics.median(figure.values), min(figure.values), max(figure.values))
+        to_first = ratio(figure.values, first.values)
+        rows.append([figure.case, figure.name, figure.unit, *of_values, to_first])
+    return pd.DataFrame(rows, columns=["case", "", "unit", "median", "least", "most", "ratio"])
 
 
-def goal_table(goals: Iterable[Goal]) -> str:
-    """Returns the goals as Markdown, with what was reached of each."""
-    lines = [
-        [
-            goal.name,
-            f"{'>=' if goal.at_least else '<='} {goal.wanted:g}",
-            _shown(goal.reached),
-            "yes" if goal.is_met else "no",
-        ]
-        for goal in goals
-    ]
-    return markdown_table(["goal", "wanted", "reached", "met"], lines)
-
-
-def report(options: argparse.Namespace, figures: list[Figure], goals: Sequence[Goal] = ()) -> None:
-    """Prints the figures and goals, and writes them to the file that --json names."""
-    print(table(figures))
-    if goals:
-        print(f"\n{goal_table(goals)}")
-    if options.json:
-        files.write_json(options.json, summary(figures, goals))
-
-
-def summary(figures: Iterable[Figure], goals: Iterable[Goal]) -> dict[str, Any]:
-    """Returns what is to be known of figures: themselves, the command, machine, versions and date."""
-    program = pathlib.Path(sys.argv[0]).stem
-    return {
-        "benchmark": program,
-        "command": shlex.join(["python", "-m", f"benchmarks.{program}", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "hardware": provenance.hardware(),
-        "commit": provenance.commit(),
-        "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
-        "figures": [dataclasses.asdict(figure) for figure in figures],
-        "goals": [dataclasses.asdict(goal) for goal in goals],
-    }
+def report(figures: Iterable[Figure]) -> None:
+    """Prints the date, the machine, the commit and the figures."""
+    print(f"{datetime.date.today()}, {provenance.hardware()}, commit {provenance.commit()}")
+    print(table(figures).to_string(index=False, float_format="{:,.4g}".format))
 
 
 def resident_peak(pid: int | str = "self") -> float:
     """Returns the largest resident memory of a process so far, MiB; 0 if it has ended.
 
-    What wait4 reports would begin at that of the process which started it.
+    What wait4 reports would begin at the peak of the parent.
     """
     try:
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
@@ -163,14 +104,3 @@ def resident_peak(pid: int | str = "self") -> float:
         return 0.0
     found = re.search(r"VmHWM:\s*(\d+) kB", status)
     return float(found[1]) / 1024 if found else 0.0
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _shown(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"

@@ -31,7 +31,7 @@ class SameConvolution(nn.Conv2d):
 class SameTransposedConvolution(nn.ConvTranspose2d):
     """A transposed 4x4 convolution, cropped as TensorFlow's SAME."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    def __init__(self, inputs: int, outputs: int, stride: int = 2):
         super().__init__(inputs, outputs, 4, stride, padding=1)
 
     def forward(self, x):
@@ -39,72 +39,54 @@ class SameTransposedConvolution(nn.ConvTranspose2d):
         return super().forward(x)[..., :side, :side]
 
 
-class WaeEncoder(nn.Module):
-    """`networks.wae_encoder` for images of 28 pixels."""
+class Permute(nn.Module):
+    """Changes the order of axes: in TensorFlow's flat vectors channels vary fastest."""
 
-    def __init__(self, width: float, latent_dim: int):
+    def __init__(self, *axes: int):
         super().__init__()
-        channels = [1, *(max(1, round(c * width)) for c in _CHANNELS)]
-        self.layers = nn.Sequential(
-            *(_normalised(SameConvolution(*pair), pair[1]) for pair in itertools.pairwise(channels))
-        )
-        self.mean = nn.Linear(4 * channels[-1], latent_dim)
-        self.log_variance = nn.Linear(4 * channels[-1], latent_dim)
+        self._axes = axes
 
-    def forward(self, images):
-        # As in TensorFlow, channels vary fastest.
-        x = self.layers(images).permute(0, 2, 3, 1).flatten(1)
-        return self.mean(x), self.log_variance(x)
+    def forward(self, x):
+        return x.permute(self._axes)
 
 
-class WaeDecoder(nn.Module):
-    """`networks.wae_decoder` for images of 28 pixels."""
+class Encoder(nn.Module):
+    """Layers that end in `units`, then the mean and the log-variance."""
 
-    def __init__(self, width: float, latent_dim: int):
+    def __init__(self, layers: nn.Module, units: int, latent_dim: int):
         super().__init__()
-        first, *rest = (max(1, round(c * width)) for c in reversed(_CHANNELS[1:]))
-        self.first = nn.Linear(latent_dim, 49 * first)
-        self.layers = nn.Sequential(
-            *(
-                _normalised(SameTransposedConvolution(*pair, 2), pair[1])
-                for pair in itertools.pairwise([first, *rest])
-            ),
-            SameTransposedConvolution(rest[-1], 1, 1),
-        )
-
-    def forward(self, latents):
-        x = functional.relu(self.first(latents))
-        return self.layers(x.unflatten(1, (7, 7, -1)).permute(0, 3, 1, 2))
-
-
-class MlpEncoder(nn.Module):
-    """`networks.mlp_encoder` for images of 28 pixels."""
-
-    def __init__(self, width: float, latent_dim: int):
-        super().__init__()
-        units = max(1, round(_MLP_UNITS * width))
-        self.layers = _tanh_layers(784, units)
+        self.layers = layers
         self.mean = nn.Linear(units, latent_dim)
         self.log_variance = nn.Linear(units, latent_dim)
 
     def forward(self, images):
-        x = self.layers(images.flatten(1))
+        x = self.layers(images)
         return self.mean(x), self.log_variance(x)
 
 
-class MlpDecoder(nn.Module):
-    """`networks.mlp_decoder` for images of 28 pixels."""
+def wae(width: float, latent_dim: int) -> tuple[nn.Module, nn.Module]:
+    """Returns `networks.wae_encoder` and `networks.wae_decoder` for images of 28 pixels."""
+    up = [max(1, round(c * width)) for c in _CHANNELS]
+    down = up[:0:-1]
+    convolutions = [_normalised(SameConvolution, *pair) for pair in itertools.pairwise([1, *up])]
+    layers = nn.Sequential(*convolutions, Permute(0, 2, 3, 1), nn.Flatten())
+    decoder = nn.Sequential(
+        nn.Linear(latent_dim, 49 * down[0]),
+        nn.ReLU(),
+        nn.Unflatten(1, (7, 7, down[0])),
+        Permute(0, 3, 1, 2),
+        *(_normalised(SameTransposedConvolution, *pair) for pair in itertools.pairwise(down)),
+        SameTransposedConvolution(down[-1], 1, stride=1),
+    )
+    return Encoder(layers, 4 * up[-1], latent_dim), decoder
 
-    def __init__(self, width: float, latent_dim: int):
-        super().__init__()
-        units = max(1, round(_MLP_UNITS * width))
-        self.layers = nn.Sequential(*_tanh_layers(latent_dim, units), nn.Linear(units, 784))
 
-    def forward(self, latents):
-        return self.layers(latents).unflatten(1, (1, 28, 28))
-
-
-NETWORKS = {"wae": (WaeEncoder, WaeDecoder), "mlp": (MlpEncoder, MlpDecoder)}
+def mlp(width: float, latent_dim: int) -> tuple[nn.Module, nn.Module]:
+    """Returns `networks.mlp_encoder` and `networks.mlp_decoder` for images of 28 pixels."""
+    units = max(1, round(_MLP_UNITS * width))
+    layers = nn.Sequential(nn.Flatten(), *_tanh_layers(784, units))
+    decoder = [*_tanh_layers(latent_dim, units), nn.Linear(units, 784), nn.Unflatten(1, (1, 28, 28))]
+    return Encoder(layers, units, latent_dim), nn.Sequential(*decoder)
 
 
 class CRVAE(nn.Module):
@@ -112,15 +94,13 @@ class CRVAE(nn.Module):
 
     def __init__(self, network: str, width: float = 1.0, latent_dim: int = 50):
         super().__init__()
-        encoder, decoder = NETWORKS[network]
-        self.encoder = encoder(width, latent_dim)
-        self.decoder = decoder(width, latent_dim)
+        self.encoder, self.decoder = {"wae": wae, "mlp": mlp}[network](width, latent_dim)
 
-    def forward(self, images, views, noise, view_noise):
-        """Returns the mean loss for pairs `[batch, 1, 28, 28]` and noise `[batch, latent_dim]`."""
-        bound, mean, log_variance = self.elbo(images, noise)
-        view_bound, view_mean, view_log_variance = self.elbo(views, view_noise)
-        consistency = gaussian_kl(mean, log_variance, view_mean, view_log_variance)
+    def forward(self, images, views, noise):
+        """Returns the mean loss for pairs `[batch, 1, 28, 28]` and noise `[2 * batch, latent_dim]`."""
+        bound, mean, log_variance = self.elbo(torch.cat([images, views]), noise)
+        (bound, view_bound), (mean, view_mean) = bound.chunk(2), mean.chunk(2)
+        consistency = gaussian_kl(mean, log_variance[: len(mean)], view_mean, log_variance[len(mean) :])
         return -(bound + view_bound - _ETA * consistency).mean()
 
     def elbo(self, images, noise):
@@ -140,16 +120,6 @@ def gaussian_kl(mean, log_variance, other_mean, other_log_variance):
     return 0.5 * (difference.exp() + shift - 1.0 - difference).sum(dim=1)
 
 
-def take_weights(model: CRVAE, encoder, decoder) -> None:
-    """Copies the trainable weights of a Keras encoder and decoder, in their order."""
-    weights = [*encoder.trainable_variables, *decoder.trainable_variables]
-    with torch.no_grad():
-        for parameter, weight in zip(model.parameters(), weights, strict=True):
-            array = weight.numpy()
-            axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim]
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(array.transpose(axes))))
-
-
 def transformed(images, right, down, angle, scale):
     """Returns images `[batch, C, H, W]`, square, resampled once as `RandomAffine` does.
 
@@ -166,12 +136,7 @@ def transformed(images, right, down, angle, scale):
 
 
 class Pairs:
-    """Batches of binarised images and views, made as `datasets.training_batches` makes them.
-
-    Args:
-      images: uint8 `[N, 28, 28, 1]`.
-      batch_size: pairs in a batch.
-    """
+    """Batches of binarised pairs of uint8 images `[N, 28, 28, 1]`, as `datasets` makes them."""
 
     def __init__(self, images: np.ndarray, batch_size: int):
         self._images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
@@ -179,54 +144,41 @@ class Pairs:
 
     def draw(self):
         """Returns (images, views), each float32 `[batch, 1, 28, 28]`, 0 or 1."""
-        images = self.gray(torch.randint(len(self._images), (self._batch_size,)))
-        return tuple((torch.rand_like(gray) < gray).float() for gray in (images, self.views(images)))
-
-    def gray(self, chosen):
-        """Returns the images of the indices `chosen`, float32 in [0, 1]."""
-        return self._images[chosen].float() / 255.0
-
-    def views(self, images):
-        """Returns a view of each of `images`, float32 `[batch, 1, 28, 28]`."""
+        chosen = torch.randint(len(self._images), (self._batch_size,))
+        images = self._images[chosen].float() / 255.0
         limits = torch.tensor([[2.0], [2.0], [15.0], [0.1]])
         right, down, angle, growth = (2.0 * torch.rand(4, len(images)) - 1.0) * limits
-        return transformed(images, right, down, angle, 1.0 + growth)
+        views = transformed(images, right, down, angle, 1.0 + growth)
+        return tuple((torch.rand_like(gray) < gray).float() for gray in (images, views))
 
 
 class Training:
-    """Steps of Adam on fresh pairs.
-
-    Args:
-      model: to be trained.
-      pairs: the data.
-      bfloat16: whether networks compute in bfloat16 (autocast).
-      compiled: whether by `torch.compile`.
-    """
+    """Steps of Adam on fresh pairs, in bfloat16 (autocast) and by `torch.compile` where asked for."""
 
     def __init__(self, model: CRVAE, pairs: Pairs, bfloat16: bool, compiled: bool):
-        self._model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)
         self._pairs = pairs
         self._bfloat16 = bfloat16
         self._latent_dim = model.encoder.mean.out_features
         self._optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
-        self._loss = torch.compile(self._model) if compiled else self._model
+        self._loss = torch.compile(model) if compiled else model
 
     def step(self) -> float:
         """Takes a step and returns its loss, nats."""
         images, views = self._pairs.draw()
-        noise = torch.randn(2, len(images), self._latent_dim)
+        noise = torch.randn(2 * len(images), self._latent_dim)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            loss = self._loss(images, views, noise[0], noise[1])
+            loss = self._loss(images, views, noise)
         loss.backward()
         self._optimizer.step()
         return loss.item()
 
 
-def _normalised(convolution: nn.Module, channels: int) -> nn.Module:
-    norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
-    return nn.Sequential(convolution, norm, nn.ReLU())
+def _normalised(convolution: type[nn.Module], inputs: int, outputs: int) -> nn.Module:
+    norm = nn.BatchNorm2d(outputs, eps=1e-5, momentum=0.1)
+    return nn.Sequential(convolution(inputs, outputs), norm, nn.ReLU())
 
 
-def _tanh_layers(inputs: int, units: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh())
+def _tanh_layers(inputs: int, units: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh()]

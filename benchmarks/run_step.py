@@ -5,7 +5,7 @@
 It needs JAX and NumPy alone, on whatever accelerator JAX finds: no TensorFlow, and nothing else of this
 package. Prints the losses of the first steps beside TensorFlow's (running means, as train_step returns
 them), the time of a step, images and operations a second; exits with 1 where a loss differs by more
-than --tolerance.
+than a thousandth.
 """
 
 import argparse
@@ -19,16 +19,16 @@ import jax
 import numpy as np
 from jax.extend import backend
 
-TURNS = 5
+TURNS, STEPS = 5, 10
+TOLERANCE = 1e-3
 
 
 class Step:
     """A lowered step on JAX's default device, which updates its variables as it is called."""
 
     def __init__(self, folder: pathlib.Path):
-        about = json.loads((folder / "step.json").read_text())
-        self._inputs = inputs_of(folder)
-        self._updates = about["updates"]
+        self._updates = json.loads((folder / "step.json").read_text())["updates"]
+        self._inputs = [jax.device_put(array) for array in np.load(folder / "inputs.npz").values()]
         device = jax.devices()[0]
         # XLA's own, since jax.jit knows no program but those that JAX traced.
         self._program = device.client.compile_and_load(
@@ -51,31 +51,23 @@ class Step:
         return (time.perf_counter() - began) / steps
 
 
-def inputs_of(folder: pathlib.Path) -> list[jax.Array]:
-    """Returns the program's inputs, in its order."""
-    arrays = np.load(folder / "inputs.npz")
-    return [jax.device_put(arrays[f"arr_{place}"]) for place in range(len(arrays))]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=10, help="in a row, in each of five turns")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="of a loss, relative")
-    options = parser.parse_args()
+    folder = parser.parse_args().folder
     jax.config.update("jax_enable_x64", True)  # The number of steps is an int64.
-    about = json.loads((options.folder / "step.json").read_text())
-    step = Step(options.folder)
+    about = json.loads((folder / "step.json").read_text())
+    step = Step(folder)
     losses = [float(step()) for _ in about["losses"]]
-    seconds = statistics.median(step.seconds(options.steps) for _ in range(TURNS))
+    seconds = statistics.median(step.seconds(STEPS) for _ in range(TURNS))
     print(f"{about['case']} on {jax.devices()[0].device_kind}, JAX {jax.__version__}")
     print("losses:", *(f"{loss:.4f}" for loss in losses))
     print("by TensorFlow:", *(f"{loss:.4f}" for loss in about["losses"]))
     print(f"step: {1e3 * seconds:.3f} ms; {about['pairs'] / seconds:,.0f} images/s")
     print(f"{about['operations'] / seconds / 1e12:.3f} TFLOP/s")
-    if not np.allclose(losses, about["losses"], rtol=options.tolerance, atol=0.0):
+    if not np.allclose(losses, about["losses"], rtol=TOLERANCE, atol=0.0):
         sys.exit(f"losses: expected {about['losses']}; received {losses}")
 
 

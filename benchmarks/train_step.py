@@ -1,15 +1,15 @@
-"""How fast a CR-VAE trains, beside the bare step, and beside PyTorch and pythae.
+"""How fast a CR-VAE trains beside its bare step and beside PyTorch.
 
-  python -m benchmarks.train_step --only=mlp --json=results/benchmarks/train_step_mlp.json
+  python -m benchmarks.train_step --only=mlp
 
-`fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs;
-`bare step` the same step on batches in memory. PyTorch draws, transforms and trains likewise, in one
-thread of Python. pythae has no CR-VAE: its VAE is set against ours, on single images. Digits of
-MNIST's size stand in for MNIST: no cost here depends on what an image shows.
+`fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs.
+`bare step` is the same step on one batch in memory. PyTorch draws, transforms and trains likewise, in
+one thread of Python. The digits stand in for MNIST: no cost here depends on what an image shows.
 """
 
 import functools
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from benchmarks import measurement, operations
-from benchmarks.measurement import Figure, Goal
+from benchmarks import measurement
+from benchmarks.measurement import Figure
 from crvae_tf import datasets, networks, training
 from crvae_tf.datasets import ArraySplit, ImageData
 from crvae_tf.optimizers import Adam
@@ -34,104 +34,65 @@ except ImportError:  # The extra `benchmark` is not installed.
     torch = None
 
 SHAPE = (28, 28, 1)
-STEP_PRODUCTS, LARGE_PRODUCTS = "products of the bare step", "products of large matrices"
-PYTORCH = ("PyTorch, eager", "PyTorch, compiled")
+LARGE_SIDE = 2048
+TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
+"""The t(x~|x) of MNIST."""
 
 
 class Case(NamedTuple):
     """What is trained."""
 
     network: str
-    width: float
-    batch_size: int
-    precision: str
-    method: str = "cr_vae"
+    width: float = 1.0
+    batch_size: int = 64
+    precision: str = "float32"
 
     @property
     def label(self) -> str:
         """What a table calls it."""
         width = f" of width {self.width:g}" if self.network == "wae" else ""
-        method = ", VAE" if self.method == "vae" else ""
-        return f"{self.network}{width}, batch {self.batch_size}, {self.precision}{method}"
+        return f"{self.network}{width}, batch {self.batch_size}, {self.precision}"
 
 
 CASES = [
-    Case(network, width, batch_size, precision)
-    for network, width, batch_size in (
-        ("mlp", 1.0, 64),
-        ("mlp", 1.0, 128),
-        ("wae", 0.25, 64),
-        ("wae", 1.0, 64),
-    )
+    case._replace(precision=precision)
+    for case in (Case("mlp"), Case("mlp", batch_size=128), Case("wae", 0.25), Case("wae"))
     for precision in ("float32", "bfloat16")
-] + [Case("mlp", 1.0, 64, "float32", "vae")]
+]
 
 
 def main() -> None:
     parser = measurement.parser(__doc__)
-    parser.add_argument("--only", default="", help="only cases whose name begins so")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a turn takes")
     options = parser.parse_args()
-    figures, goals = [], []
     for case in CASES:
         if case.label.startswith(options.only):
-            found = measure(case, options.seconds, options.repeats)
-            figures += found
-            goals += goals_of(case, {figure.name: figure.values for figure in found})
-            print(measurement.table(found), flush=True)
-    measurement.report(options, figures, goals)
+            measurement.report(measure(case, options.seconds, options.repeats))
 
 
 def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
     """Returns the images/s of every contestant, and the operations/s of step and machine."""
     step = bare_step(case)
     steps = measurement.times_for(step, duration)
-    contestants = {"fit": functools.partial(fit_rate, case, steps)}
-    contestants["bare step"] = lambda: case.batch_size / measurement.seconds(step, steps)
-    contestants |= others(case, steps)
-    contestants[LARGE_PRODUCTS] = functools.partial(operations.matrix_product_rate, case.precision)
-    found = measurement.by_turns(contestants, repeats)
-    machine = [rate / 1e9 for rate in found.pop(LARGE_PRODUCTS)]
-    figures = [Figure(case.label, name, "images/s", values) for name, values in found.items()]
-    if case.method != "cr_vae":
-        return figures
-    of_pair = operations.step_operations(*build(case), pairs=1) / 1e9
-    return [
-        *figures,
-        Figure(case.label, LARGE_PRODUCTS, "GFLOP/s", machine),
-        Figure(case.label, STEP_PRODUCTS, "GFLOP/s", [of_pair * r for r in found["bare step"]]),
-    ]
-
-
-def goals_of(case: Case, rates: dict[str, list[float]]) -> Iterator[Goal]:
-    """Yields what the figures of a case shall be."""
-    to_bare = measurement.ratio(rates["fit"], rates["bare step"])
-    yield Goal(f"{case.label}: fit to bare step", 0.95, to_bare)
-    best = [max(turn) for turn in zip(*(rates[n] for n in PYTORCH if n in rates), strict=True)]
-    if best:
-        wanted = {"mlp": 2.0, "wae": 1.2 if case.precision == "float32" else 1.3}[case.network]
-        to_best = measurement.ratio(rates["fit"], best)
-        yield Goal(f"{case.label}: fit to PyTorch's best", wanted, to_best)
-    if case.network == "wae":
-        share = measurement.ratio(rates[STEP_PRODUCTS], rates[LARGE_PRODUCTS])
-        yield Goal(f"{case.label}: step's share of the machine's rate", 0.8, share)
-
-
-def others(case: Case, steps: int) -> dict[str, Callable[[], float]]:
-    """Returns the contestants that are not of this package, as far as they are installed."""
-    if torch is None:
-        return {}
-    if case.method == "vae":
-        return {"pythae": functools.partial(pythae_rate, case, steps)}
-    return {
-        name: functools.partial(steps_rate, pytorch_step(case, compiled), case.batch_size, steps)
-        for name, compiled in zip(PYTORCH, (False, True), strict=True)
+    contestants = {
+        "fit": lambda: fit_rate(case, steps),
+        "bare step": lambda: case.batch_size / measurement.seconds(step, steps),
     }
-
-
-def steps_rate(step: Callable[[], float], batch_size: int, steps: int) -> float:
-    """Returns the images/s of steps in a row."""
-    return batch_size / measurement.seconds(step, steps)
+    if torch:
+        for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
+            other = pytorch_step(case, compiled)
+            contestants[name] = lambda other=other: case.batch_size / measurement.seconds(other, steps)
+    contestants["machine"] = functools.partial(matrix_product_rate, case.precision)
+    found = measurement.by_turns(contestants, repeats)
+    machine = found.pop("machine")
+    of_pair = step_operations(*build(case), pairs=1) / 1e9
+    return [
+        *(Figure(case.label, name, "images/s", values) for name, values in found.items()),
+        Figure(case.label, "products of large matrices", "GFLOP/s", [rate / 1e9 for rate in machine]),
+        Figure(
+            case.label, "products of the step", "GFLOP/s", [of_pair * r for r in found["bare step"]]
+        ),
+    ]
 
 
 def pytorch_step(case: Case, compiled: bool) -> Callable[[], float]:
@@ -153,13 +114,12 @@ def build(case: Case) -> tuple[keras.Model, keras.Model]:
     return networks.build(case.network, SHAPE, width=case.width)
 
 
-def model_of(case: Case) -> keras.Model:
+def model_of(case: Case) -> crvae_tf.CRVAE:
     """Returns a model that is not compiled."""
-    base = crvae_tf.VAE(*build(case))
-    return base if case.method == "vae" else crvae_tf.CRVAE(base)
+    return crvae_tf.CRVAE(crvae_tf.VAE(*build(case)))
 
 
-def compiled_model(case: Case) -> keras.Model:
+def compiled_model(case: Case) -> crvae_tf.CRVAE:
     """Returns a model with its optimizer, both built."""
     model = model_of(case)
     model.compile(optimizer=Adam(1e-4))
@@ -167,86 +127,75 @@ def compiled_model(case: Case) -> keras.Model:
     return model
 
 
-def step_function(case: Case) -> Callable[[tuple], tf.Tensor]:
-    """Returns the model's own train_step as one function, from a batch to its loss."""
-    step = tf.function(compiled_model(case).train_step)
-    return lambda batch: step(batch)["loss"].numpy()
+def bare_step(case: Case) -> Callable[[], tf.Tensor]:
+    """Returns the model's own train_step, as one function, on one batch in memory."""
+    step, batch = tf.function(compiled_model(case).train_step), next(batches_of(case))
+    return lambda: step(batch)["loss"].numpy()
 
 
-def bare_step(case: Case) -> Callable[[], float]:
-    """Returns a step on one batch in memory."""
-    step, batch = step_function(case), batch_of(case)
-    return lambda: step(batch)
+def batches_of(case: Case, images: int | None = None, transformation=TRANSFORMATION) -> Iterator[tuple]:
+    """Returns an epoch of pairs as a training makes them, by default of one batch."""
+    split = ArraySplit(some_images(images or case.batch_size))
+    arguments = (split, case.batch_size, "dynamic", transformation, 0, range(1))
+    return iter(datasets.training_batches(*arguments))
 
 
-def batch_of(case: Case) -> tuple[tf.Tensor, tf.Tensor] | tf.Tensor:
-    """Returns a batch as the training makes them: of pairs, or of images alone."""
-    split = split_of(case.batch_size)
-    batches = datasets.training_batches(
-        split, case.batch_size, "dynamic", transformation_of(case), 0, range(1)
-    )
-    return next(iter(batches))
-
-
-def transformation() -> crvae_tf.RandomAffine:
-    """Returns the t(x~|x) of MNIST."""
-    return crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
-
-
-def transformation_of(case: Case) -> crvae_tf.RandomAffine | None:
-    """Returns t(x~|x) of the case, or None where no view is needed."""
-    return None if case.method == "vae" else transformation()
-
-
-def fit_rate(
-    case: Case, steps: int, strategy: tf.distribute.Strategy | None = None, epochs: int = 2
-) -> float:
-    """Returns the images/s of the last of some epochs of `steps`, over all replicas."""
+def fit_rate(case: Case, steps: int) -> float:
+    """Returns the images/s of the second of two epochs of `steps`."""
     steps = steps - steps % 10 or steps  # A number with divisors, as most epochs have one.
-    split = split_of(steps * case.batch_size)
+    split = ArraySplit(some_images(steps * case.batch_size))
     data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
-    with (strategy or tf.distribute.get_strategy()).scope():
-        model = model_of(case)
+    model = model_of(case)
     with tempfile.TemporaryDirectory() as folder:
         lines = training.train(
             model,
             data,
             Run(folder),
             binarization="dynamic",
-            transformation=transformation_of(case),
-            epochs=epochs,
+            transformation=TRANSFORMATION,
+            epochs=2,
             batch_size=case.batch_size,
             learning_rate=1e-4,
             seed=0,
-            pictures_every=epochs + 1,
+            pictures_every=3,
             steps_per_execution=training.default_steps_per_execution(model),
             verbose=0,
         )
     return lines[-1]["images_per_second"]
 
 
-def pythae_rate(case: Case, steps: int) -> float:
-    """Returns the images/s of an epoch of pythae's trainer on a VAE with the same network."""
-    from benchmarks import pythae_model
-
-    return pythae_model.epoch_rate(some_images(steps * case.batch_size), case.batch_size)
-
-
-@functools.lru_cache(maxsize=1)
-def digits() -> np.ndarray:
-    """The embedded digits, uint8 `[N, 28, 28, 1]`."""
-    data = datasets.load("digits").train
-    return next(data.batches(data.num_images).as_numpy_iterator())[1]
-
-
+@functools.cache
 def some_images(number: int) -> np.ndarray:
-    """Returns digits, uint8 `[number, 28, 28, 1]`, as often as they are needed."""
-    return np.resize(digits(), [number, *SHAPE])
+    """Returns embedded digits, uint8 `[number, 28, 28, 1]`, each as often as needed."""
+    data = datasets.load("digits").train
+    return np.resize(next(data.batches(data.num_images).as_numpy_iterator())[1], [number, *SHAPE])
 
 
-def split_of(number: int) -> ArraySplit:
-    """Returns a split of as many images."""
-    return ArraySplit(some_images(number))
+def step_operations(encoder: keras.Model, decoder: keras.Model, pairs: int) -> float:
+    """Returns the floating-point operations of a step's matrix products on `pairs` images and views.
+
+    A layer's gradient needs two products of the size of the layer's own, and the first layer's one: no
+    gradient of the images is wanted.
+
+    >>> round(step_operations(*networks.build("wae", (28, 28, 1)), pairs=64) / 1e9)
+    708
+    """
+    forward = []
+    for layer in [*encoder.layers, *decoder.layers]:
+        if hasattr(layer, "kernel"):
+            # Every input of a transposed convolution meets the whole kernel, as every output does else.
+            met = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
+            forward.append(2.0 * math.prod(layer.kernel.shape) * math.prod(met.shape[1:-1]))
+    return 2.0 * pairs * (3.0 * sum(forward) - forward[0])
+
+
+def matrix_product_rate(dtype: str) -> float:
+    """Returns the operations a second of products of square matrices, by TensorFlow on this machine."""
+    shape = [LARGE_SIDE, LARGE_SIDE]
+    matrices = [tf.cast(tf.random.stateless_normal(shape, [0, i]), dtype) for i in range(2)]
+    product = tf.function(lambda: tf.linalg.matmul(*matrices))
+    times = measurement.times_for(lambda: product().numpy(), 1.0)
+    return 2.0 * LARGE_SIDE**3 / measurement.seconds(lambda: product().numpy(), times)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,52 @@
 """Consistency-regularised variational auto-encoders (Sinha, Odena and Dieng 2020) in Keras."""
 
-from crvae_tf.errors import InputError
-from crvae_tf.evaluation import evaluate
-from crvae_tf.export import export_decoder, export_encoder, load_encoder
-from crvae_tf.models import CRVAE, IWAE, VAE, BetaVAE, Bound
-from crvae_tf.objectives import consistency, elbo, importance_weighted_bound
-from crvae_tf.transforms import RandomAffine
+import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CRVAE",
-    "IWAE",
-    "VAE",
-    "BetaVAE",
-    "Bound",
-    "InputError",
-    "RandomAffine",
-    "consistency",
-    "elbo",
-    "evaluate",
-    "export_decoder",
-    "export_encoder",
-    "importance_weighted_bound",
-    "load_encoder",
-]
+_HOMES = {
+    "CRVAE": "models",
+    "IWAE": "models",
+    "VAE": "models",
+    "BetaVAE": "models",
+    "Bound": "models",
+    "InputError": "errors",
+    "RandomAffine": "transforms",
+    "consistency": "objectives",
+    "elbo": "objectives",
+    "evaluate": "evaluation",
+    "export_decoder": "export",
+    "export_encoder": "export",
+    "importance_weighted_bound": "objectives",
+    "load_encoder": "export",
+}
+"""The module of each public name, imported when it is asked for: most need TensorFlow."""
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    home = _HOMES.get(name, name)
+    if home != "errors":
+        _check_backend()
+    try:
+        module = importlib.import_module(f"{__name__}.{home}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{home}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+    return getattr(module, name) if name in _HOMES else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _check_backend() -> None:
+    message = "crvae_tf needs TensorFlow: set the environment variable KERAS_BACKEND to tensorflow"
+    try:
+        import keras
+    except ModuleNotFoundError as error:  # Of another backend, which is not installed.
+        raise ImportError(message) from error
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError(message)

@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: the log, the estimate of its length and pictures."""
+"""Keras callbacks of a training: the log, TensorBoard, and the estimate of its length."""
 
 import json
 import logging
@@ -20,24 +20,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _PICTURES = 16
 _TIMED_STEPS = range(2, 8)
-
-
-class ScalarTerms(keras.callbacks.Callback):
-    """Makes scalars of the terms, which several workers return as vectors of one; the first callback.
-
-    See keras issue 20585 and `BoundMaximizer`.
-    """
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._to_scalars(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._to_scalars(logs)
-
-    @staticmethod
-    def _to_scalars(logs: dict | None) -> None:
-        for name, value in (logs or {}).items():
-            logs[name] = float(np.squeeze(value))
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -62,6 +44,8 @@ class MetricsLog(keras.callbacks.Callback):
                 "%s has lines of %d of the %d epochs that were trained: going on without the others",
                 *(run.metrics, len(self.lines), first_epoch),
             )
+        run.check_there()
+        run.directory.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -77,35 +61,73 @@ class MetricsLog(keras.callbacks.Callback):
 
     def _write(self) -> None:
         self._run.check_there()
-        files.write_text(self._run.metrics, "".join(json.dumps(line) + "\n" for line in self.lines))
+        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        files.write_text(self._run.metrics, text, parents=False)
 
 
-class EpochSummaries(keras.callbacks.TensorBoard):
-    """Writes the means of each epoch for TensorBoard.
+class TensorBoard(keras.callbacks.Callback):
+    """Shows the means of each epoch, counted from 1, and reconstructions and samples in TensorBoard.
 
-    Keras' own also makes a summary of every step, which is written nowhere unless that is asked for,
-    and TensorFlow keeps every number of Python's that it makes a tensor of, but no array: 50 MiB in
-    1,000 epochs of 10 steps.
+    TensorFlow keeps every number of Python's that it makes a tensor of for as long as the process
+    lives, but no array: 50 MiB in 1,000 epochs of 10 steps with Keras' own callback.
 
     Args:
       run: where TensorBoard's files lie.
+      data: whose first test images are shown.
+      binarization: as in training.
+      transformation: as in training.
+      every: epochs between pictures.
+      epochs: of the run; the last always has pictures.
+      seed: of the samples.
     """
 
-    def __init__(self, run: Run):
-        super().__init__(str(run.tensorboard), write_graph=False)
-
-    def on_train_batch_end(self, batch, logs=None):
-        pass
-
-    def on_test_end(self, logs=None):
-        super().on_test_end(self._as_arrays(logs))
+    def __init__(
+        self,
+        run: Run,
+        data: ImageData,
+        binarization: str,
+        transformation: RandomAffine | None,
+        every: int,
+        epochs: int,
+        seed: int,
+    ):
+        super().__init__()
+        self._run = run
+        self._every = every
+        self._epochs = epochs
+        self._seed = seed
+        self._writers = {}
+        self._images = [
+            drawing.first_images(data, binarization, t, _PICTURES)
+            for t in ((None,) if transformation is None else (None, transformation))
+        ]
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(np.int64(epoch), self._as_arrays(logs))
+        step = np.int64(epoch + 1)
+        for name, value in (logs or {}).items():
+            folder = "validation" if name.startswith("val_") else "train"
+            with self._writer(folder).as_default(step=step):
+                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", np.float32(value))
+        if step % self._every == 0 or step == self._epochs:
+            with self._writer("pictures").as_default(step=step):
+                self._draw()
+        for writer in self._writers.values():
+            writer.flush()
 
-    @staticmethod
-    def _as_arrays(logs: dict | None) -> dict:
-        return {name: np.asarray(value, np.float32) for name, value in (logs or {}).items()}
+    def _writer(self, folder: str) -> tf.summary.SummaryWriter:
+        if folder not in self._writers:
+            self._run.check_there()
+            place = str(self._run.tensorboard / folder)
+            self._writers[folder] = tf.summary.create_file_writer(place)
+        return self._writers[folder]
+
+    def _draw(self) -> None:
+        rows = []
+        for images in self._images:
+            rows += [images, drawing.reconstructions(self.model, images)]
+        tf.summary.image("reconstructions", drawing.tiled(rows)[np.newaxis])
+        drawn = drawing.samples(self.model, 4 * _PICTURES, self._seed)
+        tf.summary.image("samples", drawing.tiled(np.split(drawn, 4))[np.newaxis])
 
 
 class FiniteGuard(keras.callbacks.Callback):
@@ -116,15 +138,11 @@ class FiniteGuard(keras.callbacks.Callback):
 
     Args:
       latest_checkpoint: returns the path of the last checkpoint, or None.
-
-    Attributes:
-      steps_before: of the next epoch, taken before the training was broken off; Keras counts from then.
     """
 
     def __init__(self, latest_checkpoint: Callable[[], str | None]):
         super().__init__()
         self._latest_checkpoint = latest_checkpoint
-        self.steps_before = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -142,7 +160,6 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.check_weights()
-        self.steps_before = 0
 
     def check_weights(self) -> None:
         """Raises NotFiniteError if the last step has left a weight that is not finite."""
@@ -152,13 +169,12 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def _stop(self, received: str) -> NoReturn:
         kept = self._latest_checkpoint() or "none yet"
-        first, last = (self.steps_before + batch + 1 for batch in (self._first, self._last))
-        several = first < last  # As steps_per_execution may say.
-        steps = f"steps {first} to {last}" if several else f"step {last}"
+        several = self._first < self._last  # As steps_per_execution may say.
+        steps = f"steps {self._first + 1} to" if several else "step"
         raise NotFiniteError(
-            f"epoch {self._epoch + 1}, {steps}: expected finite terms, weights and a finite gradient; "
-            f"received {received}; the last good checkpoint is {kept}; --clip_norm, --min_stddev or a "
-            "lower --learning_rate may help"
+            f"epoch {self._epoch + 1}, {steps} {self._last + 1}: expected finite terms, weights and a "
+            f"finite gradient; received {received}; the last good checkpoint is {kept}; a lower "
+            "learning rate or a clip_norm may help"
         )
 
 
@@ -197,11 +213,9 @@ class TimeEstimate(keras.callbacks.Callback):
             "\nthis run takes about %s here: %s to train at %.3g s a step, %s to evaluate",
             *(_duration(training + later), _duration(training), step, _duration(later)),
         )
-        accelerators = [d for kind in ("GPU", "TPU") for d in tf.config.list_logical_devices(kind)]
-        if training + later > 3600.0 and not accelerators:
+        if training + later > 3600.0 and not tf.config.list_logical_devices("GPU"):
             _LOGGER.info(
-                "without an accelerator --flagfile=mnist_mlp.flags is quicker, "
-                "and --flagfile=digits.flags takes minutes"
+                "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes"
             )
 
 
@@ -216,48 +230,3 @@ def _duration(seconds: float) -> str:
     if seconds < 7200.0:
         return f"{seconds / 60.0:.1f} minutes"
     return f"{seconds / 3600.0:.1f} hours"
-
-
-class Pictures(keras.callbacks.Callback):
-    """Shows reconstructions and samples in TensorBoard.
-
-    Args:
-      run: where TensorBoard's files lie.
-      data: whose first test images are shown.
-      binarization: as in training.
-      transformation: as in training.
-      every: epochs between pictures.
-      epochs: of the run; the last always has pictures.
-      seed: of the samples.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        data: ImageData,
-        binarization: str,
-        transformation: RandomAffine | None,
-        every: int,
-        epochs: int,
-        seed: int,
-    ):
-        super().__init__()
-        self._directory = str(run.tensorboard / "pictures")
-        self._every = every
-        self._epochs = epochs
-        self._seed = seed
-        self._images = [
-            drawing.first_images(data, binarization, t, _PICTURES)
-            for t in ((None,) if transformation is None else (None, transformation))
-        ]
-
-    def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
-            return
-        rows = []
-        for images in self._images:
-            rows += [images, drawing.reconstructions(self.model, images)]
-        with tf.summary.create_file_writer(self._directory).as_default(step=epoch + 1):
-            tf.summary.image("reconstructions", drawing.tiled(rows)[np.newaxis])
-            drawn = drawing.samples(self.model, 4 * _PICTURES, self._seed)
-            tf.summary.image("samples", drawing.tiled(np.split(drawn, 4))[np.newaxis])

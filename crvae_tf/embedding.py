@@ -150,8 +150,8 @@ class _Job:
     def remove_unfinished(self) -> None:
         """Removes what an earlier process of this job was writing when it was killed."""
         names = {self.embedding.file(number).name for number in self.missing()}
-        for file in self.embedding.path.iterdir():
-            if _is_unfinished(file) and file.name.split(".", 2)[-1] in names:
+        for file in files.unfinished(self.embedding.path):
+            if file.name.split(".", 3)[-1] in names:
                 file.unlink(missing_ok=True)
 
     def advance(self, rows: int) -> None:

@@ -52,7 +52,7 @@ def write(path: Path, part: Part) -> None:
     vectors = {"mean": part.mean, "stddev": part.stddev}
     if part.content.shape != part.mean.shape:
         vectors["content"] = part.content
-    with files.whole_file(path) as unfinished:
+    with files.whole_file(path, parents=False) as unfinished:
         if path.suffix == ".npz":
             dtype = np.str_ if part.key == FILE else np.int64
             arrays = {name: np.array(column, dtype) for name, column in columns.items()}

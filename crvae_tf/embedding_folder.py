@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from crvae_tf import embedding_files, files, json_files
+from crvae_tf import embedding_files, files
 from crvae_tf.embedding_files import Part
 from crvae_tf.errors import InputError
-from crvae_tf.shapes import EMBEDDING
 
 # Programs that read a folder of Parquet files leave out what begins with an underscore.
 ABOUT = "_embedding.json"
@@ -39,9 +38,9 @@ class Embedding:
           InputError: there are none.
         """
         try:
-            about = json_files.read(Path(path) / ABOUT, EMBEDDING)
+            about = files.read_json(Path(path) / ABOUT)
             return cls(Path(path), about)
-        except (OSError, InputError, ZeroDivisionError) as error:
+        except (InputError, KeyError, TypeError, ZeroDivisionError) as error:
             raise InputError(
                 f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
             ) from error

@@ -3,21 +3,6 @@
 import re
 from collections.abc import Iterable
 
-import tensorflow as tf
-
-STORAGE_ERRORS = (
-    OSError,
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.ResourceExhaustedError,
-)
-"""What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
-
-DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
-"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
-
-
 IMAGE_CHANGED = "expected an image file that stays as it is while it is used; received one that changed"
 """What a graph that reads image files says, after the file's name, where it can raise no InputError."""
 
@@ -74,29 +59,32 @@ class LostWorkerError(Exception):
 
     def __init__(self):
         super().__init__(
-            "--strategy=multi_worker: expected all workers until the end; received none from another, "
-            "whose own output says why; the same command on all of them goes on"
+            "another worker ended before this one, and its own output says why; "
+            "the same command on all of them goes on"
         )
 
 
 def is_told(error: Exception) -> bool:
-    """Returns whether an error is none of the program's, so that `one_line` of it is enough."""
-    told = (InputError, NotFiniteError, LostWorkerError, *STORAGE_ERRORS)
-    return isinstance(error, told) or (
-        isinstance(error, tf.errors.InvalidArgumentError) and IMAGE_CHANGED in error.message
-    )
+    """Returns whether an error is not a fault of the program, so that `one_line` of it is enough."""
+    if isinstance(error, InputError | NotFiniteError | LostWorkerError | OSError):
+        return True
+    from crvae_tf.files import STORAGE_ERRORS
+
+    changed = IMAGE_CHANGED in getattr(error, "message", "")
+    return changed or isinstance(error, STORAGE_ERRORS)
 
 
 def one_line(error: Exception) -> str:
     r"""Returns an error's message as one line, without TensorFlow's operations and their places.
 
+    >>> import tensorflow as tf
     >>> one_line(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
     'Input is empty.'
     >>> made = 'Detected at node a defined at (most recent call last):\n  File "a.py", line 1, in f\n'
     >>> one_line(tf.errors.OpError(None, None, f"Graph execution error:\n\n{made}\nOOM [[{{a}}]]", 8))
     'OOM'
     """
-    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    text = str(getattr(error, "message", error))
     text = re.sub(r"^Graph execution error:.*\n  File [^\n]*\n", "", text, flags=re.DOTALL)
     changed = re.search(rf"assertion failed: \[(.*?: {IMAGE_CHANGED})\]", text)
     text = changed[1] if changed else text

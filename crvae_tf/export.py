@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import files, json_files
+from crvae_tf import files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
-from crvae_tf.errors import DAMAGED_VARIABLES, InputError
+from crvae_tf.errors import InputError
+from crvae_tf.files import DAMAGED_VARIABLES
 from crvae_tf.poses import Pose
-from crvae_tf.shapes import ENCODER
 
 _ABOUT = "about.json"
 _GRAY_NOTE = (
@@ -122,7 +122,7 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     """
     path = Path(path)
     try:
-        about = json_files.read(path / _ABOUT, ENCODER)
+        about = files.read_json(path / _ABOUT)
         saved_model = tf.saved_model.load(str(path))
         _check_about(about, saved_model.signatures["serving_default"])
         return Encoder(saved_model, about, _fingerprint(path))

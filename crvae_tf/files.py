@@ -4,43 +4,42 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from crvae_tf.errors import InputError, NotFiniteError
+import tensorflow as tf
 
-_UNFINISHED = {False: r"\.\d+\.(%s)", True: r"\.(%s)\.[a-z0-9_]{8}"}
-"""What files, and folders, are called that are not whole yet, by what they are called then."""
+from crvae_tf.errors import InputError, NotFiniteError, reason
+
+STORAGE_ERRORS = (
+    OSError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+)
+"""What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
+
+DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
+"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
+
+_UNFINISHED = ".unfinished."
 
 
-def write_text(path: str | Path, text: str) -> None:
-    r"""Writes `text` beside `path` and moves it there in one step.
+def write_text(path: str | Path, text: str, parents: bool = True) -> None:
+    r"""Writes `text` beside `path` and moves it there in one step; `parents` as in `whole_file`.
 
     A byte of a file's name that is no UTF-8 becomes `\udcNN`.
     """
-    with whole_file(path) as unfinished:
+    with whole_file(path, parents) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: str | Path) -> Any:
-    """Returns what a file of JSON holds.
-
-    Raises:
-      InputError: it holds something else.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(str(path), "JSON", error) from error
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON with a final newline.
+def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
+    """Writes `value` as indented JSON with a final newline; `parents` as in `whole_file`.
 
     Raises:
       NotFiniteError: it holds NaN or infinity, which JSON has no word for.
@@ -50,55 +49,85 @@ def write_json(path: str | Path, value: Any) -> None:
     except ValueError as error:
         raise NotFiniteError(
             f"{path}: expected finite figures; received NaN or infinity, as weights that are too large "
-            "may give; a lower --learning_rate may help"
+            "may give; a lower learning rate may help"
         ) from error
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", parents)
+
+
+def read_json(path: str | Path) -> Any:
+    """Returns what a file of JSON holds.
+
+    Raises:
+      InputError: there is no such file, or it is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(path), "JSON", reason(error)) from error
+
+
+def read_json_lines(path: str | Path) -> list[Any]:
+    """Returns what the lines of a file hold, each of which is JSON; see `read_json`."""
+    try:
+        return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(path), "lines of JSON", reason(error)) from error
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yields a path to write to, with the suffix of `path`, and moves it to `path` at the end."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
+    """Yields a path to write to, with the suffix of `path`, and moves it to `path` at the end.
+
+    Args:
+      path: of the file.
+      parents: whether to make the folders above it, where they are not there.
+    """
+    with _unfinished_beside(Path(path), parents) as unfinished:
         yield unfinished
         with open(unfinished, "rb") as written:
             os.fsync(written.fileno())
         os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a folder to fill and moves it to `path` at the end, in place of what was there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        os.chmod(unfinished, 0o755)
-        yield unfinished
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            os.replace(path, retired / path.name)
-            os.replace(unfinished, path)
-            shutil.rmtree(retired)
-        else:
-            os.replace(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def whole_folder(path: str | Path, parents: bool = True) -> Iterator[Path]:
+    """Yields a folder to fill and moves it to `path` at the end, in place of what was there.
 
-
-def unfinished(folder: str | Path, names: str) -> list[Path]:
-    """Returns what `whole_file` and `whole_folder` left in `folder` where a process was killed.
-
-    Args:
-      folder: to look in.
-      names: a regular expression of what they write there: the user may keep other things in it.
+    The arguments are those of `whole_file`.
     """
-    entries = Path(folder).glob(".*")
-    return [path for path in entries if re.fullmatch(_UNFINISHED[path.is_dir()] % names, path.name)]
+    path = Path(path)
+    with _unfinished_beside(path, parents) as unfinished:
+        unfinished.mkdir()
+        yield unfinished
+        with _unfinished_beside(path.with_name(f"{path.name}.old"), parents) as retired:
+            if path.exists():
+                os.replace(path, retired)
+            os.replace(unfinished, path)
+
+
+@contextlib.contextmanager
+def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
+    """Yields the name of what is not yet `path`; what has it at the end is removed."""
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}.{path.name}")
+    try:
+        yield unfinished
+    finally:
+        remove(unfinished)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Returns what `whole_file` and `whole_folder` left in a folder where a process was killed."""
+    return list(folder.glob(f"{_UNFINISHED}*"))
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def locked(file: int | IO, places: range | None = None) -> bool:

@@ -23,7 +23,7 @@ from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
 tfd = tfp.distributions
 
 OUTSIDE_LOGIT = -9.0
-"""The logit of what comes in from outside an image: a probability of 0.0001."""
+"""The logit of what comes in from outside, where that is 0: a probability of 0.0001."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Pose:
     """Degrees in a unit of the angle; 0 leaves it out."""
     scaling: float
     """The unit of the logarithm of the scale; 0 leaves it out."""
+    fill: str = "constant"
+    """What comes in from outside the image; see `RandomAffine`."""
 
     @classmethod
     def of(cls, transformation: RandomAffine) -> "Pose":
@@ -49,7 +51,8 @@ class Pose:
         Raises:
           InputError: it draws nothing but the identity.
         """
-        pose = cls(transformation.translation, transformation.rotation, transformation.scaling)
+        sizes = transformation.translation, transformation.rotation, transformation.scaling
+        pose = cls(*sizes, transformation.fill)
         if not pose.dim:
             raise InputError("transformation", "one that moves images", "the identity")
         return pose
@@ -63,7 +66,7 @@ class Pose:
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
 
-    def nothing(self, number: int | tf.Tensor) -> Affine:
+    def identity(self, number: int | tf.Tensor) -> Affine:
         """Returns the transformation of `number` images that leaves them as they are."""
         return self.transformation(tf.zeros([number, self.dim]))
 
@@ -106,7 +109,11 @@ class Pose:
 
     def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
         """Returns images `[batch, H, W, C]` brought upright, given their posteriors' means."""
-        return resample(images, inverse(self.of_mean(mean)))
+        return resample(images, inverse(self.of_mean(mean)), self.border(0.0))
+
+    def border(self, value: float) -> float | None:
+        """Returns `value`, where the fill is that of a constant; None where it is a reflection."""
+        return value if self.fill == "constant" else None
 
 
 def register(
@@ -127,7 +134,7 @@ def register(
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
       steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
-      pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
+      pose_network: maps images to the pose's (mean, log variance); by default an `mlp` encoder.
       seed: of the initial weights of the default pose network.
 
     Raises:
@@ -137,9 +144,15 @@ def register(
         raise InputError("steps", "1 or more", steps)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
-    if pose_network is None:
-        pose_network = networks.mlp_encoder(image_shape, pose.dim, 1.0, networks.layer_seeds((seed, 1)))
+    pose_network = pose_network or _pose_network(image_shape, pose.dim, seed)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
+
+
+def _pose_network(image_shape: networks.ImageShape, dim: int, seed: int) -> keras.Model:
+    network = networks.mlp_encoder(image_shape, dim, 1.0, networks.layer_seeds((seed, 1)))
+    kernel = network.get_layer("mean").kernel
+    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
+    return network
 
 
 def _registered_encoder(
@@ -183,11 +196,12 @@ class Registration(keras.layers.Layer):
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
         bring_upright = _training_upright if training else resample
-        found, upright = self.pose.nothing(tf.shape(images)[0]), images
+        outside = self.pose.border(0.0)
+        found, upright = self.pose.identity(tf.shape(images)[0]), images
         for _ in range(self.steps if training else 2 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
-            upright = bring_upright(images, inverse(found))
+            upright = bring_upright(images, inverse(found), outside)
         return self.pose.coordinates(found), log_variance, upright
 
 
@@ -202,10 +216,10 @@ class Placement(keras.layers.Layer):
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
         move = _training_resample if training else resample
-        return move(logits, self.pose.of_mean(latents), OUTSIDE_LOGIT)
+        return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
-def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf.Tensor:
+def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 0.0) -> tf.Tensor:
     """Returns the images transformed, bilinearly interpolated, as `RandomAffine` does.
 
     Its gradients by the images and by the transformation are exact, and XLA compiles it. (TensorFlow's
@@ -214,16 +228,16 @@ def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf
     Args:
       images: float32 `[batch, H, W, C]`, of any values.
       transformation: one for each image.
-      fill: the value outside the images.
+      outside: the value outside the images; None reflects them there.
     """
     height, width, channels = images.shape[1:]
-    sources = _sources(transformation, height, width)
+    sources = _sources(transformation, height, width, reflects=outside is None)
     corner = tf.minimum(tf.floor(sources), [[width - 1.0], [height - 1.0]])
     stride = width + 2  # Of the images with a border of one pixel.
     column, row = tf.unstack(tf.cast(corner, tf.int32) + 1, axis=1)
     place = tf.clip_by_value(row * stride + column, 0, height * stride + width)  # NaN has no place.
     first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (height + 2) * stride
-    corners = tf.gather(_corners(images, fill, stride), tf.reshape(first + place, [-1]))
+    corners = tf.gather(_corners(images, outside or 0.0, stride), tf.reshape(first + place, [-1]))
     pixels = _interpolated(corners, *tf.unstack(sources - corner, axis=1))
     return tf.reshape(pixels, [-1, height, width, channels])
 
@@ -233,15 +247,15 @@ _training_resample = tf.function(resample, jit_compile=True)
 
 
 @tf.function(jit_compile=True)
-def _training_upright(images: tf.Tensor, transformation: Affine) -> tf.Tensor:
+def _training_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
     """Returns `resample` without the gradient by the images, which are data."""
-    return resample(tf.stop_gradient(images), transformation)
+    return resample(tf.stop_gradient(images), transformation, outside)
 
 
-def _sources(transformation: Affine, height: int, width: int) -> tf.Tensor:
+def _sources(transformation: Affine, height: int, width: int, reflects: bool) -> tf.Tensor:
     """Returns where each pixel of the result comes from, x and y, `[batch, 2, H * W]`.
 
-    A place far outside is moved to the border of one pixel around the image.
+    A place outside is reflected at the image's edge, or moved to the border of one pixel around it.
     """
     back, centre_x, centre_y = inverse(transformation), 0.5 * (width - 1), 0.5 * (height - 1)
     move = back.right + centre_x, back.down + centre_y
@@ -249,7 +263,11 @@ def _sources(transformation: Affine, height: int, width: int) -> tf.Tensor:
     across, along, move = (tf.stack(vector, axis=1)[..., tf.newaxis] for vector in vectors)
     rows, columns = np.indices([height, width], np.float32).reshape(2, -1)
     places = across * (columns - centre_x) + along * (rows - centre_y) + move
-    return tf.clip_by_value(places, -1.0, [[float(width)], [float(height)]])
+    sides = tf.constant([[float(width)], [float(height)]])
+    if not reflects:
+        return tf.clip_by_value(places, -1.0, sides)
+    beyond = tf.math.floormod(places + 0.5, 2.0 * sides)
+    return tf.clip_by_value(tf.minimum(beyond, 2.0 * sides - beyond) - 0.5, 0.0, sides - 1.0)
 
 
 def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:

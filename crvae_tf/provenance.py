@@ -6,20 +6,18 @@ from pathlib import Path
 
 import tensorflow as tf
 
-_PACKAGE = Path(__file__).resolve().parent
 COMMIT_VARIABLE = "CRVAE_COMMIT"
 """Environment variable that names the commit where the code is a copy without its history."""
 
 
 def hardware() -> str:
-    """Returns the processor, how many of its cores this process may use, and the accelerators."""
-    cores = len(os.sched_getaffinity(0))
-    accelerators = [
+    """Returns the processor, how many of its cores this process may use, and the GPUs."""
+    gpus = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
-        for kind in ("GPU", "TPU")
-        for device in tf.config.list_physical_devices(kind)
+        for device in tf.config.list_physical_devices("GPU")
     ]
-    return ", ".join([f"{_processor()}, {cores} cores", *accelerators])
+    cores = len(os.sched_getaffinity(0))
+    return ", ".join([f"{_processor()}, {cores} cores", *gpus])
 
 
 def commit() -> str | None:
@@ -36,19 +34,16 @@ def commit() -> str | None:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "unknown processor"
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else "unknown processor"
 
 
 def _git(*arguments: str) -> str | None:
     """Returns what git prints in the package's folder, or None where it fails or is not there."""
-    command = ["git", "-C", str(_PACKAGE), *arguments]
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

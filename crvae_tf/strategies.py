@@ -22,66 +22,24 @@ from crvae_tf.runs import Run
 
 Strategy = tf.distribute.Strategy
 
-STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
-def make(name: str, num_devices: int | None = None) -> Strategy:
+def make(name: str) -> Strategy:
     """Returns the strategy of `tf.distribute` that is called `name`, one of `STRATEGIES`.
 
-    It must be made before TensorFlow has computed anything: `multi_worker` waits for the other workers
-    here, and a CPU can be split only now.
-
-    Args:
-      name: `none` is TensorFlow's default strategy, one device.
-      num_devices: of `mirrored`: the first GPUs, or where there are none as many parts of the CPU; None
-        for all GPUs, or the CPU.
+    `none` is TensorFlow's default strategy, one device. `multi_worker` waits for the other workers
+    here, and must be made before TensorFlow has computed anything.
 
     Raises:
-      InputError: there is no such strategy, there are fewer GPUs, no TPU can be reached, the CPU cannot
-        be split any more, or the environment does not say who the workers are.
+      InputError: there is no such strategy, or the environment does not say who the workers are.
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(_devices(num_devices))
+        return tf.distribute.MirroredStrategy()
     if name == "multi_worker":
         return _multi_worker()
-    if name == "tpu":
-        return _tpu()
     return tf.distribute.get_strategy()
-
-
-def _devices(number: int | None) -> list[str] | None:
-    if number is None:
-        return None
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    if not gpus:
-        _split_cpu(number)
-        return [f"CPU:{i}" for i in range(number)]
-    if number > gpus:
-        raise InputError(f"--num_devices: expected at most {gpus}, the GPUs here; received {number}")
-    return [f"GPU:{i}" for i in range(number)]
-
-
-def _split_cpu(number: int) -> None:
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    parts = [tf.config.LogicalDeviceConfiguration()] * number
-    try:
-        tf.config.set_logical_device_configuration(cpu, parts)
-    except RuntimeError as error:
-        raise InputError(
-            "--num_devices: expected to be chosen before TensorFlow computes; received "
-            f"{number} after it did"
-        ) from error
-
-
-def _tpu() -> Strategy:
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
-    except (ValueError, tf.errors.OpError) as error:
-        raise InputError(
-            "--strategy=tpu: expected a machine that can reach a TPU; received none"
-        ) from error
-    return tf.distribute.TPUStrategy(resolver)
 
 
 def _multi_worker() -> Strategy:
@@ -89,10 +47,8 @@ def _multi_worker() -> Strategy:
         with _signals_given_back():
             return tf.distribute.MultiWorkerMirroredStrategy(_cluster())
     except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(
-            "--strategy=multi_worker: expected workers that TF_CONFIG or SLURM's variables name; "
-            f"received {reason(error)}"
-        ) from error
+        expected = "one whose workers TF_CONFIG or SLURM's variables name"
+        raise InputError("strategy", expected, f"multi_worker: {reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -173,23 +129,18 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
     Raises:
       LostWorkerError: another worker ended before.
     """
-    with _lost_workers_noticed(strategy), contextlib.ExitStack() as stack:
-        if is_chief(strategy):
-            yield Run(directory)
-        else:
+    with contextlib.ExitStack() as stack:
+        run = Run(directory)
+        if not is_chief(strategy):
             own = stack.enter_context(tempfile.TemporaryDirectory(prefix="crvae_tf_worker_"))
-            yield Run(own, resumed=directory)
-        highest(strategy, 0)
-
-
-@contextlib.contextmanager
-def _lost_workers_noticed(strategy: Strategy) -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.UnavailableError as error:
-        if num_workers(strategy) == 1:
-            raise
-        raise LostWorkerError from error
+            run = Run(own, resumed=directory)
+        try:
+            yield run
+            highest(strategy, 0)
+        except tf.errors.UnavailableError as error:
+            if num_workers(strategy) == 1:
+                raise
+            raise LostWorkerError from error
 
 
 class OnEachReplica:

@@ -1,21 +1,14 @@
 """Compile, fit, checkpoint and resume."""
 
-import functools
 import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from crvae_tf import datasets, files, strategies, weights
-from crvae_tf.callbacks import (
-    EpochSummaries,
-    FiniteGuard,
-    MetricsLog,
-    Pictures,
-    ScalarTerms,
-    TimeEstimate,
-)
+from crvae_tf.callbacks import FiniteGuard, MetricsLog, TensorBoard, TimeEstimate
 from crvae_tf.checkpoints import Checkpoints
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import Interrupted
@@ -38,9 +31,7 @@ def train(
     seed: int,
     views_per_image: int = 1,
     clip_norm: float | None = None,
-    checkpoint_steps: int | None = None,
     checkpoint_minutes: float | None = None,
-    checkpoints_kept: int = 2,
     steps_per_execution: int = 1,
     jit: bool | None = None,
     pictures_every: int = 5,
@@ -62,12 +53,9 @@ def train(
       seed: of every draw.
       views_per_image: see `datasets.training_batches`.
       clip_norm: the largest norm of the whole gradient, or None to leave it as it is.
-      checkpoint_steps: steps between checkpoints within an epoch, or None.
-      checkpoint_minutes: minutes between them, or None.
-      checkpoints_kept: how many of the last to keep.
+      checkpoint_minutes: minutes between checkpoints within an epoch, or None for none.
       steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
-        largest number that divides those of an epoch, and `checkpoint_steps`, is taken; on several
-        replicas 1.
+        largest number that divides those of an epoch is taken; on several replicas 1.
       jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
         under a strategy.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
@@ -84,52 +72,32 @@ def train(
         that is kept has such a weight.
     """
     steps = data.train.steps_per_epoch(batch_size)
-    with_transformations = getattr(model, "pose", None) is not None
     rate_of = learning_rate if callable(learning_rate) else None
     _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
     guard = FiniteGuard(lambda: checkpoints.latest)
-    checkpoints = Checkpoints(
-        model,
-        run,
-        steps,
-        checkpoint_steps,
-        checkpoint_minutes,
-        checkpoints_kept,
-        interruption,
-        guard.check_weights,
-    )
+    checkpoints = Checkpoints(model, run, steps, checkpoint_minutes, interruption, guard.check_weights)
     position = checkpoints.restore()
-    run.go_on(trains=position < steps * epochs)
-    finished, step = divmod(position, steps)
-    guard.steps_before = step
-    log = MetricsLog(run, finished, data.train.num_images, step * batch_size)
+    epoch, step = divmod(position, steps)
+    model.steps_per_execution = _steps_per_execution(model, steps_per_execution, steps, step)
+    log = MetricsLog(run, epoch, data.train.num_images, step * batch_size)
     callbacks = [
-        ScalarTerms(),
         guard,
-        *([keras.callbacks.LearningRateScheduler(rate_of)] if rate_of else []),
         log,
-        EpochSummaries(run),
-        Pictures(run, data, binarization, transformation, pictures_every, epochs, seed),
+        TensorBoard(run, data, binarization, transformation, pictures_every, epochs, seed),
         TimeEstimate(steps * epochs - position, later_seconds),
         checkpoints,
     ]
-    batches = functools.partial(
-        datasets.training_batches,
-        *(data.train, batch_size, binarization, transformation, seed),
-        with_transformations=with_transformations,
-        views_per_image=views_per_image,
-    )
-    execution = functools.partial(
-        _steps_per_execution, model, steps_per_execution, steps, checkpoint_steps or 0
+    common = batch_size, binarization, transformation
+    triples = getattr(model, "pose", None) is not None
+    batches = datasets.training_batches(
+        data.train, *common, seed, range(epoch, epochs), step, triples, views_per_image
     )
     validation = None
     if data.validation is not None:
-        validation = datasets.validation_pairs(
-            data.validation, batch_size, binarization, transformation, with_transformations
-        )
+        validation = datasets.validation_pairs(data.validation, *common, triples)
     with interruption.noted():
-        _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)
+        _fit(model, batches, validation, position, steps, epochs, rate_of, callbacks, verbose)
     _finish(model, run, interruption)
     return log.lines
 
@@ -143,42 +111,45 @@ def _compile(model: keras.Model, rate: float, clip_norm: float | None, jit: bool
 
 def _fit(
     model: keras.Model,
-    batches: Callable[..., tf.data.Dataset],
-    execution: Callable[[int], int],
+    batches: tf.data.Dataset,
+    validation: tf.data.Dataset | None,
     position: int,
     steps: int,
     epochs: int,
-    validation: tf.data.Dataset | None,
+    rate_of: Callable[[int], float] | None,
     callbacks: list[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """Takes the steps from `position` on; what is left of a broken epoch is a fit of its own."""
-    epoch, step = divmod(position, steps)
-    common = {
-        "validation_data": validation,
-        "callbacks": callbacks,
-        "verbose": verbose,
-        "shuffle": False,
-    }
-    if step:
-        _set_steps_per_execution(model, execution(step))
-        model.fit(
-            batches(epochs=range(epoch, epochs), first_step=step),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            steps_per_epoch=steps - step,
-            **common,
-        )
-        epoch += 1
-    if epoch < epochs:
-        _set_steps_per_execution(model, execution(0))
-        model.fit(
-            batches(epochs=range(epoch, epochs)),
-            initial_epoch=epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            **common,
-        )
+    """Takes the steps from `position` on; Keras' own `fit` would begin with a whole epoch."""
+    callbacks = keras.callbacks.CallbackList(
+        callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=epochs, steps=steps
+    )
+    model.make_train_function(force=True)
+    iterator = iter(strategies.of(model).experimental_distribute_dataset(batches))
+    first_epoch, first_step = divmod(position, steps)
+    callbacks.on_train_begin()
+    for epoch in range(first_epoch, epochs):
+        if not first_step:  # Else the means so far are those of the checkpoint.
+            model.reset_metrics()
+        if rate_of:
+            model.optimizer.learning_rate = rate_of(epoch)
+        callbacks.on_epoch_begin(epoch)
+        for step in range(first_step, steps, model.steps_per_execution):
+            callbacks.on_train_batch_begin(step)
+            logs = _scalars(model.train_function(iterator))
+            callbacks.on_train_batch_end(step + model.steps_per_execution - 1, logs)
+        first_step = 0
+        logs = _scalars(model.get_metrics_result())  # Of all replicas, as those of a step are not.
+        if validation is not None:
+            found = _scalars(model.evaluate(validation, verbose=0, return_dict=True))
+            logs |= {f"val_{name}": value for name, value in found.items()}
+        callbacks.on_epoch_end(epoch, logs | ({"learning_rate": rate_of(epoch)} if rate_of else {}))
+    callbacks.on_train_end()
+
+
+def _scalars(logs: dict) -> dict[str, float]:
+    """Returns the means, which several workers return as vectors of one (see `BoundMaximizer`)."""
+    return {name: float(np.squeeze(value)) for name, value in logs.items()}
 
 
 def default_steps_per_execution(model: keras.Model) -> int:
@@ -186,29 +157,11 @@ def default_steps_per_execution(model: keras.Model) -> int:
     return 10 if model.count_params() < 1_000_000 else 1
 
 
-def largest_divisor(limit: int, *numbers: int) -> int:
-    """Returns the largest number up to `limit`, 1 or more, that divides all of the others.
-
-    >>> largest_divisor(50, 600, 0), largest_divisor(50, 600, 20), largest_divisor(2**31, 23)
-    (50, 20, 23)
-    """
-    common = math.gcd(*numbers)
-    return max(number for number in range(1, min(limit, common) + 1) if common % number == 0)
-
-
-def _steps_per_execution(
-    model: keras.Model, limit: int, steps: int, checkpoint_steps: int, first_step: int
-) -> int:
+def _steps_per_execution(model: keras.Model, limit: int, steps: int, first_step: int) -> int:
     if strategies.of(model).num_replicas_in_sync > 1:
         return 1  # Keras' loop over steps fails on several replicas.
-    return largest_divisor(limit, steps, first_step, checkpoint_steps)
-
-
-def _set_steps_per_execution(model: keras.Model, steps: int) -> None:
-    """Keras overruns an epoch whose steps it does not divide."""
-    if model.steps_per_execution != steps:
-        model.steps_per_execution = steps
-        model.train_function = model.test_function = None  # Made for the steps before.
+    common = math.gcd(steps, first_step)
+    return max(number for number in range(1, min(limit, common) + 1) if common % number == 0)
 
 
 def _finish(model: keras.Model, run: Run, interruption: Interruption) -> None:
@@ -217,5 +170,5 @@ def _finish(model: keras.Model, run: Run, interruption: Interruption) -> None:
     if stopped_by:
         raise Interrupted(stopped_by)
     run.check_there()
-    with files.whole_file(run.weights) as unfinished:
+    with files.whole_file(run.weights, parents=False) as unfinished:
         weights.save(model, unfinished)

@@ -1,16 +1,12 @@
-"""A model's weights in a file of Keras' format, with a digest by which damage to it is noticed."""
+"""A model's weights in a file of Keras' format."""
 
-import hashlib
 import io
 import os
 from pathlib import Path
 
-import h5py
 import keras
 
 from crvae_tf.errors import InputError, reason
-
-_DIGEST = "sha256"
 
 
 def save(model: keras.Model, path: str | os.PathLike) -> None:
@@ -20,9 +16,12 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
       OSError: the file cannot be written.
     """
     memory = _Memory()
-    model.save_weights(memory)
-    with h5py.File(memory, "r+") as file:
-        file.attrs[_DIGEST] = _digest(file)
+    optimizer = getattr(model, "optimizer", None)
+    try:
+        model.optimizer = None  # Keras would write its moments too.
+        model.save_weights(memory)
+    finally:
+        model.optimizer = optimizer
     Path(path).write_bytes(memory.getbuffer())
 
 
@@ -34,37 +33,14 @@ class _Memory(io.BytesIO):
 
 
 def load(model: keras.Model, path: str | os.PathLike) -> None:
-    """Reads weights that `save` wrote, or Keras itself, whose files hold no digest.
+    """Reads weights that `save` or Keras itself wrote.
 
     Raises:
       InputError: there is no such file, it is damaged, or its weights are another model's.
     """
     if not os.path.exists(path):
-        raise InputError(f"{path}: expected the weights of a finished run; received no such file")
+        raise InputError(str(path), "the weights of a finished run", "no such file")
     try:
-        damaged = _is_damaged(path)
-        if not damaged:
-            model.load_weights(str(path))
+        model.load_weights(str(path))
     except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise InputError(f"{path}: expected weights of this model; received {reason(error)}") from error
-    if damaged:
-        raise InputError(
-            f"{path}: expected the weights that were written; received others: the file is damaged"
-        )
-
-
-def _is_damaged(path: str | os.PathLike) -> bool:
-    with h5py.File(path) as file:
-        return _DIGEST in file.attrs and file.attrs[_DIGEST] != _digest(file)
-
-
-def _digest(file: h5py.File) -> str:
-    """Returns the SHA-256 of the names and the values of all arrays."""
-    digest = hashlib.sha256()
-
-    def add(name, item):
-        if isinstance(item, h5py.Dataset):
-            digest.update(name.encode() + item[()].tobytes())
-
-    file.visititems(add)
-    return digest.hexdigest()
+        raise InputError(str(path), "weights of this model", reason(error)) from error

@@ -1,4 +1,4 @@
-"""The commands: `python -m launch.train`, `launch.evaluate`, `launch.export`, `launch.report`."""
+"""The commands: `crvae train` or `python -m launch.train`, and so on for the others."""
 
 import sys
 

@@ -22,7 +22,6 @@ from crvae_tf import (
     datasets,
     drawing,
     evaluation,
-    files,
     invariance,
     networks,
     poses,
@@ -37,14 +36,7 @@ from crvae_tf.evaluation import Embedder
 from crvae_tf.runs import Run
 from crvae_tf.schedules import burda_rate, cosine_rate
 from launch import tables
-from launch.options import (
-    PLACES,
-    Options,
-    UsageError,
-    command_line,
-    given,
-    resolve_evaluation,
-)
+from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
 _PACKAGES = (
     "tensorflow",
@@ -72,7 +64,7 @@ def load_data(options: Options) -> ImageData:
         options.validation_images,
     )
     if data.test.num_images < 2:
-        raise UsageError(f"--dataset must have two test images or more; received {options.dataset}")
+        raise InputError("dataset", "images of which two or more are test images", options.dataset)
     if options.eval_split == "validation":
         return dataclasses.replace(data, test=data.validation)
     return data
@@ -90,7 +82,7 @@ def make_strategy(options: Options) -> tf.distribute.Strategy:
 
     See `strategies.make` for when it may be called.
     """
-    strategy = strategies.make(options.strategy, options.num_devices)
+    strategy = strategies.make(options.strategy)
     if not strategies.is_chief(strategy):
         logging.getLogger("crvae_tf").setLevel(logging.WARNING)
     return strategy
@@ -102,7 +94,7 @@ def make_model(
     """Returns the model that the options describe, with its weights as they begin."""
     with (strategy or tf.distribute.get_strategy()).scope():
         base = _base(options, *make_networks(options, data))
-        if not options.lambda_ and not options.eta:
+        if not options.lambda_:
             return base
         return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
 
@@ -120,17 +112,10 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    common = {
-        "likelihood": options.likelihood,
-        "seed": options.seed,
-        "min_stddev": options.min_stddev,
-    }
+    common = {"likelihood": options.likelihood, "seed": options.seed}
     if options.model == "iwae":
-        estimator = {
-            "importance_samples": options.importance_samples,
-            "gradient": options.gradient,
-        }
-        return crvae_tf.IWAE(encoder, decoder, **estimator, **common)
+        samples = options.importance_samples
+        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
     if options.model == "beta_vae":
         return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
     return crvae_tf.VAE(encoder, decoder, **common)
@@ -162,9 +147,7 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         seed=options.seed,
         views_per_image=options.views_per_image,
         clip_norm=options.clip_norm,
-        checkpoint_steps=options.checkpoint_steps,
         checkpoint_minutes=options.checkpoint_minutes,
-        checkpoints_kept=options.checkpoints_kept,
         steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
         jit={"auto": None, "on": True, "off": False}[options.jit],
         verbose=_verbosity(model),
@@ -184,7 +167,7 @@ def learning_rate(options: Options) -> float | Callable[[int], float]:
         return options.learning_rate
     if options.schedule == "cosine":
         return lambda epoch: cosine_rate(epoch, options.learning_rate, options.epochs)
-    return lambda epoch: burda_rate(epoch, options.learning_rate, options.schedule_stages)
+    return lambda epoch: burda_rate(epoch, options.learning_rate)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -214,10 +197,9 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
         "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
-    run.check_there()
-    files.write_json(run.provenance, made)
+    run.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
-    files.write_json(run.evaluation, {"config": shown} | figures_of_model)
+    run.write_json(run.evaluation, {"config": shown} | figures_of_model)
     print(tables.evaluation(run.read_evaluation()))
 
 
@@ -249,6 +231,7 @@ def convert(options: Options, run: Run, file_format: str) -> Path:
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
+    run.check_there()
     views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
     for title, transform in views:
@@ -283,7 +266,7 @@ def invariance_curves(
     """Returns what `invariance.json` holds, and writes it where there is none yet."""
     if not run.invariance.exists():
         found = invariance.measure(model, data, options.binarization, test_transformation(options))
-        files.write_json(run.invariance, found)
+        run.write_json(run.invariance, found)
     return run.read_invariance()
 
 
@@ -291,29 +274,24 @@ def finished_run() -> tuple[Run, Options]:
     """Returns the run that --output_dir names, and its options as the other flags change them."""
     directory = given()["output_dir"]
     if directory is None:
-        raise UsageError("--output_dir must be the folder of a finished run; received none")
+        raise InputError("output_dir", "the folder of a finished run")
     run = Run(directory)
     run.read_config()
     run.lock()
-    try:
-        return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
-    except InputError as error:
-        raise InputError(f"{run.config}: {error}") from error
+    return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:
     """Returns the trained model of a finished run and its data.
 
     Raises:
-      UsageError: the data are others than those that the run was trained on.
+      InputError: the data are not those that the run was trained on.
     """
     run, data = Run(options.output_dir), load_data(options)
     trained_on = run.read_config().get("data_fingerprint")
     if trained_on != data.fingerprint:
-        raise UsageError(
-            f"--dataset={options.dataset} must hold the data that the run was trained on, of the "
-            f"fingerprint {trained_on}; received {data.fingerprint}"
-        )
+        expected = f"the run's training data, of the fingerprint {trained_on}"
+        raise InputError("dataset", expected, f"{options.dataset}, of {data.fingerprint}")
     model = make_model(options, data, strategies.local(options.strategy))
     weights.load(model, run.weights)
     return model, data

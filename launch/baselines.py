@@ -1,10 +1,11 @@
-"""Measures what embeddings are set against: python -m launch.baselines --flagfile=mnist_mlp.flags
+"""Measures what embeddings are set against: python -m launch.baselines --dataset=mnist --network=mlp
 
 Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
 OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do; where that is there, it
 is left as it is.
 """
 
+from crvae_tf.errors import InputError
 from launch import command, options
 from launch.options import Options
 
@@ -22,7 +23,6 @@ def measure(chosen: Options) -> None:
     run.begin(
         assembly.config(chosen, data),
         may_differ=(*options.PLACES, *options.CHECKPOINTING, *measured_by),
-        absent=options.later_options(),
     )
     if run.baselines.exists():
         return
@@ -47,11 +47,9 @@ def measure(chosen: Options) -> None:
 def main() -> None:
     """Measures them for the options that the flags stand for."""
     for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
-        raise options.UsageError(
-            f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
-        )
+        raise InputError(name, "left out, no baseline has it", options.given()[name])
     measure(options.resolve())
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, options.define_training)

@@ -1,87 +1,57 @@
 """What all commands share: flags in, one line for a user's mistake, logs where they belong."""
 
 import contextlib
-import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from absl import app
 from absl import logging as absl_logging
 
-from launch import options, stopping
+from crvae_tf import errors
+from launch import flag_kinds, options, stopping
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags, calls `main` and exits.
+def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> None:
+    """Has `define` define the command's flags, parses them, calls `main` and exits.
 
     0 on success, 1 on a user's mistake or a run that cannot go on, 130 and 143 on SIGINT and SIGTERM.
     """
-    _open_closed_streams()
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _lasting(sys.stdout)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Not all encodings have what tables hold.
+    define()
     with stopping.listening():
         app.run(lambda _: _guarded(main), flags_parser=_parse)
-
-
-def _open_closed_streams() -> None:
-    """Lets a command run whose standard streams are closed, as `>&-` leaves them."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-
-
-class _Output(io.FileIO):
-    """Standard output; when whoever read it has gone, as `| head` does, the command goes on."""
-
-    def write(self, data):
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), self.fileno())
-            return len(data)
-
-
-def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """Returns what writes where `stream` does, in all circumstances: see `_Output`."""
-    stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),
-        encoding=stream.encoding,
-        errors="backslashreplace",  # Not all encodings have what tables hold.
-        line_buffering=stream.isatty(),
-    )
 
 
 def _parse(argv: list[str]) -> list[str]:
     try:
         return options.parse(argv)
-    except options.UsageError as error:
-        _fail(str(error))
+    except errors.InputError as error:
+        _fail(flag_kinds.told(error))
 
 
 def _guarded(main: Callable[[], None]) -> None:
     with _silence():
-        from crvae_tf import errors
+        import tensorflow  # noqa: F401 - so that it is loaded here.
     _show_logs()
     try:
         main()
     except errors.Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(128 + interrupted.signal)
+    except errors.InputError as error:
+        _fail(flag_kinds.told(error))
     except Exception as error:
-        if not (isinstance(error, options.UsageError) or errors.is_told(error)):
+        if not errors.is_told(error):
             raise
         _fail(errors.one_line(error))
 
 
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -10,26 +10,26 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, flag_kinds
-from launch.options import UsageError, drop_training_flags
+from crvae_tf.errors import InputError
+from launch import command, flag_kinds, options
 
 _PICTURES = ("figure_1", "invariance")
 
 
 def define() -> None:
-    """Puts the flags of this command in the place of those that describe a training."""
-    drop_training_flags(kept=("data_dir", "output_dir"))
+    """Defines the flags of this command."""
+    options.define("data_dir", "output_dir")
     flag_kinds.folders("runs", "finished runs of one data set to compare")
     flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
     flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
 
 
 def check() -> None:
-    """Raises UsageError if no run is named, or no folder for the pictures."""
+    """Raises InputError if no run is named, or no folder for the pictures."""
     if flags.FLAGS.runs is None:
-        raise UsageError("--runs must be folders of finished runs, separated by commas; received none")
+        raise InputError("runs", "folders of finished runs, separated by commas", "none")
     if flags.FLAGS.output_dir is None:
-        raise UsageError("--output_dir must be a folder for the pictures; received none")
+        raise InputError("output_dir", "a folder for the pictures", "none")
 
 
 def draw(
@@ -77,5 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define()
-    command.run(main)
+    command.run(main, define)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from absl import flags
 
+from crvae_tf.errors import InputError
 from launch import flag_kinds
-from launch.options import drop_training_flags
-from launch.resolution import UsageError, check_apart
+from launch.defaults import check_apart
+from launch.options import define, define_evaluation
 
 SAVED_MODEL = "saved_model"
 _EXPORT_FORMATS = (SAVED_MODEL, "tflite", "onnx")
@@ -52,8 +53,8 @@ class SearchOptions:
 
 
 def define_embed() -> None:
-    """Puts the flags of `launch.embed` in the place of those that describe a training."""
-    drop_training_flags(kept=("data_dir",))
+    """Defines the flags of `launch.embed`."""
+    define("data_dir")
     expected = "the folder of an exported encoder, RUN/encoder"
     _required("encoder", expected, "embeds the images", flag_kinds.run_folder)
     expected = "folder:PATH, a TFDS image data set, digits or FILE.npy"
@@ -71,21 +72,19 @@ def embed() -> EmbedOptions:
     """Returns what the flags that `define_embed` defined stand for.
 
     Raises:
-      UsageError: there is no such job.
+      InputError: there is no such job.
     """
     options = EmbedOptions(**_values(EmbedOptions))
     if options.shard_index >= options.shard_count:
-        raise UsageError(
-            f"--shard_index must be below --shard_count={options.shard_count}; "
-            f"received {options.shard_index}"
-        )
+        below = f"below the shard_count of {options.shard_count}"
+        raise InputError("shard_index", below, options.shard_index)
     check_apart("output", options.output, options.input)
     return options
 
 
 def define_search() -> None:
-    """Puts the flags of `launch.search` in the place of those that describe a training."""
-    drop_training_flags(kept=("data_dir",))
+    """Defines the flags of `launch.search`."""
+    define("data_dir")
     _required("index", "a folder that launch.embed wrote", "the embeddings to search")
     _required("image", "an image file", "whose nearest images to find", flag_kinds.images)
     flag_kinds.integer("neighbours", 10, 1, "how many to find")
@@ -100,7 +99,8 @@ def search() -> SearchOptions:
 
 
 def define_export() -> None:
-    """Adds the flag that `launch.export` has beside those of a training."""
+    """Defines the flags of `launch.export`."""
+    define_evaluation()
     flag_kinds.choice("format", SAVED_MODEL, _EXPORT_FORMATS, "of what is exported")
 
 

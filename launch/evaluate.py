@@ -1,10 +1,9 @@
 """Evaluates a finished run again: python -m launch.evaluate --output_dir=RUN --nll_samples=5000
 
-The run's own options hold, but for --nll_samples, --eval_images, --eval_split, --test_translation,
---test_rotation, --test_scaling and --data_dir.
+The options of the training hold but for those given here.
 """
 
-from launch import command
+from launch import command, options
 
 
 def main() -> None:
@@ -17,4 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, options.define_evaluation)

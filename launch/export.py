@@ -21,5 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    encoder_options.define_export()
-    command.run(main)
+    command.run(main, encoder_options.define_export)

@@ -1,190 +1,218 @@
-"""The kinds of flags: how a value is read, what it may be, and what is said where it is another."""
+"""The kinds of values that flags take, and one line for a value that is none of its kind."""
 
+import dataclasses
 import math
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import flags
 
+from crvae_tf.errors import InputError
 
-class Checked(flags.ArgumentParser):
-    """Parses a value and says what was expected where it is another.
+_LARGEST_INTEGER = 2**31 - 1
+_LARGEST_NUMBER = 3e38  # Nearly that of float32.
+_SMALLEST_NUMBER = sys.float_info.min
+FOLDER_PREFIX = "folder:"
+
+
+class _Telling:
+    """Says what a value must be, in the form that this project uses, where absl's parser refuses it."""
+
+    takes_auto = False
+
+    def parse(self, argument):
+        if self.takes_auto and argument == "auto":
+            return None
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"must be {self.expected(argument)}") from error
+
+
+class _Bounded(_Telling):
+    kind = ""
+
+    def is_outside_bounds(self, value):
+        return not self.lower_bound <= value <= self.upper_bound  # NaN is on neither side.
+
+    def expected(self, argument) -> str:
+        lower = "> 0" if self.lower_bound == _SMALLEST_NUMBER else f">= {self.lower_bound:g}"
+        narrow = not self.kind and self.upper_bound < _LARGEST_NUMBER
+        if narrow or _is_above(argument, self.upper_bound):
+            return f"{self.kind}{lower} and <= {self.upper_bound:.10g}"
+        return f"{self.kind}{lower}"
+
+
+def _is_above(argument: str, bound: float) -> bool:
+    try:
+        return bound < float(argument) < math.inf
+    except (TypeError, ValueError):
+        return False
+
+
+class Integer(_Bounded, flags.IntegerParser):
+    """An integer in a closed interval."""
+
+    kind = "an integer "
+
+    def __init__(self, lowest: int, highest: int = _LARGEST_INTEGER):
+        super().__init__(lowest, highest)
+
+
+class Number(_Bounded, flags.FloatParser):
+    """A finite number in a closed interval, or above 0."""
+
+    def __init__(self, lowest: float = 0.0, highest: float = _LARGEST_NUMBER):
+        super().__init__(lowest, highest)
+
+
+class Positive(Number):
+    """A number above 0."""
+
+    def __init__(self, highest: float = _LARGEST_NUMBER):
+        super().__init__(_SMALLEST_NUMBER, highest)
+
+
+class NumberOrAuto(Number):
+    """A number >= 0, or None for `auto`."""
+
+    takes_auto = True
+
+
+class IntegerOrAuto(Integer):
+    """An integer, or None for `auto`."""
+
+    takes_auto = True
+
+
+class Choice(_Telling, flags.EnumParser):
+    """One of several words."""
+
+    def expected(self, argument) -> str:
+        return f"one of {', '.join(self.enum_values)}"
+
+
+class Checked(_Telling, flags.ArgumentParser):
+    """A value of any other kind.
 
     Args:
       convert: from the text of the command line.
-      expected: what to say that the value must be.
-      check: whether it is.
-      highest: the largest value that can be stored, or None.
+      check: whether the value may be given.
+      expected: what it must be.
     """
 
-    def __init__(
-        self,
-        convert: Callable[[str], Any],
-        check: Callable[[Any], bool],
-        expected: str,
-        highest: float | None = None,
-    ):
+    def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
         super().__init__()
-        self._convert = convert
-        self._check = check
-        self._highest = highest
-        self.syntactic_help = f"must be {expected}"
+        self._convert, self._check, self._expected = convert, check, expected
 
     def parse(self, argument):
         try:
             value = self._convert(argument) if isinstance(argument, str) else argument
-        except ValueError as error:
-            raise ValueError(self.syntactic_help) from error
-        if not self._check(value):
-            raise ValueError(self.syntactic_help)
-        if self._highest is not None and value is not None and value > self._highest:
-            kind = "an integer" if isinstance(self._highest, int) else "a number"
-            raise ValueError(f"must be {kind} <= {self._highest}")
+            accepted = self._check(value)
+        except ValueError:
+            accepted = False
+        if not accepted:
+            raise ValueError(f"must be {self._expected}")
         return value
 
 
-_HIGHEST_NUMBER = 3e38
-"""Nearly the largest of float32."""
+def _is_text(text: str) -> bool:
+    """Returns whether a text is not empty, and UTF-8: TensorFlow takes no other names of files."""
+    return text != "" and text.encode(errors="ignore").decode().replace("\0", "") == text
 
-_PARSERS: dict[str, flags.ArgumentParser] = {}
-"""Of the flags, those too that a command has undefined."""
+
+def _images(text: str) -> str:
+    if not text.startswith(FOLDER_PREFIX):
+        return text
+    return FOLDER_PREFIX + os.path.expanduser(text.removeprefix(FOLDER_PREFIX))
+
+
+TEXT = Checked(str, _is_text, "a text that is not empty, in UTF-8")
+PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
+# TensorFlow reads a folder with one of these signs as a pattern, and finds no checkpoint in it.
+RUN_FOLDER = Checked(
+    os.path.expanduser,
+    lambda given: _is_text(given) and not re.search(r"[][*?\\]|://", given),
+    r"a folder whose name is UTF-8 and has none of [ ] * ? \ ://",
+)
+IMAGES = Checked(_images, bool, "a text that is not empty")
+
+
+def value(default: Any, parser: flags.ArgumentParser, meaning: str) -> Any:
+    """Returns a field of a dataclass that defines a flag; None is a default that is found later."""
+    return dataclasses.field(default=default, metadata={"parser": parser, "meaning": meaning})
+
+
+def define_all(options: type, names: Collection[str] | None = None) -> None:
+    """Defines the flags that the fields of a dataclass stand for, or those of them in `names`."""
+    for field in dataclasses.fields(options):
+        name = field.name.rstrip("_")
+        if names is None or name in names:
+            define(name, field.default, field.metadata["parser"], field.metadata["meaning"])
 
 
 def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
-    """Defines a flag; `default` is None where the value is decided later."""
-    _PARSERS[name] = parser
-    flags.DEFINE(parser, name, default, meaning, serializer=flags.ArgumentSerializer())
+    """Defines a flag of the command that runs."""
+    serializer = flags.ArgumentSerializer()
+    flags.DEFINE(parser, name, default, meaning, serializer=serializer, module_name=sys.argv[0])
 
 
 def text(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value is a text, or a place: TensorFlow takes names of UTF-8 alone."""
-    define(name, default, Checked(str, _is_utf_8, "a text of UTF-8 that is not empty"), meaning)
+    """Defines a flag whose value is a text or a place."""
+    define(name, default, PLACE, meaning)
 
 
 def run_folder(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value is a folder of a run, on this machine.
-
-    TensorFlow reads a checkpoint, and a SavedModel, in a folder with one of these signs in its name as
-    a pattern that nothing matches.
-    """
-
-    def check(given):
-        return _is_utf_8(given) and not re.search(r"[][*?\\]|://", given)
-
-    expected = r"a text of UTF-8 that is not empty, without [ ] * ? \ and ://"
-    define(name, default, Checked(str, check, expected), meaning)
+    """Defines a flag whose value is a folder of a run."""
+    define(name, default, RUN_FOLDER, meaning)
 
 
 def images(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value names images, which may lie in a folder of any name."""
-    define(name, default, Checked(str, bool, "a text that is not empty"), meaning)
-
-
-def _is_utf_8(text: str) -> bool:
-    """Returns whether a text is not empty and has no bytes in it that Python could not decode, or 0."""
-    return text != "" and text.encode(errors="ignore").decode().replace("\0", "") == text
+    """Defines a flag whose value names images."""
+    define(name, default, IMAGES, meaning)
 
 
 def choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
     """Defines a flag whose value is one of `choices`."""
-    expected = f"one of {', '.join(choices)}"
-    define(name, default, Checked(str, tuple(choices).__contains__, expected), meaning)
+    define(name, default, Choice(list(choices)), meaning)
 
 
-def integer(
-    name: str, default: int | None, lowest: int, meaning: str, highest: int = 2**31 - 1
-) -> None:
-    """Defines a flag whose value is an integer from `lowest` to `highest`."""
-
-    def check(value):
-        return value >= lowest
-
-    expected = f"an integer >= {lowest}"
-    define(name, default, Checked(int, check, expected, highest), meaning)
-
-
-def number(
-    name: str,
-    default: float | None,
-    meaning: str,
-    check: Callable[[float], bool] = lambda value: value >= 0.0,
-    expected: str = ">= 0",
-) -> None:
-    """Defines a flag whose value is a number that passes `check`."""
-
-    def finite(value):
-        return math.isfinite(value) and check(value)
-
-    define(name, default, Checked(float, finite, expected, _HIGHEST_NUMBER), meaning)
+def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
+    """Defines a flag whose value is an integer from `lowest` on."""
+    define(name, default, Integer(lowest), meaning)
 
 
 def boolean(name: str, default: bool, meaning: str) -> None:
     """Defines a flag that is given as --name or --noname."""
-    flags.DEFINE_boolean(name, default, meaning)
-    flags.FLAGS[name].parser.syntactic_help = "must be true or false"
+    flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
 
 
 def folders(name: str, meaning: str) -> None:
-    """Defines a flag whose value is a tuple of names of folders; None where it is not given."""
-    parser = Checked(
-        lambda given: tuple(given.split(",")),
-        lambda names: all(map(_is_utf_8, names)),
-        "folders of names in UTF-8, separated by commas",
-    )
+    """Defines a flag whose value is a tuple of names of folders, None where it is not given."""
+    expected = "folders of names in UTF-8, separated by commas"
+    parser = Checked(_split_folders, lambda names: all(map(_is_text, names)), expected)
     define(name, None, parser, meaning)
 
 
-def check_kept(name: str, kind: Any, kept: dict[str, Any]) -> None:
-    """Raises InputError unless `kept`, values that a run was given, has one that the flag can have.
-
-    Args:
-      name: of the flag.
-      kind: the type of its value, where integers are numbers too.
-      kept: values by the names of flags.
-    """
-    from crvae_tf.errors import InputError
-
-    value = kept.get(name)
-    kinds = kind | int if isinstance(0.0, kind) else kind
-    try:
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise ValueError
-        if value is not None:
-            _PARSERS[name].parse(str(value))
-    except ValueError as error:
-        expected = _PARSERS[name].syntactic_help.removeprefix("must be ")
-        raise InputError(
-            f"expected {expected} as {name}; received {'none' if value is None else value}"
-        ) from error
+def _split_folders(given: str) -> tuple[str, ...]:
+    return tuple(map(os.path.expanduser, given.split(",")))
 
 
 def preset(name: str, default: str, shipped: Sequence[str], meaning: str) -> None:
     """Defines a flag whose value is a flagfile that is read before all other flags."""
     expected = f"{', '.join(shipped)} or the path of a flagfile"
-
-    def check(given):
-        return _is_utf_8(given) and preset_file(given).is_file()
-
-    define(name, default, Checked(str, check, expected), meaning)
+    check = Checked(str, lambda given: _is_text(given) and preset_file(given).is_file(), expected)
+    define(name, default, check, meaning)
 
 
 def preset_file(name: str) -> Path:
     """Returns where the preset called `name` lies: one of this package's, or a file of the user's."""
     shipped = Path(__file__).with_name("presets") / f"{name}.flags"
     return shipped if name.isidentifier() and shipped.is_file() else Path(name)
-
-
-def number_or_auto(given: str) -> float | None:
-    """Reads a number, or None for `auto`."""
-    return None if given == "auto" else float(given)
-
-
-def integer_or_auto(given: str) -> int | None:
-    """Reads an integer, or None for `auto`."""
-    return None if given == "auto" else int(given)
 
 
 def numbers(given: str) -> tuple[float, ...]:
@@ -205,51 +233,24 @@ def settings(given: str) -> tuple[dict[str, str], ...]:
 
 
 def refusal(error: Exception) -> str:
-    """Returns what absl says of a mistake as one line in this project's form."""
+    """Returns what absl says of a mistake as one line of this project's form."""
     text = " ".join(str(error).split())
-    wrong = re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?", text)
-    if wrong:
-        received = {"": "nothing", "None": "none"}.get(wrong[2], wrong[2])
-        return f"--{wrong[1]} {wrong[3]}; received {received}"
-    boolean = re.fullmatch(r"flag --(\w+)=(.*?): \('Non-boolean argument.*", text)
-    if boolean:
-        return f"--{boolean[1]} must be true or false; received {boolean[2]}"
-    unreadable = re.search(r"Unable to open flagfile: .*'(.*)'", text)
-    if unreadable:
-        return f"--flagfile must be a file that can be read; received {unreadable[1]}"
-    unknown = re.fullmatch(r"Unknown command line flag '(.*?)'\.? ?(.*)", text)
-    if unknown:
-        return f"--{unknown[1]} must be a flag that --help lists; received none of that name"
+    forms = {
+        r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?": r"--\1 \3; received \2",
+        r"flag --(\w+)=(.*?): \('Non-boolean argument.*": r"--\1 must be true or false; received \2",
+        r"Unknown command line flag '(.*?)'.*": r"--\1 must be a flag that --help lists; received none",
+        r".*Unable to open flagfile: .*'(.*)'.*": r"--flagfile must be a readable file; received \1",
+    }
+    for pattern, told in forms.items():
+        if match := re.fullmatch(pattern, text):
+            line = match.expand(told)
+            return f"{line}nothing" if line.endswith("; received ") else line
     return text
 
 
-_HELP = {"help": "?", "helpshort": None, "helpfull": None, "helpxml": None}
-"""absl's flags that ask for help, with their short names."""
-
-_ASKS_FOR_HELP = re.compile(r"--?(h|\?|help|helpshort|helpfull|helpxml)(=(true|t|1))?")
-
-
-def answer_help(arguments: Sequence[str]) -> None:
-    """Shows the help and exits if the arguments ask for it, or a flagfile among them does later."""
-    for name, short_name in _HELP.items():
-        flags.FLAGS[name] = _HelpFlag(name, False, "", short_name=short_name, allow_override=True)
-    if any(map(_ASKS_FOR_HELP.fullmatch, arguments)):  # Whatever else is wrong.
-        _show_help()
-
-
-class _HelpFlag(flags.BooleanFlag):
-    """Stands in for one of absl's, which show a help of their own and end as a failure."""
-
-    def parse(self, argument):
-        if self._parse(argument):
-            _show_help()
-
-
-def _show_help() -> NoReturn:
-    lines = []
-    for flag in flags.FLAGS.get_flags_for_module(__name__):
-        default = "" if flag.default is None else f" (default {flag.default})"
-        lines.append(f"  --{flag.name}: {flag.help}{default}; {flag.parser.syntactic_help}")
-    title = "Flags; a later one wins, --flagfile=FILE reads them from a file:"
-    print(sys.modules["__main__"].__doc__, title, *lines, sep="\n")
-    sys.exit(0)
+def told(error: InputError) -> str:
+    """Returns the line for an error of an argument, by its flag where the command has one."""
+    if error.expected is None or error.argument not in flags.FLAGS:
+        return str(error)
+    received = "none" if error.received is None else error.received
+    return f"--{error.argument} must be {error.expected}; received {received}"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from crvae_tf import files
 from crvae_tf.runs import Run
-from launch.options import CHECKPOINTING, PLACES, Options, later_options
+from launch.options import PLACES, Options
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
@@ -79,7 +79,7 @@ class Job:
         """Raises InputError if its directory or its record is of another run or evaluation."""
         for held in (self.run, self.record):
             if held and held.config.exists():
-                expected = self.options.to_config(), (*PLACES, *CHECKPOINTING), later_options()
+                expected = self.options.to_config(), self.options.free
                 held.check_same(*expected)
                 held.check_evaluated(*expected)
 

@@ -7,29 +7,29 @@ import os
 
 from absl import flags
 
+from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
-from launch.options import UsageError
 
 
 def define() -> None:
-    """Puts the flags of this command in the place of those that describe a training."""
-    options.drop_training_flags(kept=("data_dir",))
+    """Defines the flags of this command."""
+    options.define("data_dir")
     flag_kinds.folders("runs", "runs to compare")
     flag_kinds.text("output", "report.html", "the page to write")
 
 
 def check() -> None:
-    """Raises UsageError if no run is named, or the page cannot be written."""
+    """Raises InputError if no run is named, or the page cannot be written."""
     if flags.FLAGS.runs is None:
-        raise UsageError("--runs must be folders of runs, separated by commas; received none")
+        raise InputError("runs", "folders of runs, separated by commas", "none")
     output = flags.FLAGS.output
     if os.path.isdir(output):
-        raise UsageError(f"--output must be the name of a file; received {output}, a folder")
+        raise InputError("output", "the name of a file", f"{output}, a folder")
 
 
 def test_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
-    from crvae_tf import InputError, datasets, drawing
+    from crvae_tf import datasets, drawing
     from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
     from launch import assembly, run_sets
 
@@ -70,5 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define()
-    command.run(main)
+    command.run(main, define)

@@ -11,9 +11,9 @@ from typing import Any
 
 from absl import flags
 
+from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
 from launch.flag_kinds import Checked
-from launch.options import UsageError
 
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
 _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
@@ -24,7 +24,7 @@ _PRESETS = ("paper", "cpu", "eta", "invariance", "invariance_wae")
 
 def define() -> None:
     """Adds the flags of this command to those of a training."""
-    delattr(flags.FLAGS, "allow_config_change")
+    options.define_training()
     flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
     flag_kinds.preset("preset", "paper", _PRESETS, meaning)
@@ -42,18 +42,18 @@ def define() -> None:
 
 
 def check() -> None:
-    """Raises UsageError if flags contradict each other, or one is given that the grid sets."""
+    """Raises InputError if flags contradict each other, or one is given that the grid sets."""
     given = flags.FLAGS
     if given.table is None and not given.etas and not given.settings:
-        raise UsageError("--table must be one of 1, 2, 3, 4; received none")
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
     if given.etas and given.settings:
-        raise UsageError("--etas must be left out where --settings is given; received both")
+        raise InputError("etas", "left out where --settings is given", "both")
     for name in sorted(options.named() & _SET_BY_GRID):
-        raise UsageError(f"--{name} must be left out, the grid sets it; received {given[name].value}")
+        raise InputError(name, "left out, the grid sets it", given[name].value)
     for name in ("output_dir", "records"):
         folder = given[name].value
         if folder and os.path.exists(folder) and not os.path.isdir(folder):
-            raise UsageError(f"--{name} must be a folder; received {folder}, a file")
+            raise InputError(name, "a folder", f"{folder}, a file")
 
 
 def study():
@@ -73,11 +73,12 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
     read = {}
     for name, text in texts.items():
         if name not in _AXES:
-            raise UsageError(f"--settings must be of {', '.join(sorted(_AXES))}; received {name}")
+            raise InputError("settings", f"of {', '.join(sorted(_AXES))}", name)
         try:
             read[name] = flags.FLAGS[name].parser.parse(text)
         except ValueError as error:
-            raise UsageError(f"--settings: {name} {error}; received {text}") from error
+            expected = f"METHOD:FLAG=VALUE where {name} {error}"
+            raise InputError("settings", expected, text) from error
     return read
 
 
@@ -104,5 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define()
-    command.run(main)
+    command.run(main, define)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from absl import flags
 
+from crvae_tf.errors import InputError
 from launch import command, flag_kinds
-from launch.options import UsageError, drop_training_flags
 
 
 def define() -> None:
-    """Puts the flags of this command in the place of those that describe a training."""
-    drop_training_flags()
+    """Defines the flags of this command."""
     flag_kinds.text("results", "results", "folder of the JSON summaries")
     flag_kinds.text("output", "RESULTS.md", "the page to write")
     flag_kinds.text("add", None, "name of a summary of --runs to write first")
@@ -24,14 +23,14 @@ def define() -> None:
 
 
 def check() -> None:
-    """Raises UsageError if a flag lacks another that it goes with."""
+    """Raises InputError if a flag lacks another that it goes with."""
     given = flags.FLAGS
     if bool(given.add) != bool(given.runs):
-        raise UsageError(
-            f"--add must go with --runs; received --add={given.add} and --runs={given.runs}"
+        raise InputError(
+            "add", "given together with --runs", f"--add={given.add} and --runs={given.runs}"
         )
     if given.add and os.path.basename(given.add) != given.add:
-        raise UsageError(f"--add must be a name without a folder; received {given.add}")
+        raise InputError("add", "a name without a folder", given.add)
 
 
 def main() -> None:
@@ -52,5 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define()
-    command.run(main)
+    command.run(main, define)

@@ -7,18 +7,18 @@ from typing import Any
 from crvae_tf.errors import InputError
 from crvae_tf.runs import Run
 from crvae_tf.studies import comparisons, evaluation_frame
-from launch.options import CHECKPOINTING, Options, UsageError
+from launch.options import CHECKPOINTING, Options
 
 
 def finished(directory: str) -> Run:
     """Returns the finished run in a directory.
 
     Raises:
-      UsageError: there is none.
+      InputError: there is none.
     """
     run = Run(directory)
     if not run.is_complete():
-        raise UsageError(f"--runs must be folders of finished runs; received {directory}")
+        raise InputError("runs", "folders of finished runs", directory)
     return run
 
 
@@ -37,7 +37,7 @@ def options_of(run: Run, data_dir: str | None, config: dict[str, Any] | None = N
     try:
         return Options.from_config((config or run.read_config()) | places)
     except InputError as error:
-        raise InputError(f"{run.config}: {error}") from error
+        raise InputError(str(run.config), "the options of a run", str(error)) from error
 
 
 def label(of_run: Options) -> str:
@@ -58,7 +58,7 @@ def titled(directories: Sequence[str]) -> dict[str, Run]:
     options = [options_of(run, None) for run in runs]
     datasets = list(dict.fromkeys(of_run.dataset for of_run in options))
     if len(datasets) > 1:
-        raise UsageError(f"--runs must be of one data set; received {', '.join(datasets)}")
+        raise InputError("runs", "of one data set", ", ".join(datasets))
     titles = (
         [evaluation_frame.method_title(label(of_run)) for of_run in options],
         [run.directory.name for run in runs],
@@ -73,9 +73,7 @@ def _different(directories: Sequence[str]) -> list[Run]:
     places = [run.directory.resolve() for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
-            raise UsageError(
-                f"--runs must be folders that differ; received {run.directory} more than once"
-            )
+            raise InputError("runs", "folders that differ", f"{run.directory} more than once")
     return runs
 
 
@@ -91,12 +89,13 @@ def summary(directories: Sequence[str], title: str) -> dict[str, Any]:
 
 
 def _check_seeds_alone_differ(method: str, configs: Sequence[dict[str, Any]]) -> None:
-    """Raises UsageError if runs of one method differ in more than their seed."""
+    """Raises InputError if runs of one method differ in more than their seed."""
     for one, other in itertools.combinations(configs, 2):
         names = [n for n in one if n not in CHECKPOINTING and one[n] != other.get(n, one[n])]
         if names != ["seed"]:
             name = next((n for n in names if n != "seed"), "seed")
-            raise UsageError(
-                f"--runs must differ in the seed alone where they are of one method, {method}; "
-                f"received {name}={one[name]} and {name}={other.get(name, one[name])}"
+            raise InputError(
+                "runs",
+                f"different in the seed alone where they are of one method, {method}",
+                f"{name}={one[name]} and {name}={other.get(name, one[name])}",
             )

@@ -13,7 +13,7 @@ def main() -> None:
     from crvae_tf.datasets import folders
     from crvae_tf.embedding_folder import Embedding
     from launch import tables
-    from launch.resolution import check_apart
+    from launch.defaults import check_apart
 
     chosen = encoder_options.search()
     index = Embedding.open(chosen.index)

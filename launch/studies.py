@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from crvae_tf import files
+from crvae_tf.errors import InputError
 from crvae_tf.runs import Run
 from crvae_tf.studies import comparisons, curves, evaluation_frame, pages, paper
 from crvae_tf.studies.paper import Method
 from launch import baselines, compare, options
 from launch.grid import Job
-from launch.options import Options, UsageError
+from launch.options import Options
 
 _FIGURE_1 = ("vae", "vae_aug", "cr_vae")
 
@@ -57,7 +58,7 @@ def study(
     """Returns the study of settings, of values of eta or, without either, a table.
 
     Raises:
-      UsageError: two settings or two values of eta have the same label.
+      InputError: two settings or two values of eta have the same label.
     """
     dataset = options.given()["dataset"] if "dataset" in options.named() else None
     datasets = (dataset,) if dataset else paper.TABLES[table or 1].datasets
@@ -68,16 +69,12 @@ def study(
     cells = {comparisons.setting_label(flags): flags for flags in given}
     if len({frozenset(label.split()) for label in cells}) < len(given):
         name = "settings" if settings else "etas"
-        raise UsageError(f"--{name} must differ in six digits; received {', '.join(cells)}")
+        raise InputError(name, "different in six digits", ", ".join(cells))
     return Study("invariance" if settings else "eta", cells, datasets, **more)
 
 
 def _flags(method: Method) -> dict[str, Any]:
-    beta = {"beta": method.beta} if method.beta != 1.0 else {}
-    is_iwae = options.METHODS[method.name]["model"] == "iwae"
-    # --gradient is for IWAE; the other methods refuse it.
-    gradient = {"gradient": "standard"} if "gradient" in options.named() and not is_iwae else {}
-    return {"method": method.name} | beta | gradient
+    return {"method": method.name} | ({"beta": method.beta} if method.beta != 1.0 else {})
 
 
 def jobs(chosen: Study) -> list[Job]:

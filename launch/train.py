@@ -17,14 +17,10 @@ def main() -> None:
     with strategies.run_of(strategy, chosen.output_dir) as run:
         data = assembly.load_data(chosen)
         model = assembly.make_model(chosen, data, strategy)
-        # What is finished need not be reproduced: it is shown whatever version asks for it.
-        finished_by = ("versions",) if run.is_complete() else ()
-        trained_in = run.read_config().get("precision") if run.config.exists() else None
         run.begin(
             assembly.config(chosen, data),
-            may_differ=(*options.PLACES, *options.CHECKPOINTING, *finished_by),
-            may_change=options.allowed_changes(chosen, trained_in, len(run.read_metrics())),
-            absent=options.later_options(),
+            may_differ=(*chosen.free, "versions"),
+            may_change=options.EVALUATION,
         )
         if not strategies.highest(strategy, run.is_complete()):
             assembly.train(chosen, model, data, run)
@@ -47,4 +43,4 @@ def _finish(chosen, model, data, run) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, options.define_training)

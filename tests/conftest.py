@@ -1,8 +1,9 @@
-"""Fixtures that several test files share."""
+"""What several test files share."""
 
 import gc
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 import keras
@@ -13,7 +14,6 @@ from crvae_tf.runs import Run
 from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_finish():
@@ -22,24 +22,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-def pytest_deselected(items):
-    """Counts the slow tests that are left out: pytest itself does not where workers run the others."""
-    config = items[0].config
-    number = sum(item.get_closest_marker("slow") is not None for item in items)
-    config.stash[LEFT_OUT] = config.stash.get(LEFT_OUT, 0) + number
-    if hasattr(config, "workeroutput"):
-        config.workeroutput["left_out"] = config.stash[LEFT_OUT]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
-    """Takes the number from a worker; each of them leaves out the same tests."""
-    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if config.option.markexpr == "not slow":
-        terminalreporter.line(f"left out: {config.stash.get(LEFT_OUT, 0)} slow tests (make test-slow)")
+def python_blocks(document, heading):
+    """Returns the Python under the `heading` of a Markdown `document`."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)[1]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
 @pytest.fixture(autouse=True)

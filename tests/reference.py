@@ -5,14 +5,6 @@ import math
 import numpy as np
 
 
-def gaussian_log_density(z, mean, stddev):
-    """log N(z; mean, stddev^2), summed over dimensions, one at a time."""
-    total = 0.0
-    for value, m, s in zip(z, mean, stddev, strict=True):
-        total += -0.5 * ((value - m) / s) ** 2 - math.log(s) - 0.5 * math.log(2.0 * math.pi)
-    return total
-
-
 def mutual_information(samples, mean, stddev, disjoint=64):
     """I_q(x; z) by two loops: Dieng et al. 2018 (own included), Poole et al. 2019 (own left out).
 
@@ -26,7 +18,7 @@ def mutual_information(samples, mean, stddev, disjoint=64):
         return np.logaddexp.reduce(values) - math.log(len(values))
 
     for i in range(number):
-        row = [gaussian_log_density(samples[i], mean[j], stddev[j]) for j in range(number)]
+        row = [normal_log_density(samples[i], mean[j], stddev[j]).sum() for j in range(number)]
         lower.append(row[i] - log_mean_exp(row))
         upper.append(row[i] - log_mean_exp(row[:i] + row[i + 1 :]))
         if i >= disjoint:
@@ -93,18 +85,6 @@ def antialiased_resize(image, side):
 
     vertical, horizontal = weights(image.shape[0]), weights(image.shape[1])
     return np.einsum("rh,cw,hwk->rck", vertical, horizontal, image.astype(np.float64), optimize=True)
-
-
-def kolmogorov_smirnov(values, low, high):
-    """The largest gap between the distribution of `values` and the uniform one on [low, high].
-
-    By chance it passes 1.95 / sqrt(n) once in a thousand times (Kolmogorov 1933).
-    """
-    ordered = (np.sort(values) - low) / (high - low)
-    number = len(ordered)
-    above = np.arange(1, number + 1) / number - ordered
-    below = ordered - np.arange(number) / number
-    return max(above.max(), below.max())
 
 
 def normal_log_density(values: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:

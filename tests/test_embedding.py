@@ -120,7 +120,7 @@ def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_listing):
     kept = {file: file.stat().st_mtime_ns for file in (files[0], files[2])}
     files[1].unlink()
     files[3].unlink()
-    (tmp_path / f".77.{files[3].name}").write_bytes(b"killed while it was written")
+    (tmp_path / f".unfinished.77.{files[3].name}").write_bytes(b"killed while it was written")
     seen = []
     report = embedding.embed(
         encoder, digits_listing, tmp_path, progress=lambda *state: seen.append(state)
@@ -256,7 +256,7 @@ def begun(tmp_path, encoder, digits_listing):
 def test_a_job_is_refused_while_another_process_is_at_work_on_some_of_its_parts(
     begun, encoder, digits_listing, shard_index, shard_count
 ):
-    unfinished = begun.path / f".77.{begun.file(7).name}"
+    unfinished = begun.path / f".unfinished.77.{begun.file(7).name}"
     unfinished.write_text("half")
     sharding = {"shard_index": shard_index, "shard_count": shard_count}
     with at_work(begun, range(5, 10)):

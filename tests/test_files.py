@@ -4,13 +4,12 @@ import json
 import math
 import os
 import signal
-import stat
 import time
 
 import pytest
 
 from crvae_tf import files
-from crvae_tf.errors import NotFiniteError
+from crvae_tf.errors import InputError, NotFiniteError
 
 
 def contents(folder):
@@ -25,12 +24,6 @@ def test_a_file_is_written_with_the_folders_above_it(tmp_path):
     files.write_text(tmp_path / "a" / "b" / "note.txt", "ä\n")
     assert contents(tmp_path) == {"a": None, "a/b": None, "a/b/note.txt": "ä\n"}
     assert (tmp_path / "a" / "b" / "note.txt").read_bytes() == "ä\n".encode()
-
-
-def test_a_file_is_written_in_place_of_the_old_one(tmp_path):
-    files.write_text(tmp_path / "note.txt", "a long first text")
-    files.write_text(tmp_path / "note.txt", "new")
-    assert contents(tmp_path) == {"note.txt": "new"}
 
 
 def test_a_byte_of_a_name_that_is_no_utf_8_is_written_as_its_number(tmp_path):
@@ -63,6 +56,13 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_json_is_read_back_as_it_was(tmp_path):
+    value = {"a": [1, 2.5, None, True], "text": "x"}
+    files.write_json(tmp_path / "value.json", value)
+    assert files.read_json(tmp_path / "value.json") == value
+    assert (tmp_path / "value.json").read_text().endswith("}\n")
+
+
 def test_a_file_that_was_never_written_is_an_error_and_keeps_the_old_one(tmp_path):
     (tmp_path / "note.txt").write_text("old")
     with pytest.raises(FileNotFoundError), files.whole_file(tmp_path / "note.txt"):
@@ -75,14 +75,6 @@ def test_the_unfinished_file_has_the_suffix_of_the_finished_one(tmp_path):
     with files.whole_file(tmp_path / "model.weights.h5") as unfinished:
         assert unfinished.name.endswith(".model.weights.h5")
         unfinished.write_text("")
-
-
-def test_json_is_read_back_as_it_was(tmp_path):
-    value = {"a": [1, 2.5, None, True], "text": "x"}
-    files.write_json(tmp_path / "value.json", value)
-    text = (tmp_path / "value.json").read_text()
-    assert json.loads(text) == value
-    assert text.endswith("}\n")
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -133,11 +125,21 @@ def test_a_folder_whose_writing_fails_leaves_only_what_was_there(tmp_path, held,
     assert contents(tmp_path) == before
 
 
-def test_others_may_read_a_folder_as_they_may_read_any(tmp_path):
-    """Temporary folders are their owner's alone."""
-    with files.whole_folder(tmp_path / "encoder"):
-        pass
-    assert stat.S_IMODE((tmp_path / "encoder").stat().st_mode) == 0o755
+@pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
+def test_no_folder_is_made_anew_where_that_is_not_wanted(tmp_path, whole):
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "gone" / "part", parents=False) as part:
+        files.write_text(part, "text", parents=False)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[" * 100_000])
+def test_a_missing_or_damaged_file_is_told_in_one_line(tmp_path, text):
+    if text is not None:
+        (tmp_path / "value.json").write_text(text)
+    for read in (files.read_json, files.read_json_lines)[: 1 if text == "" else 2]:
+        with pytest.raises(InputError, match=r"value.json: expected .*JSON; received ") as error:
+            read(tmp_path / "value.json")
+        assert "\n" not in str(error.value)
 
 
 def holds(path, places):

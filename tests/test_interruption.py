@@ -1,7 +1,6 @@
 """What SIGINT and SIGTERM do while they are noted, and to whom they go afterwards."""
 
 import signal
-import threading
 
 import pytest
 
@@ -60,16 +59,3 @@ def test_a_signal_that_the_process_ignores_stays_ignored(number):
     with interruption.noted():
         signal.raise_signal(number)
     assert (interruption.signal, signal.getsignal(number)) == (None, signal.SIG_IGN)
-
-
-def test_a_thread_that_receives_no_signals_leaves_them_alone(received):
-    interruption = Interruption()
-
-    def note():
-        with interruption.noted():
-            signal.raise_signal(signal.SIGTERM)
-
-    thread = threading.Thread(target=note)
-    thread.start()
-    thread.join()
-    assert (interruption.signal, received) == (None, [signal.SIGTERM])

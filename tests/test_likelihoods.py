@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import likelihoods, objectives
+from crvae_tf import InputError, likelihoods, objectives
 from tests import reference
 
 LOG_PROBS = {
@@ -19,27 +19,8 @@ MEANS = {
     "gaussian": lambda logits: 1.0 / (1.0 + np.exp(-np.float64(logits))),
 }
 # Saturated pixels, those where the continuous Bernoulli's formula is 0/0, and what lies between.
-LOGITS = np.float32(
-    [
-        -80.0,
-        -20.0,
-        -16.5,
-        -3.0,
-        -0.5,
-        -0.01,
-        -1e-4,
-        -1e-7,
-        0.0,
-        1e-7,
-        1e-4,
-        0.01,
-        0.5,
-        3.0,
-        16.5,
-        20.0,
-        80.0,
-    ]
-)
+SIZES = [0.0, 1e-7, 1e-4, 0.01, 0.5, 3.0, 16.5, 20.0, 80.0]
+LOGITS = np.float32([-size for size in SIZES[:0:-1]] + SIZES)
 FAMILIES = sorted(likelihoods.FAMILIES)
 
 
@@ -54,10 +35,6 @@ def random_pair(shape=(6, 28, 28, 1), binary: bool = True) -> tuple[np.ndarray, 
     return logits, (images > 0.5).astype(np.float32) if binary else images
 
 
-def test_every_family_has_an_oracle_here():
-    assert set(LOG_PROBS) == set(MEANS) == set(likelihoods.FAMILIES)
-
-
 @pytest.mark.parametrize("pixel", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pixels_log_prob_is_the_formula_for_every_size_of_logit(family, pixel):
@@ -66,14 +43,15 @@ def test_a_pixels_log_prob_is_the_formula_for_every_size_of_logit(family, pixel)
     np.testing.assert_allclose(log_prob, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("samples", [(), (3,)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_images_log_prob_is_the_sum_over_its_pixels(family):
-    logits, images = random_pair(binary=family == "bernoulli")
+def test_an_images_log_prob_is_the_sum_over_its_pixels_for_each_sample_of_the_logits(family, samples):
+    logits, _ = random_pair((*samples, 6, 4, 4, 2))
+    _, images = random_pair((6, 4, 4, 2), binary=family == "bernoulli")
     log_prob = likelihoods.get(family)(logits).log_prob(images)
-    assert log_prob.shape == (6,)
-    np.testing.assert_allclose(
-        log_prob, LOG_PROBS[family](logits, images).sum(axis=(1, 2, 3)), rtol=1e-5
-    )
+    assert log_prob.shape == (*samples, 6)
+    expected = LOG_PROBS[family](logits, images).sum(axis=(-3, -2, -1))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -83,17 +61,6 @@ def test_gray_images_in_numpy_are_scored_as_tensors_are(family):
     distribution = likelihoods.get(family)(logits)
     np.testing.assert_array_equal(
         distribution.log_prob(images), distribution.log_prob(tf.constant(images))
-    )
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_samples_of_the_logits_are_scored_against_the_same_images(family):
-    logits, _ = random_pair((3, 6, 4, 4, 2))
-    _, images = random_pair((6, 4, 4, 2), binary=family == "bernoulli")
-    log_prob = likelihoods.get(family)(logits).log_prob(images)
-    assert log_prob.shape == (3, 6)
-    np.testing.assert_allclose(
-        log_prob, LOG_PROBS[family](logits, images).sum(axis=(2, 3, 4)), rtol=1e-5
     )
 
 
@@ -150,10 +117,7 @@ def test_logits_of_low_precision_are_scored_in_float32(family, dtype):
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    expected = (
-        "^likelihood: expected one of bernoulli, continuous_bernoulli, gaussian; received poisson$"
-    )
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(InputError, match="one of bernoulli, continuous_bernoulli, gaussian"):
         likelihoods.get("poisson")
 
 

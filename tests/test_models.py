@@ -634,7 +634,7 @@ def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale(po
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, "auto", None])
-@pytest.mark.parametrize(("model", "name"), [(crvae_tf.VAE, "min_stddev"), (crvae_tf.BetaVAE, "beta")])
+@pytest.mark.parametrize(("model", "name"), [(crvae_tf.BetaVAE, "beta")])
 def test_what_a_base_model_is_given_is_a_number_of_0_or_more(model, name, value):
     with pytest.raises(
         crvae_tf.InputError, match=f"{name}: expected a number >= 0; received {value!r}"
@@ -677,3 +677,33 @@ def test_a_bound_of_images_in_another_precision_is_that_in_float32(dtype):
     received = vae().bound(images, KEY).value
     expected = vae().bound(tf.cast(images, tf.float32), KEY).value
     np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.parametrize("stddev", [0.1, 2.0])
+def test_gaussian_pixels_have_the_standard_deviation_that_is_given(stddev):
+    model = crvae_tf.VAE(*pair(), likelihood="gaussian", pixel_stddev=stddev)
+    latents, gray = tf.zeros([6, LATENT]), random_images(6, seed=3, binary=False)
+    mean = 1.0 / (1.0 + np.exp(-model.decoder(latents).numpy()))
+    expected = reference.normal_log_density(gray, mean, stddev).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(model.likelihood(latents).log_prob(gray), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.07, 0.5])
+def test_a_learned_standard_deviation_is_the_root_mean_square_error_above_its_floor(error):
+    """What maximises a Gaussian likelihood, in closed form, of a decoder that cannot learn."""
+    encoder, decoder = pair()
+    decoder.trainable = encoder.trainable = False
+    for variable in decoder.weights:
+        variable.assign(tf.zeros_like(variable))
+    model = crvae_tf.VAE(encoder, decoder, likelihood="gaussian", pixel_stddev="learned")
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    images = np.full((4, *SHAPE), 0.5 + error, np.float32)
+    model.fit(tf.data.Dataset.from_tensors(images).repeat(300), verbose=0)
+    found = model.likelihood(tf.zeros([1, LATENT])).distribution.stddev().numpy()
+    np.testing.assert_allclose(found, max(error, 1.0 / 255.0), rtol=0.03)
+
+
+@pytest.mark.parametrize("stddev", [0.0, -1.0, math.nan, "wide"])
+def test_the_standard_deviation_of_pixels_is_learned_or_a_number_above_0(stddev):
+    with pytest.raises(crvae_tf.InputError, match="pixel_stddev: expected a number > 0; received"):
+        crvae_tf.VAE(*pair(), likelihood="gaussian", pixel_stddev=stddev)

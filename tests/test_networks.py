@@ -68,23 +68,18 @@ def test_mlp_has_as_many_parameters_as_burda_et_al():
 @pytest.mark.parametrize(
     ("width", "channels"), [(0.125, [16, 32, 64, 128]), (0.03, [4, 8, 15, 31]), (1e-6, [1, 1, 1, 1])]
 )
-def test_width_multiplies_the_channels_of_wae_and_keeps_at_least_one(width, channels):
+def test_width_multiplies_the_channels_and_keeps_at_least_one(width, channels):
     encoder, decoder = networks.build("wae", (64, 64, 3), latent_dim=2, width=width)
     assert [layer.filters for layer in layers_of(encoder, keras.layers.Conv2D)] == channels
     transposed = [layer.filters for layer in layers_of(decoder, keras.layers.Conv2DTranspose)]
     assert transposed == [*channels[2::-1], 3]
     assert layers_of(decoder, keras.layers.Dense)[0].units == 8 * 8 * channels[-1]
-
-
-@pytest.mark.parametrize(("width", "units"), [(1.0, 200), (0.1, 20), (1.5, 300), (1e-6, 1)])
-def test_width_multiplies_the_units_of_mlp_and_keeps_at_least_one(width, units):
-    for model in networks.build("mlp", (8, 8, 1), latent_dim=2, width=width):
+    units = max(1, round(200 * width))
+    for model in networks.build("mlp", (27, 20, 3), latent_dim=2, width=width):
         assert [layer.units for layer in layers_of(model, keras.layers.Dense)][:2] == [units, units]
 
 
-@pytest.mark.parametrize(
-    ("side", "kernel", "doublings"), [(8, 4, 2), (24, 4, 2), (28, 4, 2), (32, 5, 3), (40, 5, 3)]
-)
+@pytest.mark.parametrize(("side", "kernel", "doublings"), [(8, 4, 2), (28, 4, 2), (40, 5, 3)])
 def test_the_kernels_and_doublings_of_wae_follow_the_images_side(side, kernel, doublings):
     encoder, decoder = networks.build("wae", (side, side, 1), latent_dim=2, width=0.01)
     convolutions = layers_of(encoder, keras.layers.Conv2D)
@@ -161,80 +156,29 @@ def test_a_moving_mean_keeps_nine_tenths_of_itself():
 
 
 @pytest.mark.parametrize("name", sorted(networks.NETWORKS))
-def test_equal_seeds_give_equal_weights_and_others_others(name):
+def test_equal_seeds_give_equal_weights_others_others_and_no_two_layers_the_same(name):
     pairs = [networks.build(name, (8, 8, 1), 2, width=0.05, seed=seed) for seed in (0, 0, 1)]
     first, again, other = ([*e.get_weights(), *d.get_weights()] for e, d in pairs)
-    kernels = [i for i, w in enumerate(first) if w.ndim > 1]
-    assert len(kernels) == {"mlp": 7, "wae": 4 + 2 + 1 + 3}[name]
-    for i in range(len(first)):
-        np.testing.assert_array_equal(first[i], again[i])
-        assert (i in kernels) == (not np.array_equal(first[i], other[i]))
-
-
-def test_no_two_layers_begin_with_the_same_weights():
-    encoder, decoder = networks.build("mlp", (8, 8, 1), latent_dim=20, width=0.1)
-    kernels = [w for w in [*encoder.get_weights(), *decoder.get_weights()] if w.shape == (20, 20)]
-    assert len(kernels) == 5
-    assert len({kernel.tobytes() for kernel in kernels}) == 5
-
-
-@pytest.mark.parametrize("name", sorted(networks.NETWORKS))
-def test_kernels_begin_within_glorots_limits_and_biases_at_0(name):
-    for model in networks.build(name, (8, 8, 1), latent_dim=4, width=0.1):
-        for layer in layers_of(
-            model, (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
-        ):
-            kernel = layer.kernel.numpy()
-            limit = math.sqrt(6.0 / (math.prod(kernel.shape[:-2]) * sum(kernel.shape[-2:])))
-            assert 0.9 * limit < np.abs(kernel).max() <= limit
-            assert not layer.bias.numpy().any()
+    for one, same, another in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert (one.ndim > 1) == (not np.array_equal(one, another))
+    kernels = [weight.tobytes() for weight in first if weight.ndim > 1]
+    assert len(set(kernels)) == len(kernels)
 
 
 @pytest.mark.parametrize(
-    ("image_shape", "divisor"),
-    [
-        ((27, 27, 1), 4),
-        ((26, 26, 1), 4),
-        ((30, 30, 1), 8),
-        ((36, 36, 3), 8),
-        ((64, 32, 3), 8),
-        ((28, 32, 1), 4),
-    ],
+    ("image_shape", "divisor"), [((27, 27, 1), 4), ((30, 30, 1), 8), ((64, 32, 3), 8)]
 )
 def test_wae_refuses_images_that_it_cannot_double_to(image_shape, divisor):
-    height, width, _ = image_shape
-    with pytest.raises(InputError) as caught:
+    expected = f"a square side divisible by {divisor} .* {image_shape[0]}x{image_shape[1]}$"
+    with pytest.raises(InputError, match=expected):
         networks.build("wae", image_shape, latent_dim=2, width=0.01)
-    assert str(caught.value) == (
-        f"--image_size: expected a square side divisible by {divisor} for the network wae; "
-        f"received {height}x{width}"
-    )
-
-
-@pytest.mark.parametrize("image_shape", [(27, 27, 1), (30, 20, 3)])
-def test_mlp_takes_images_of_any_shape(image_shape):
-    encoder, decoder = networks.build("mlp", image_shape, latent_dim=2, width=0.01)
-    pixels = math.prod(image_shape)
-    assert layers_of(decoder, keras.layers.Dense)[-1].kernel.shape == (2, pixels)
-    assert layers_of(encoder, keras.layers.Dense)[0].kernel.shape == (pixels, 2)
-    assert decoder.output_shape == (None, *image_shape)
-
-
-def test_an_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"^network: expected one of wae, mlp; received resnet$"):
-        networks.build("resnet", (28, 28, 1))
-
-
-@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
-def low_precision(request):
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_global_policy(request.param)
-    yield {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}[request.param]
-    keras.mixed_precision.set_global_policy(before)
 
 
 @pytest.mark.parametrize("name", sorted(networks.NETWORKS))
+@pytest.mark.parametrize("low_precision", [tf.bfloat16, tf.float16])
 def test_mixed_precision_computes_low_and_answers_in_float32(low_precision, name):
+    keras.mixed_precision.set_global_policy(f"mixed_{low_precision.name}")
     encoder, decoder = networks.build(name, (8, 8, 1), latent_dim=4, width=0.05)
     hidden = layers_of(encoder, (keras.layers.Dense, keras.layers.Conv2D))[0]
     assert hidden.compute_dtype == low_precision.name

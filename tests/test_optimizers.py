@@ -45,11 +45,3 @@ def test_the_rate_can_be_set_between_steps(gradients):
     still.learning_rate = 0.0
     assert (weights_after(still, gradients)[0] == np.linspace(-1.0, 1.0, 3).astype(np.float32)).all()
     assert (weights_after(moved, gradients)[0] != np.linspace(-1.0, 1.0, 3).astype(np.float32)).all()
-
-
-def test_variables_are_named_as_keras_names_them():
-    variable = keras.Variable(np.zeros(2), name="kernel")
-    ours, theirs = Adam(name="adam"), keras.optimizers.Adam(name="adam")
-    for optimizer in (ours, theirs):
-        optimizer.build([variable])
-    assert [v.path for v in ours.variables] == [v.path for v in theirs.variables]

@@ -111,7 +111,7 @@ def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_p
     assert provenance.commit() == "0123abc"
     monkeypatch.delenv(provenance.COMMIT_VARIABLE)
     shutil.copy(provenance.__file__, tmp_path)
-    monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
     assert provenance.commit() is None
 
 

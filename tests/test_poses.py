@@ -56,17 +56,20 @@ def test_the_inverse_undoes_a_transformation():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fill", ["constant", "reflect"])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_resampling_is_that_of_random_affine(channels, compiled):
+def test_resampling_is_that_of_random_affine(channels, fill, compiled):
     images = tf.random.stateless_uniform([40, 12, 9, channels], KEY)
-    far = RandomAffine(8.0, 180.0, 0.6).sample(40, KEY)
-    received = (tf.function(resample, jit_compile=True) if compiled else resample)(images, far)
-    np.testing.assert_allclose(received, MOVES.augment_images(images, far), atol=1e-5)
+    layer = RandomAffine(8.0, 180.0, 0.6, fill)
+    far, outside = layer.sample(40, KEY), 0.0 if fill == "constant" else None
+    function = tf.function(resample, jit_compile=True) if compiled else resample
+    received = function(images, far, outside)
+    np.testing.assert_allclose(received, layer.augment_images(images, far), atol=2e-5)
 
 
 def test_what_comes_in_from_outside_is_the_fill():
     moved = resample(
-        tf.ones([1, 4, 4, 1]), Affine(*(tf.constant([x]) for x in (2.0, 0.0, 0.0, 1.0))), fill=-9.0
+        tf.ones([1, 4, 4, 1]), Affine(*(tf.constant([x]) for x in (2.0, 0.0, 0.0, 1.0))), outside=-9.0
     )
     np.testing.assert_array_equal(moved[0, :, :, 0], [[-9.0, -9.0, 1.0, 1.0]] * 4)
 
@@ -244,6 +247,17 @@ def test_further_steps_compose_what_they_find_and_resample_the_image_as_it_came(
         np.testing.assert_allclose(upright, moved, atol=1e-5)
 
 
+@pytest.mark.parametrize(("fill", "outside"), [("constant", poses.OUTSIDE_LOGIT), ("reflect", None)])
+def test_networks_fill_as_the_transformation_does(fill, outside):
+    moves = RandomAffine(1.0, 0.0, 0.0, fill)
+    content_decoder = networks.build("mlp", SHAPE, 3, 0.1)[1]
+    _, decoder = register(networks.build("mlp", SHAPE, 3, 0.1)[0], content_decoder, moves)
+    latents = tf.concat([tf.ones([2, 3]), [[4.0, 0.0], [0.0, -3.0]]], axis=1)
+    moved = Affine(*(tf.constant(x) for x in ([4.0, 0.0], [0.0, -3.0], [0.0, 0.0], [1.0, 1.0])))
+    expected = resample(content_decoder(tf.ones([2, 3])), moved, outside)
+    np.testing.assert_allclose(decoder(latents), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("network", ["mlp", "wae"])
 def test_keras_fits_registered_networks_on_triples(network):
     encoder, decoder = networks.build(network, SHAPE, 4, {"mlp": 0.1, "wae": 0.03}[network])
@@ -278,6 +292,14 @@ def test_images_without_their_transformations_are_refused(base):
     images = smooth_images(2)
     with pytest.raises(crvae_tf.InputError, match="data: expected triples"):
         model.terms((images, images), KEY, training=True)
+
+
+def test_at_the_start_images_are_upright_as_they_come():
+    encoder, _ = register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES)
+    images = smooth_images(4)
+    mean, _ = encoder(images)
+    np.testing.assert_array_equal(mean[:, 3:], np.zeros([4, 4]))
+    np.testing.assert_allclose(encoder.pose.upright(images, mean), images, atol=1e-6)
 
 
 def test_a_registration_takes_a_step_or_more():

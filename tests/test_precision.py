@@ -13,13 +13,6 @@ pytestmark = pytest.mark.slow
 EPOCHS = 2
 
 
-@pytest.fixture(autouse=True)
-def _policy():
-    """Keras' is one for the whole process."""
-    yield
-    keras.mixed_precision.set_global_policy("float32")
-
-
 def mnist_nll(precision, data, directory, epochs):
     """Returns the NLL of 500 test images, nats, K = 100, after some epochs of `mlp`."""
     keras.mixed_precision.set_global_policy(precision)

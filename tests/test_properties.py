@@ -1,63 +1,27 @@
 """Laws that hold for all flags, image files, images and transformations, tried on many at random."""
 
 import json
-import random
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from absl import flags
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from crvae_tf import RandomAffine, networks, objectives, randomness
 from crvae_tf.datasets import Preprocessing, decoding
-from launch import options
-from launch.options import Options, UsageError
-from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
+from launch.options import Options
+from tests.command_line import forgotten_flags, resolved, run  # noqa: F401 - the first is a fixture.
 from tests.image_files import blocks, encoded
-from torture.command_lines import line
-from torture.inprocess import run
 
 tfd = tfp.distributions
-
-FLAGS = sorted(options.training_flags())
-SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
-
-
-def refusal(*arguments):
-    """What the user of these arguments is told, on one line; None where they are taken."""
-    flags.FLAGS.unparse_flags()
-    try:
-        options.parse(["train", *arguments])
-    except UsageError as error:
-        message = str(error)
-    else:
-        return None
-    assert len(message.splitlines()) == 1
-    return message
-
-
-@given(name=st.sampled_from(FLAGS), value=st.text() | st.floats().map(str) | st.integers().map(str))
-@example(name="eta", value="nan")
-@example(name="seed", value="-1")
-@example(name="epochs", value="9" * 5000)
-@settings(max_examples=400, deadline=None)
-def test_whatever_a_flag_is_given_it_is_taken_or_refused_in_one_line_by_its_name(name, value):
-    refused = refusal(f"--{name}={value}")
-    if refused is None:
-        assert flags.FLAGS[name].present
-    else:
-        assert refused.startswith(f"--{name} must be ")
-        assert "; received " in refused
-
 
 VALID = {
     "image_size": st.integers(1, 512),
     "channels": st.sampled_from([1, 3]),
-    "method": st.sampled_from(sorted(set(options.METHODS) - {"beta_vae", "cr_beta_vae"})),
-    "lambda": st.floats(0.0, 1e6),
+    "method": st.sampled_from(["cr_vae", "cr_iwae", "vae_aug"]),
+    "lambda": st.floats(1e-6, 1e6),
     "eta": st.floats(0.0, 1e6) | st.just("auto"),
     "kl_direction": st.sampled_from(objectives.KL_DIRECTIONS),
     "network": st.sampled_from(sorted(networks.NETWORKS)),
@@ -67,9 +31,8 @@ VALID = {
     "learning_rate": st.floats(1e-12, 1e3),
     "translation": st.floats(0.0, 100.0),
     "rotation": st.floats(0.0, 180.0),
-    "scaling": st.floats(0.0, 0.999),
+    "scaling": st.floats(0.0, 0.99),
     "clip_norm": st.floats(1e-6, 1e6),
-    "checkpoint_steps": st.integers(1, 10**6),
     "seed": st.integers(0, 2**31 - 1),
 }
 
@@ -84,34 +47,6 @@ def test_resolved_options_given_as_flags_or_read_from_a_run_resolve_to_themselve
     assert Options.from_config(json.loads(json.dumps(config))) == once
     for name in set(chosen) - {"method", "eta"}:
         assert config[name] == chosen[name]
-
-
-@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-@example(content=b"--epochs=3\n\x00--seed=1")
-@example(content=b"--flagfile=/dev/null\n--seed=\xff")
-@settings(max_examples=100, deadline=None, suppress_health_check=SHARED_FOLDER)
-def test_whatever_a_flagfile_holds_it_is_taken_or_refused_in_one_line(tmp_path, content):
-    (tmp_path / "random.flags").write_bytes(content)
-    refused = refusal(f"--flagfile={tmp_path / 'random.flags'}")
-    try:
-        lines = content.decode().splitlines()
-    except UnicodeDecodeError:
-        assert refused.startswith("--flagfile must be a file of UTF-8 text; received ")
-    else:
-        assert refused is None or any(line.strip() for line in lines)
-
-
-def test_random_command_lines_end_cleanly_or_with_one_error(tmp_path):
-    """`make torture` gives 2,000 of them to all launchers, and trains some."""
-    draw = random.Random(1)
-    names = [*options.training_flags(), "method", "allow_config_change", "flagfile"]
-    ends = {True: 0, False: 0}
-    for _ in range(60):
-        arguments = line(draw, names, tmp_path)
-        outcome = run(options.resolve, arguments)
-        assert outcome.is_clean, (arguments, outcome)
-        ends[outcome.code == 0] += 1
-    assert min(ends.values()) > 5
 
 
 IMAGES = arrays.arrays(

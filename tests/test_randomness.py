@@ -44,28 +44,11 @@ def test_no_two_paths_share_a_key():
     assert len(keys) == 3 * len(paths)
 
 
-def test_the_order_of_a_path_matters():
-    assert randomness.key(0, 1, 2).numpy().tolist() != randomness.key(0, 2, 1).numpy().tolist()
-
-
-@pytest.mark.parametrize(
-    "paths", [((1,), (2,)), ((1, 0), (1, 1)), ((1,), (1, 0)), ((5, 3, 0), (5, 3, 1))]
-)
-def test_draws_at_two_paths_are_uncorrelated(paths):
-    first, second = (normals(randomness.key(0, *path)) for path in paths)
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
-
-
-def test_draws_of_neighbouring_seeds_are_uncorrelated():
-    draws = [normals(randomness.key(seed, Purpose.ORDER)) for seed in range(4)]
-    correlations = np.corrcoef(draws)[~np.eye(4, dtype=bool)]
+def test_draws_of_neighbouring_seeds_and_paths_are_uncorrelated():
+    keys = [randomness.key(seed, Purpose.PRIOR) for seed in range(4)]
+    keys += [randomness.key(0, *path) for path in ((1,), (2,), (1, 0), (1, 1), (5, 3, 0), (5, 3, 1))]
+    correlations = np.corrcoef([normals(key) for key in keys])[~np.eye(len(keys), dtype=bool)]
     assert np.abs(correlations).max() < 0.05
-
-
-def test_seed_0_is_a_seed():
-    """KerasCV takes 0 for "unseeded"."""
-    first, second = (normals(randomness.key(0, Purpose.PRIOR)) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
 
 
 def test_keys_stay_the_same_from_release_to_release():
@@ -99,32 +82,16 @@ def test_draw_each_is_the_draw_of_each_index_by_itself():
     np.testing.assert_array_equal(drawn, alone)
 
 
-def test_draw_each_does_not_depend_on_the_order():
-    indices = np.array([3, 1, 4, 0, 2], np.int64)
-    drawn = randomness.draw_each(two_numbers, parent(), tf.constant(indices)).numpy()
-    ordered = randomness.draw_each(two_numbers, parent(), tf.range(5, dtype=tf.int64)).numpy()
-    np.testing.assert_array_equal(drawn, ordered[indices])
-
-
 def test_draw_run_is_the_rows_of_the_groups():
     groups = [a_group(randomness.fold_in(parent(), group)).numpy() for group in range(5)]
     np.testing.assert_array_equal(run_of(0, 20), np.concatenate(groups))
+    assert len(np.unique(run_of(0, 200))) == 400
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 9])
-@pytest.mark.parametrize("first", range(9))
+@pytest.mark.parametrize("number", [1, 3, 4, 9])
+@pytest.mark.parametrize("first", range(6))
 def test_draw_run_gives_an_image_the_same_numbers_wherever_its_batch_begins(first, number):
     np.testing.assert_array_equal(run_of(first, number), run_of(0, 20)[first : first + number])
-
-
-@pytest.mark.parametrize("batch", [1, 3, 4, 7, 20])
-def test_draw_run_in_batches_is_draw_run_at_once(batch):
-    pieces = [run_of(first, min(batch, 20 - first)) for first in range(0, 20, batch)]
-    np.testing.assert_array_equal(np.concatenate(pieces), run_of(0, 20))
-
-
-def test_draw_run_repeats_no_image():
-    assert len(np.unique(run_of(0, 200))) == 400
 
 
 def test_draw_run_holds_inside_tf_data():

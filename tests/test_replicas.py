@@ -10,8 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import cluster
-from tests import replicas, small_training
+from tests import cluster, replicas, small_training
 from tests.conftest import ROOT
 
 SECONDS = 200

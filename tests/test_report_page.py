@@ -99,7 +99,7 @@ def written(runs, tmp_path_factory):
             ["--runs=a", "--output=tests"],
             "--output must be the name of a file; received tests, a folder",
         ),
-        (["--runs=no/run"], "runs: expected the folders of runs; received no/run, which holds no run"),
+        (["--runs=no/run"], "--runs must be the folders of runs; received no/run, which holds no run"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(flags, message):

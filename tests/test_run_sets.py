@@ -2,10 +2,9 @@
 
 import pytest
 
-from crvae_tf import files
+from crvae_tf import InputError, files
 from crvae_tf.runs import Run
 from launch import options, results, run_sets
-from launch.options import UsageError
 from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
 from tests.made_up import evaluation
 
@@ -35,7 +34,7 @@ def summary_of(*runs):
 def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
     runs = [
         make_run("a"),
-        make_run("b", "--seed=1", "--checkpoint_steps=9"),
+        make_run("b", "--seed=1", "--checkpoint_minutes=9"),
         make_run("c", "--method=vae"),
     ]
     rows = summary_of(*runs)["rows"].set_index(["method", "metric", "split"])
@@ -54,10 +53,10 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
 )
 def test_runs_that_differ_otherwise_are_not_taken_for_seeds(make_run, flags, received):
     runs = make_run("a"), make_run("b", "--seed=2"), make_run("c", *flags)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InputError) as raised:
         summary_of(*runs)
     assert str(raised.value) == (
-        "--runs must differ in the seed alone where they are of one method, cr_vae; "
+        "runs: expected different in the seed alone where they are of one method, cr_vae; "
         f"received {received}"
     )
 
@@ -87,9 +86,9 @@ def test_a_run_is_shown_once_and_beside_others_of_its_data(make_run, tmp_path):
     one, other = make_run("one"), make_run("other", "--dataset=mnist")
     (tmp_path / "link").symlink_to(one)
     for again in (one, str(tmp_path / "link")):
-        with pytest.raises(UsageError, match=r"must be folders that differ; received .*/one more"):
+        with pytest.raises(InputError, match=r"expected folders that differ; received .*/one more"):
             run_sets.titled([one, again])
-    with pytest.raises(UsageError, match="must be of one data set; received digits, mnist"):
+    with pytest.raises(InputError, match="expected of one data set; received digits, mnist"):
         run_sets.titled([one, other])
 
 

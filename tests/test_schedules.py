@@ -8,7 +8,7 @@ import pytest
 from crvae_tf import VAE, networks, schedules, training
 from crvae_tf.datasets import ArraySplit
 from crvae_tf.runs import Run
-from launch import assembly, options
+from launch import assembly
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
@@ -19,15 +19,7 @@ def test_burdas_schedule_is_ten_to_the_minus_i_sevenths_for_three_to_the_i_epoch
             expected = 1e-3 * 10.0 ** (-stage / 7.0)
             assert schedules.burda_rate(epoch, 1e-3) == pytest.approx(expected)
             epoch += 1
-    assert epoch == schedules.burda_epochs() == 3280
-
-
-def test_a_shortened_schedule_also_ends_at_a_tenth():
-    rates = [schedules.burda_rate(epoch, 1e-3, stages=6) for epoch in range(schedules.burda_epochs(6))]
-    assert rates[0] == 1e-3
-    assert rates[-1] == pytest.approx(1e-4)
-    assert rates.count(rates[-1]) == 3**5
-    assert schedules.burda_rate(0, 1e-3, stages=1) == 1e-3
+    assert epoch == schedules.BURDA_EPOCHS == 3280
 
 
 def test_a_cosine_falls_from_the_first_rate_to_nothing():
@@ -45,19 +37,8 @@ def test_the_schedule_of_a_training_is_the_one_named():
 
     falling = [1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)]
     assert rates("--schedule=cosine", "--epochs=4") == pytest.approx(falling)
-    assert rates("--schedule=burda", "--schedule_stages=2") == pytest.approx([1e-3] + 3 * [1e-4])
+    assert rates("--schedule=burda") == pytest.approx([1e-3] + 3 * [1e-3 * 10 ** (-1 / 7)])
     assert assembly.learning_rate(resolved("--learning_rate=1e-3")) == 1e-3
-
-
-@pytest.mark.parametrize(("schedule", "may"), [("constant", True), ("cosine", False), ("burda", False)])
-def test_only_at_a_constant_rate_may_a_run_go_on_to_another_number_of_epochs(schedule, may):
-    chosen = resolved(f"--schedule={schedule}", "--schedule_stages=2", "--allow_config_change")
-    assert ("epochs" in options.allowed_changes(chosen, None, 1)) == may
-    assert "nll_samples" in options.allowed_changes(chosen, None, 1)
-    assert (
-        options.allowed_changes(resolved(f"--schedule={schedule}", "--schedule_stages=2"), None, 1)
-        == ()
-    )
 
 
 def trained(tmp_path, data, name, epochs):
@@ -71,7 +52,7 @@ def trained(tmp_path, data, name, epochs):
         transformation=None,
         epochs=epochs,
         batch_size=32,
-        learning_rate=lambda epoch: schedules.burda_rate(epoch, 1e-2, stages=2),
+        learning_rate=lambda epoch: schedules.burda_rate(epoch, 1e-2),
         seed=1,
         verbose=0,
     )
@@ -84,7 +65,9 @@ def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_pat
     whole, lines = trained(tmp_path, data, "whole", epochs=4)
     trained(tmp_path, data, "broken", epochs=2)
     resumed, resumed_lines = trained(tmp_path, data, "broken", epochs=4)
-    assert [line["learning_rate"] for line in lines] == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
+    assert [line["learning_rate"] for line in lines] == pytest.approx(
+        [1e-2] + 3 * [1e-2 * 10 ** (-1 / 7)]
+    )
     assert [line["loss"] for line in lines] == [line["loss"] for line in resumed_lines]
     for one, other in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(one, other)

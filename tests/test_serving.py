@@ -7,7 +7,7 @@ import tensorflow as tf
 import crvae_tf
 from crvae_tf import InputError, conversion, networks
 from crvae_tf.datasets import Preprocessing
-from tests.documents import python_blocks
+from tests.conftest import python_blocks
 from tests.image_files import blocks, encoded
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from launch import stopping
+from tests import command_line
 from tests.conftest import ROOT
-from torture import inprocess
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LINE = "\nstopped; the same command goes on\n"
@@ -63,7 +63,7 @@ def test_a_command_told_to_stop_later_cleans_up_first(number):
         finally:
             cleaned.append(True)
 
-    outcome = inprocess.run(main, [])
+    outcome = command_line.run(main, [])
     assert (outcome.code, outcome.err, outcome.fault) == (128 + number, LINE, "")
     assert cleaned
 

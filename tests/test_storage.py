@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from crvae_tf import files
 from crvae_tf.datasets import ImageData, Preprocessing, folders
-from crvae_tf.errors import IMAGE_CHANGED, STORAGE_ERRORS, is_told, one_line
+from crvae_tf.errors import IMAGE_CHANGED, is_told, one_line
+from crvae_tf.files import STORAGE_ERRORS
 from crvae_tf.runs import Run
 from tests.image_files import blocks, encoded
 from tests.small_training import assert_same_to_the_bit, train
@@ -19,7 +20,7 @@ from tests.small_training import assert_same_to_the_bit, train
 def test_a_file_for_which_there_is_no_room_leaves_the_old_one(tmp_path):
     """What is not yet whole has a name of its own, here that of a device that is always full."""
     files.write_text(tmp_path / "note.txt", "old")
-    (tmp_path / f".{os.getpid()}.note.txt").symlink_to("/dev/full")
+    (tmp_path / f".unfinished.{os.getpid()}.note.txt").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device") as full:
         files.write_text(tmp_path / "note.txt", "new")
     assert full.value.errno == errno.ENOSPC
@@ -73,8 +74,8 @@ def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path,
     run.begin({"seed": 1})
     with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work") as gone:
         train(run, noise, later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0)
-    assert str(gone.value).startswith(f"--output_dir={tmp_path / 'run'}: expected the run's folder")
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert str(gone.value).startswith(f"{tmp_path / 'run'}: expected the run's folder")
+    assert not (tmp_path / "run").exists()
     assert (tmp_path / "moved" / "config.json").exists()
 
 

@@ -2,20 +2,20 @@
 
 import math
 
-import keras
 import keras_cv
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from crvae_tf import InputError, RandomAffine, randomness
 from crvae_tf.transforms import Affine
 from tests import reference
-from tests.conftest import ROOT
 
 SIZES = {"translation": 4.0, "rotation": 30.0, "scaling": 0.25}
 DRAWS = 20_000
 KS_LIMIT = 1.95 / math.sqrt(DRAWS)
+"""By chance the statistic passes it once in a thousand times (Kolmogorov 1933)."""
 FIVE = np.arange(1, 26).reshape(5, 5)
 
 
@@ -38,17 +38,6 @@ def images():
     """Smooth random images, not square, of two channels."""
     noise = np.random.default_rng(0).random((6, 4, 5, 2))
     return tf.image.resize(noise, [15, 12], method="bilinear")
-
-
-@pytest.fixture(scope="module")
-def draws():
-    """Columns: right, down, angle, scale."""
-    return np.stack(RandomAffine(**SIZES).sample(DRAWS, key()), axis=-1)
-
-
-def test_keras_cv_is_imported_nowhere_else():
-    users = [p.name for p in (ROOT / "crvae_tf").rglob("*.py") if "import keras_cv" in p.read_text()]
-    assert users == ["transforms.py"]
 
 
 # Each part alone is KerasCV's own layer.
@@ -95,13 +84,6 @@ def test_the_composition_equals_a_slow_warp_with_one_interpolation(images):
         np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
-def test_three_layers_in_a_row_would_blur_what_one_interpolation_does_not(images):
-    """That the oracle can tell the two apart."""
-    moved = RandomAffine().augment_images(images, affine(6, right=0.5))
-    there_and_back = RandomAffine().augment_images(moved, affine(6, right=-0.5))
-    assert np.abs(there_and_back - images)[:, 2:-2, 2:-2].max() > 0.01
-
-
 # Golden images.
 
 
@@ -134,36 +116,21 @@ def test_a_quarter_turn_is_counter_clockwise(angle, expected):
     np.testing.assert_allclose(warped(FIVE, angle=angle), expected, atol=1e-4)
 
 
-def test_growing_twofold_interpolates_about_the_centre():
-    expected = [
-        [7, 7.5, 8, 8.5, 9],
-        [9.5, 10, 10.5, 11, 11.5],
-        [12, 12.5, 13, 13.5, 14],
-        [14.5, 15, 15.5, 16, 16.5],
-        [17, 17.5, 18, 18.5, 19],
-    ]
-    np.testing.assert_allclose(warped(FIVE, scale=2), expected, atol=1e-5)
-
-
-def test_shrinking_twofold_brings_in_zeros():
-    expected = [[0] * 5, [0, 1, 3, 5, 0], [0, 11, 13, 15, 0], [0, 21, 23, 25, 0], [0] * 5]
-    np.testing.assert_allclose(warped(FIVE, scale=0.5), expected, atol=1e-5)
-
-
-def test_the_move_comes_after_the_scaling_and_is_not_scaled():
-    expected = [
-        [6.5, 7, 7.5, 8, 8.5],
-        [9, 9.5, 10, 10.5, 11],
-        [11.5, 12, 12.5, 13, 13.5],
-        [14, 14.5, 15, 15.5, 16],
-        [16.5, 17, 17.5, 18, 18.5],
-    ]
-    np.testing.assert_allclose(warped(FIVE, scale=2, right=1), expected, atol=1e-5)
-
-
-def test_the_move_comes_after_the_turn_and_is_not_turned():
-    expected = np.pad(np.rot90(FIVE), [[0, 0], [2, 0]])[:, :5]
-    np.testing.assert_allclose(warped(FIVE, angle=90, right=2), expected, atol=1e-4)
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"scale": 2}, [[7, 7.5, 8, 8.5, 9], [9.5, 10, 10.5, 11, 11.5], [12, 12.5, 13, 13.5, 14],
+                        [14.5, 15, 15.5, 16, 16.5], [17, 17.5, 18, 18.5, 19]]),
+        ({"scale": 0.5}, [[0] * 5, [0, 1, 3, 5, 0], [0, 11, 13, 15, 0], [0, 21, 23, 25, 0], [0] * 5]),
+        # The move comes last, and is neither scaled nor turned.
+        ({"scale": 2, "right": 1}, [[6.5, 7, 7.5, 8, 8.5], [9, 9.5, 10, 10.5, 11],
+                                    [11.5, 12, 12.5, 13, 13.5], [14, 14.5, 15, 15.5, 16],
+                                    [16.5, 17, 17.5, 18, 18.5]]),
+        ({"angle": 90, "right": 2}, np.pad(np.rot90(FIVE), [[0, 0], [2, 0]])[:, :5]),
+    ],
+)  # fmt: skip
+def test_scaling_interpolates_about_the_centre_and_the_move_comes_last(parts, expected):
+    np.testing.assert_allclose(warped(FIVE, **parts), expected, atol=1e-4)
 
 
 def test_what_comes_in_from_outside_is_zero_and_not_a_reflection():
@@ -174,65 +141,42 @@ def test_what_comes_in_from_outside_is_zero_and_not_a_reflection():
     np.testing.assert_array_equal(warped(ones, right=3)[:, :3], np.zeros((5, 3)))
 
 
-def test_each_image_of_a_batch_has_its_own_transformation(images):
-    drawn = RandomAffine(**SIZES).sample(6, key(2))
-    together = RandomAffine().augment_images(images, drawn)
-    for i in range(6):
-        alone = Affine(*(part[i : i + 1] for part in drawn))
-        expected = RandomAffine().augment_images(images[i : i + 1], alone)[0]
-        np.testing.assert_allclose(together[i], expected, atol=2e-5)
-
-
 # The draws.
 
 
+def by_the_layer():
+    layer = RandomAffine(**SIZES, seed=0)
+    return np.concatenate([layer.get_random_transformation_batch(DRAWS // 4) for _ in range(4)], axis=1)
+
+
 @pytest.mark.parametrize(
-    ("column", "low", "high"),
-    [(0, -4.0, 4.0), (1, -4.0, 4.0), (2, -30.0, 30.0), (3, 0.75, 1.25)],
-    ids=["right", "down", "angle", "scale"],
+    "draw",
+    [
+        lambda: RandomAffine(**SIZES).sample(DRAWS, key()),
+        lambda: RandomAffine(**SIZES).sample_run(tf.range(DRAWS, dtype=tf.int64), key()),
+        by_the_layer,
+    ],
+    ids=["of a key", "of indices", "of the layer"],
 )
-def test_each_draw_is_uniform_in_its_range(draws, column, low, high):
-    values = draws[:, column]
-    assert low <= values.min() < low + 0.01 * (high - low)
-    assert high - 0.01 * (high - low) < values.max() <= high
-    assert reference.kolmogorov_smirnov(values, low, high) < KS_LIMIT
-
-
-def test_the_scale_is_uniform_and_not_its_inverse(draws):
-    """KerasCV's zoom factor, uniform in the same range, would have a mean scale of 1.0217."""
-    scale = draws[:, 3]
-    assert abs(scale.mean() - 1.0) < 4 * 0.5 / math.sqrt(12 * DRAWS)
-    quantiles = [0.1, 0.25, 0.5, 0.75, 0.9]
-    expected = [0.8, 0.875, 1.0, 1.125, 1.2]
-    np.testing.assert_allclose(np.quantile(scale, quantiles), expected, atol=0.01)
-    assert (1.0 / scale).mean() > 1.015  # That the tolerances can tell the two apart.
-
-
-def test_the_four_draws_are_not_correlated(draws):
-    off_diagonal = np.corrcoef(draws.T)[~np.eye(4, dtype=bool)]
-    assert np.abs(off_diagonal).max() < 4 / math.sqrt(DRAWS)
-
-
-def test_the_draws_of_a_run_of_indices_are_uniform_and_not_correlated():
-    run = RandomAffine(**SIZES).sample_run(tf.range(DRAWS, dtype=tf.int64), key())
-    for values, low, high in zip(run, [-4, -4, -30, 0.75], [4, 4, 30, 1.25], strict=True):
-        assert reference.kolmogorov_smirnov(values.numpy(), low, high) < KS_LIMIT
-    neighbours = np.concatenate([np.stack(run)[:, 1:], np.stack(run)[:, :-1]])
+def test_draws_are_uniform_in_their_ranges_and_not_correlated(draw):
+    """So the scale is, and not its inverse: KerasCV's zoom would have a mean scale of 1.0217."""
+    drawn = np.stack(draw())
+    for values, low, high in zip(drawn, [-4, -4, -30, 0.75], [4, 4, 30, 1.25], strict=True):
+        assert low <= values.min() < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < values.max() <= high
+        assert scipy.stats.kstest(values, "uniform", (low, high - low)).statistic < KS_LIMIT
+    assert abs(drawn[3].mean() - 1.0) < 4 * 0.5 / math.sqrt(12 * DRAWS)
+    neighbours = np.concatenate([drawn[:, 1:], drawn[:, :-1]])
     assert np.abs(np.corrcoef(neighbours)[~np.eye(8, dtype=bool)]).max() < 4 / math.sqrt(DRAWS)
 
 
-def test_the_layers_own_draws_are_uniform_and_not_correlated():
+def test_calls_of_the_layer_are_not_correlated():
     layer = RandomAffine(**SIZES, seed=0)
-    calls = [np.stack(layer.get_random_transformation_batch(DRAWS // 4)) for _ in range(4)]
-    drawn = np.concatenate(calls, axis=1)
-    for values, low, high in zip(drawn, [-4, -4, -30, 0.75], [4, 4, 30, 1.25], strict=True):
-        assert reference.kolmogorov_smirnov(values, low, high) < KS_LIMIT
-    apart = np.concatenate(calls)
-    assert np.abs(np.corrcoef(apart)[~np.eye(16, dtype=bool)]).max() < 4.5 / math.sqrt(DRAWS / 4)
+    calls = np.concatenate([layer.get_random_transformation_batch(DRAWS // 4) for _ in range(4)])
+    assert np.abs(np.corrcoef(calls)[~np.eye(16, dtype=bool)]).max() < 4.5 / math.sqrt(DRAWS / 4)
 
 
-@pytest.mark.parametrize("start", [0, 5, 63, 64, 100])
-@pytest.mark.parametrize("number", [1, 2, 64, 130])
+@pytest.mark.parametrize(("start", "number"), [(0, 130), (5, 1), (63, 2), (64, 64), (100, 130)])
 def test_an_index_has_the_same_draw_in_every_run(start, number):
     layer = RandomAffine(**SIZES)
     everything = np.stack(layer.sample_run(tf.range(300, dtype=tf.int64), key()))
@@ -258,7 +202,7 @@ def test_a_size_of_zero_leaves_its_part_out(part):
             assert len(np.unique(values)) == 100
 
 
-@pytest.mark.parametrize("side", [1, 5, 8, 28])
+@pytest.mark.parametrize("side", [1, 5, 28])
 def test_all_sizes_zero_is_the_identity_to_the_bit(side):
     images = np.random.default_rng(1).random((7, side, side, 3), np.float32)
     layer = RandomAffine(0.0, 0.0, 0.0)
@@ -266,46 +210,15 @@ def test_all_sizes_zero_is_the_identity_to_the_bit(side):
     np.testing.assert_array_equal(layer.augment_images(images, layer.sample(7, key())), images)
 
 
-# Its gradient.
-
-
 # As a Keras layer.
 
 
-def test_seed_zero_is_a_seed_like_any_other(images):
-    first, again, other = (RandomAffine(**SIZES, seed=seed)(images) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.01
-
-
-def test_seed_zero_does_not_draw_from_the_global_generator(images):
-    tf.random.get_global_generator().reset_from_seed(3)
-    before = RandomAffine(**SIZES, seed=0)(images)
-    tf.random.get_global_generator().reset_from_seed(4)
-    np.testing.assert_array_equal(RandomAffine(**SIZES, seed=0)(images), before)
-
-
-def test_a_layer_draws_anew_at_every_call(images):
-    layer = RandomAffine(**SIZES, seed=0)
-    assert np.abs(layer(images) - layer(images)).max() > 0.01
-
-
-def test_a_call_applies_one_draw_of_the_layer(images):
-    layer, twin = RandomAffine(**SIZES, seed=5), RandomAffine(**SIZES, seed=5)
-    drawn = twin.get_random_transformation_batch(6)
-    np.testing.assert_allclose(layer(images), twin.augment_images(images, drawn), atol=2e-5)
-
-
-def test_an_image_without_a_batch_is_transformed_as_a_batch_of_one(images):
-    alone = RandomAffine(**SIZES, seed=5)(images[0])
-    np.testing.assert_array_equal(alone, RandomAffine(**SIZES, seed=5)(images[:1])[0])
-
-
-def test_labels_beside_the_images_are_kept(images):
-    labels = tf.range(6.0)
-    out = RandomAffine(**SIZES, seed=5)({"images": images, "labels": labels})
-    np.testing.assert_array_equal(out["labels"], labels)
-    np.testing.assert_array_equal(out["images"], RandomAffine(**SIZES, seed=5)(images))
+def test_a_layer_draws_by_its_seed_of_which_zero_is_one_and_anew_at_every_call(images):
+    first, again, other = (RandomAffine(**SIZES, seed=seed) for seed in (0, 0, 1))
+    view = first(images)
+    np.testing.assert_array_equal(view, again(images))
+    assert np.abs(view - other(images)).max() > 0.01
+    assert np.abs(view - first(images)).max() > 0.01
 
 
 def test_a_draw_gives_the_same_eagerly_and_inside_tf_data(images):
@@ -322,19 +235,6 @@ def test_a_draw_gives_the_same_eagerly_and_inside_tf_data(images):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_layer_draws_the_same_eagerly_and_inside_tf_data(images):
-    batches = tf.data.Dataset.from_tensors(images).repeat(3)
-    layer, twin = RandomAffine(**SIZES, seed=5), RandomAffine(**SIZES, seed=5)
-    for mapped, batch in zip(batches.map(layer), batches, strict=True):
-        np.testing.assert_array_equal(mapped, twin(batch))
-
-
-def test_the_layer_works_inside_a_keras_model(images):
-    model = keras.Sequential([keras.Input(images.shape[1:]), RandomAffine(**SIZES, seed=5)])
-    np.testing.assert_array_equal(model(images), RandomAffine(**SIZES, seed=5)(images))
-    assert model.output_shape == (None, 15, 12, 2)
-
-
 def test_the_configuration_makes_the_same_layer_again(images):
     layer = RandomAffine(1.5, 20.0, 0.3, seed=0, name="view")
     again = RandomAffine.from_config(layer.get_config())
@@ -349,23 +249,15 @@ def test_the_defaults_are_the_papers_training_transformation():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"),
+    ("argument", "value", "expected"),
     [
-        ({"translation": -1}, "translation: expected a number of pixels >= 0; received -1"),
-        ({"translation": math.nan}, "translation: expected a number of pixels >= 0; received nan"),
-        ({"translation": math.inf}, "translation: expected a number of pixels >= 0; received inf"),
-        ({"rotation": -0.5}, "rotation: expected degrees in [0, 180]; received -0.5"),
-        ({"rotation": 181}, "rotation: expected degrees in [0, 180]; received 181"),
-        ({"scaling": -0.1}, "scaling: expected a fraction in [0, 1); received -0.1"),
-        ({"scaling": 1.0}, "scaling: expected a fraction in [0, 1); received 1.0"),
+        ("translation", -1, "a number of pixels >= 0"),
+        ("translation", math.nan, "a number of pixels >= 0"),
+        ("rotation", 181, "degrees in [0, 180]"),
+        ("scaling", 1.0, "a fraction in [0, 1)"),
     ],
 )
-def test_a_size_outside_its_range_is_an_input_error_that_says_what_was_expected(sizes, message):
+def test_a_size_outside_its_range_is_refused(argument, value, expected):
     with pytest.raises(InputError) as error:
-        RandomAffine(**sizes)
-    assert str(error.value) == message
-
-
-@pytest.mark.parametrize("sizes", [(0, 0, 0), (1e3, 180, 0.999)])
-def test_the_ends_of_the_ranges_are_allowed(sizes, images):
-    assert np.isfinite(RandomAffine(*sizes, seed=0)(images)).all()
+        RandomAffine(**{argument: value})
+    assert str(error.value) == f"{argument}: expected {expected}; received {value}"

@@ -1,0 +1,112 @@
+"""What the flags that were left out stand for, and which values may not go together.
+
+Functions on the values of flags by name, None where a flag was not given.
+"""
+
+import dataclasses
+import os
+from collections.abc import Set
+from typing import Any
+
+from crvae_tf.errors import InputError
+from launch.flag_kinds import FOLDER_PREFIX
+
+METHODS = {
+    "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
+    "vae_aug": {"model": "vae", "lambda": 1.0, "eta": 0.0},
+    "cr_vae": {"model": "vae", "lambda": 1.0, "eta": None},
+    "iwae": {"model": "iwae", "lambda": 0.0, "eta": 0.0},
+    "cr_iwae": {"model": "iwae", "lambda": 1.0, "eta": None},
+    "beta_vae": {"model": "beta_vae", "lambda": 0.0, "eta": 0.0},
+    "cr_beta_vae": {"model": "beta_vae", "lambda": 1.0, "eta": None},
+}
+"""What `--method` sets; an eta of None is `auto`."""
+
+
+def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
+    """Returns the values of all options; `present` are the flags that were given.
+
+    Raises:
+      InputError: two values contradict each other.
+    """
+    values = _with_method(given, present)
+    _fill_epochs(values, present)
+    _fill_dataset(values)
+    for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
+        if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
+            values[name] = pixels * values["image_size"] / 28.0
+    check(values)
+    return values
+
+
+def _with_method(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
+    name = given["method"] or "cr_vae"
+    method = METHODS[name]
+    if given["method"] and given["model"] not in (None, method["model"]):
+        raise InputError("model", f"{method['model']} for the method {name}", given["model"])
+    values = given | {part: method[part] for part in ("lambda", "eta") if part not in present}
+    values["model"] = given["model"] or method["model"]
+    if values["eta"] is None:
+        from crvae_tf.objectives import default_eta
+
+        values["eta"] = default_eta(values["beta"])
+    return values
+
+
+def _fill_epochs(values: dict[str, Any], present: Set[str]) -> None:
+    if values["schedule"] != "burda":
+        return
+    from crvae_tf.schedules import BURDA_EPOCHS
+
+    if "epochs" in present and values["epochs"] != BURDA_EPOCHS:
+        raise InputError("epochs", f"{BURDA_EPOCHS} under the schedule burda", values["epochs"])
+    values["epochs"] = BURDA_EPOCHS
+
+
+def _fill_dataset(values: dict[str, Any]) -> None:
+    from crvae_tf import datasets
+
+    usual = dataclasses.asdict(datasets.defaults(values["dataset"], values["data_dir"]))
+    values |= {name: value for name, value in usual.items() if values[name] is None}
+    values["channels"] = int(values["channels"])
+
+
+def check(values: dict[str, Any]) -> None:
+    """Raises InputError if two values contradict each other."""
+    if values["model"] != "beta_vae" and values["beta"] != 1.0:
+        raise InputError("beta", f"1 for the model {values['model']}", values["beta"])
+    if values["eta"] and not values["lambda"]:
+        raise InputError("eta", "0 for a lambda of 0", values["eta"])
+    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
+        raise InputError("binarization", "dynamic or fixed for the Bernoulli likelihood", "none")
+    _check_pose(values)
+    if values["views_per_image"] != 1 and not values["lambda"]:
+        raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])
+    if values["eval_split"] == "validation" and values["validation_images"] < 2:
+        expected = "at least 2 to evaluate on them"
+        raise InputError("validation_images", expected, values["validation_images"])
+
+
+def _check_pose(values: dict[str, Any]) -> None:
+    if values["pose"] == "none":
+        return
+    sizes = [values[name] for name in ("translation", "rotation", "scaling")]
+    if not any(sizes):
+        raise InputError("pose", "none for a transformation that is the identity", values["pose"])
+    pose_dim = 2 * bool(sizes[0]) + bool(sizes[1]) + bool(sizes[2])
+    if values["latent_dim"] <= pose_dim:
+        expected = f"> {pose_dim}, the dimensions of the pose"
+        raise InputError("latent_dim", expected, values["latent_dim"])
+
+
+def check_apart(argument: str, output: str, images: str) -> None:
+    """Raises InputError if the folder `output`, of `argument`, lies in the images of `folder:PATH`.
+
+    The pictures in it would be images too, and the folder would not be the one that was read.
+    """
+    folder = images.removeprefix(FOLDER_PREFIX)
+    if folder == images or not os.path.isdir(folder):
+        return
+    outer, inner = os.path.realpath(folder), os.path.realpath(output)
+    if os.path.commonpath([outer, inner]) == outer:
+        raise InputError(argument, f"a folder outside the images of {images}", output)

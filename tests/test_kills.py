@@ -1,0 +1,150 @@
+"""Commands that are killed at random moments end as commands that nobody kills."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT
+from tests.small_training import untimed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+KILLS = 3
+TINY = (
+    "--dataset=digits", "--network=mlp", "--width=0.1", "--latent_dim=4", "--nll_samples=200",
+    "--checkpoint_steps=3",
+)  # fmt: skip
+COMMANDS = {
+    "train": ("launch.train", *TINY, "--epochs=20", "--output_dir={end}"),
+    "evaluate": ("launch.evaluate", "--nll_samples=400", "--output_dir={end}"),
+    "reproduce": (
+        "launch.reproduce", *TINY, "--table=4", "--preset=cpu", "--seeds=1", "--epochs=4",
+        "--noinvariance", "--output_dir={end}",
+    ),
+    "embed": (
+        "launch.embed", "--encoder={run}/encoder", "--input={images}", "--rows_per_file=100",
+        "--output={end}",
+    ),
+}  # fmt: skip
+
+
+class Subject:
+    """A command that is killed: it works on a finished run or on images, and fills a folder."""
+
+    def __init__(self, name: str, run: Path, images: Path):
+        self._name, self._places = name, {"run": run, "images": images}
+
+    def end(self, end: Path, seconds: float | None = None, kill=os.kill) -> bool:
+        """Gives the command, kills it after some seconds, and returns whether it ended before."""
+        if self._name == "evaluate" and not end.exists():
+            shutil.copytree(self._places["run"], end)
+        arguments = [part.format(end=end, **self._places) for part in COMMANDS[self._name]]
+        with open(end.with_suffix(".log"), "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # A group of its own, with its children.
+            )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            kill(process.pid, signal.SIGKILL)
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL), end.with_suffix(".log").read_text()
+        return code == 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that nothing killed."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    Subject("train", folder, folder).end(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, [40_000, 28, 28], np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_was_killed_ends_as_one_that_never_was(name, run, images, tmp_path):
+    """With its children or alone; whenever it ends before it is killed, it begins anew."""
+    subject, whole, broken = Subject(name, run, images), tmp_path / "whole", tmp_path / "broken"
+    began, moment, kills = time.monotonic(), random.Random(0), 0
+    subject.end(whole)
+    seconds = time.monotonic() - began
+    while kills < KILLS:
+        if not subject.end(broken, moment.uniform(0.0, seconds), moment.choice((os.kill, os.killpg))):
+            kills += 1
+            continue
+        assert_same_end(whole, broken)
+        shutil.rmtree(broken)
+    subject.end(broken)
+    assert_same_end(whole, broken)
+
+
+def assert_same_end(whole: Path, broken: Path) -> None:
+    """Compares to the bit all that has no times in it, and looks for leftovers."""
+    assert [
+        path for path in broken.rglob("*") if path.name.startswith(".") or "temp" in path.name
+    ] == []
+    compared = 0
+    for path in whole.rglob("*"):
+        read = READERS.get(path.name, READERS.get(path.suffix))
+        if read:
+            np.testing.assert_equal(read(broken / path.relative_to(whole)), read(path))
+            compared += 1
+    assert compared > 0
+
+
+def metrics(path: Path) -> list[dict]:
+    return untimed([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+
+    def note(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[...]
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return found
+
+
+def variables(folder: Path) -> dict[str, np.ndarray]:
+    """All variables of the last checkpoint, the optimizer's too."""
+    reader = tf.train.load_checkpoint(str(folder))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.endswith("VARIABLE_VALUE") and not name.startswith("save_counter")
+    }
+
+
+READERS = {
+    "evaluation.json": Path.read_bytes,
+    "table_4.csv": Path.read_bytes,
+    "metrics.jsonl": metrics,
+    "model.weights.h5": arrays,
+    "checkpoints": variables,
+    ".parquet": lambda path: pq.read_table(path).to_pydict(),
+}
