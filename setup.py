@@ -17,10 +17,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=["crvae_tf", "crvae_tf.datasets", "crvae_tf.report", "launch"],
+    packages=["crvae_tf", "crvae_tf.datasets", "crvae_tf.studies", "crvae_tf.studies.report", "launch"],
     package_data={
-        "crvae_tf": ["paper_tables.csv"],
-        "crvae_tf.report": ["templates/*"],
+        "crvae_tf.studies": ["paper_tables.csv"],
+        "crvae_tf.studies.report": ["templates/*"],
         "launch": ["presets/*.flags"],
     },
     install_requires=[

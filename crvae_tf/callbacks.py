@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import figures, files, pictures
+from crvae_tf import drawing, files
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.runs import Run
@@ -98,7 +98,7 @@ class TensorBoard(keras.callbacks.Callback):
         self._seed = seed
         self._writers = {}
         self._images = [
-            pictures.first_images(data, binarization, t, _PICTURES)
+            drawing.first_images(data, binarization, t, _PICTURES)
             for t in ((None,) if transformation is None else (None, transformation))
         ]
 
@@ -124,10 +124,10 @@ class TensorBoard(keras.callbacks.Callback):
     def _draw(self) -> None:
         rows = []
         for images in self._images:
-            rows += [images, pictures.reconstructions(self.model, images)]
-        tf.summary.image("reconstructions", figures.tiled(rows)[np.newaxis])
-        drawn = pictures.samples(self.model, 4 * _PICTURES, self._seed)
-        tf.summary.image("samples", figures.tiled(np.split(drawn, 4))[np.newaxis])
+            rows += [images, drawing.reconstructions(self.model, images)]
+        tf.summary.image("reconstructions", drawing.tiled(rows)[np.newaxis])
+        drawn = drawing.samples(self.model, 4 * _PICTURES, self._seed)
+        tf.summary.image("samples", drawing.tiled(np.split(drawn, 4))[np.newaxis])
 
 
 class FiniteGuard(keras.callbacks.Callback):

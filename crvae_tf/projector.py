@@ -8,7 +8,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
-from crvae_tf import figures, files
+from crvae_tf import drawing, files
 from crvae_tf.datasets import listings
 from crvae_tf.datasets.listings import Listing
 from crvae_tf.embedding_folder import Embedding
@@ -85,7 +85,7 @@ def _write_sprite(path: Path, pictures: np.ndarray) -> None:
     columns = math.ceil(math.sqrt(len(pictures)))
     blank = np.zeros([-len(pictures) % columns, *pictures.shape[1:]], np.uint8)
     grid = np.concatenate([pictures, blank])
-    tiled = figures.tiled(np.split(grid, len(grid) // columns))
+    tiled = drawing.tiled(np.split(grid, len(grid) // columns))
     path.write_bytes(tf.io.encode_png(tiled).numpy())
 
 

@@ -1,6 +1,8 @@
-"""The figures of `evaluation.json`: what each is called, its unit and which way is better."""
+"""What the figures of `evaluation.json` are called, their units and which way is better."""
 
 from typing import NamedTuple
+
+import pandas as pd
 
 
 class Quantity(NamedTuple):
@@ -9,11 +11,33 @@ class Quantity(NamedTuple):
     key: str
     """Its name in `evaluation.json`."""
     label: str
-    """What tables call it."""
+    """Its name in tables."""
     unit: str = ""
     better: str = ""
     """`lower`, `higher`, or nothing where neither is better."""
+    decimals: int = 2
+    metric: str = ""
+    """Its name in tables of many runs, if that is not its key."""
 
+    @property
+    def name(self) -> str:
+        """Its name in tables of many runs."""
+        return self.metric or self.key
+
+    def text(self, value: float | None, error: float | None = None) -> str:
+        """Returns a value as tables show it, with its error if it has one.
+
+        >>> Quantity("nll", "NLL").text(83.714, 0.32), Quantity("active_units", "").text(36)
+        ('83.71 ± 0.32', '36')
+        """
+        if pd.isna(value):
+            return ""
+        shown = str(value) if isinstance(value, int) else f"{value:.{self.decimals}f}"
+        return shown if pd.isna(error) else f"{shown} ± {error:.{self.decimals}f}"
+
+
+NLL = Quantity("nll", "NLL", "nats", "lower")
+"""Of a split, with its standard error and K beside it."""
 
 SPLIT = (
     Quantity("elbo", "ELBO", "nats", "higher"),
@@ -22,35 +46,43 @@ SPLIT = (
     Quantity("mutual_information_lower", "mutual information, lower bound", "nats"),
     Quantity("mutual_information_upper", "mutual information, upper bound", "nats"),
     Quantity("mutual_information_cap", "cap of the lower bound, ln N", "nats"),
-    Quantity("mutual_information_disjoint", "against 64 other posteriors (no bound)", "nats"),
-    Quantity("active_units", "active units"),
+    Quantity("mutual_information_disjoint", "mutual information, disjoint, no bound", "nats"),
+    Quantity("active_units", "active units", decimals=1),
 )
-"""Of each of `splits`; the NLL, with its standard error and K, comes before them."""
+"""The other figures of each of `splits`."""
 
 GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
 """Of a split whose likelihood is a unit Gaussian: the negative ELBO without its constant."""
 
 CONSISTENCY = (
-    Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower"),
+    Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower", metric="consistency_kl"),
     Quantity("symmetric_kl", "symmetric KL", "nats", "lower"),
-    Quantity("distance_ratio", "distance of pair / of strangers", "", "lower"),
-    Quantity("retrieval_at_1", "retrieval at 1", "", "higher"),
+    Quantity("distance_ratio", "distance of pair / of strangers", "", "lower", decimals=3),
+    Quantity("retrieval_at_1", "retrieval at 1", "", "higher", decimals=3),
 )
 """Of each transformation in `consistency`."""
 
 PROBE = (
-    Quantity("linear", "linear probe", "", "higher"),
-    Quantity("nearest_neighbours", "5 nearest neighbours", "", "higher"),
+    Quantity("linear", "linear probe", "", "higher", 3, "probe_linear"),
+    Quantity("nearest_neighbours", "5 nearest neighbours", "", "higher", 3, "probe_nearest_neighbours"),
 )
 """Of each condition in `probe`: accuracies."""
 
+PARTS = {"splits": (NLL, *SPLIT, GAUSSIAN), "consistency": CONSISTENCY, "probe": PROBE}
+"""The quantities by the part of `evaluation.json` that holds them."""
 
-def formatted(value: float) -> str:
-    """Returns a figure as tables show it.
+BY_NAME = {quantity.name: quantity for quantities in PARTS.values() for quantity in quantities}
 
-    >>> formatted(360), formatted(0.68912), formatted(139.684)
-    ('360', '0.689', '139.68')
-    """
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.3f}" if abs(value) < 10.0 else f"{value:.2f}"
+CONDITIONS = {
+    "test": "test",
+    "transformed_test": "transformed test",
+    "clean": "clean",
+    "train_transform": "training transformation",
+    "test_transform": "test transformation",
+}
+"""The titles of what quantities are measured under: splits, transformations and clean images."""
+
+
+def heading(name: str, split: str) -> str:
+    """Returns the head of the column of a quantity under a condition."""
+    return f"{BY_NAME[name].label}, {CONDITIONS[split]}"

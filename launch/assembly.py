@@ -20,11 +20,10 @@ import crvae_tf
 from crvae_tf import (
     conversion,
     datasets,
+    drawing,
     evaluation,
-    figures,
     invariance,
     networks,
-    pictures,
     poses,
     provenance,
     strategies,
@@ -242,16 +241,16 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
     views = (("test images", None), ("transformed test images", test_transformation(options)))
     rows = {}
     for title, transform in views:
-        images = pictures.first_images(data, options.binarization, transform, _ROW_IMAGES)
+        images = drawing.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows |= {
             title: images,
-            f"reconstructions of the {title}": pictures.reconstructions(model, images),
+            f"reconstructions of the {title}": drawing.reconstructions(model, images),
         }
-    figures.latent_plane(run.figures / "latent_plane.png", *latent_means(options, model, data))
-    figures.image_rows(run.figures / "reconstructions.png", rows)
-    samples = pictures.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
-    figures.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
-    figures.training_curves(run.figures / "training_curves.png", run.read_metrics())
+    drawing.latent_planes(run.figures / "latent_plane.png", {"": latent_means(options, model, data)})
+    drawing.image_rows(run.figures / "reconstructions.png", rows)
+    samples = drawing.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
+    drawing.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
+    drawing.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
 
 def latent_means(

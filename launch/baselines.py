@@ -5,21 +5,20 @@ OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do;
 is left as it is.
 """
 
+from crvae_tf.errors import InputError
 from launch import command, options
+from launch.options import Options
 
 
-def main() -> None:
-    """Trains the contrastive encoder and measures all three."""
-    from crvae_tf import InputError, baselines, files
+def measure(chosen: Options) -> None:
+    """Trains the contrastive encoder and measures all three, unless that is done."""
+    from crvae_tf import baselines, files
     from crvae_tf.runs import Run
     from launch import assembly
 
-    chosen = options.resolve()
-    for name in {"pose", "views_per_image"} & options.named():
-        raise InputError(name, "left out, no baseline has it", options.given()[name])
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
-    # What was measured need not be measured anew, whatever version asks for it.
+    # Another version need not measure anew.
     measured_by = ("versions",) if run.baselines.exists() else ()
     run.begin(
         assembly.config(chosen, data),
@@ -28,7 +27,7 @@ def main() -> None:
     if run.baselines.exists():
         return
     encoder = assembly.make_networks(chosen, data)[0]
-    view = assembly.transformation(chosen)
+    view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
     baselines.train_contrastive(
         encoder,
         data,
@@ -40,15 +39,16 @@ def main() -> None:
         chosen.seed,
         chosen.clip_norm,
     )
-    found = baselines.measure(
-        encoder,
-        data,
-        view,
-        assembly.test_transformation(chosen),
-        chosen.eval_images,
-    )
+    found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
     run.check_there()
     files.write_json(run.baselines, found)
+
+
+def main() -> None:
+    """Measures them for the options that the flags stand for."""
+    for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
+        raise InputError(name, "left out, no baseline has it", options.given()[name])
+    measure(options.resolve())
 
 
 if __name__ == "__main__":

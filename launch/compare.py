@@ -5,37 +5,76 @@ changes with the size of each transformation alone, `invariance.png`. What the l
 each run's `invariance.json`.
 """
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from launch import command, study_options
+from absl import flags
+
+from crvae_tf.errors import InputError
+from launch import command, flag_kinds, options
+
+_PICTURES = ("figure_1", "invariance")
+
+
+def define() -> None:
+    """Defines the flags of this command."""
+    options.define("data_dir", "output_dir")
+    flag_kinds.folders("runs", "finished runs of one data set to compare")
+    flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
+    flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
+
+
+def check() -> None:
+    """Raises InputError if no run is named, or no folder for the pictures."""
+    if flags.FLAGS.runs is None:
+        raise InputError("runs", "folders of finished runs, separated by commas", "none")
+    if flags.FLAGS.output_dir is None:
+        raise InputError("output_dir", "a folder for the pictures", "none")
+
+
+def draw(
+    directories: Sequence[str], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
+) -> None:
+    """Draws the pictures, and measures what they show where that was not done before.
+
+    Args:
+      directories: of finished runs of one data set.
+      folder: for the pictures.
+      data_dir: holds the runs' data, if they were moved.
+      wanted: `figure_1`, `invariance` or both.
+    """
+    from crvae_tf import drawing
+    from crvae_tf.studies import curves
+    from launch import assembly, run_sets
+
+    planes, measured, ranges = {}, {}, []
+    for title, run in run_sets.titled(directories).items():
+        of_run = run_sets.options_of(run, data_dir)
+        model, data = assembly.open_run(of_run)
+        if "figure_1" in wanted:
+            planes[title] = assembly.latent_means(of_run, model, data)
+        if "invariance" in wanted:
+            run.lock()
+            measured[title] = assembly.invariance_curves(of_run, model, data, run)
+            transformed = assembly.test_transformation(of_run)
+            ranges.append({(name, getattr(transformed, name)) for name in measured[title]})
+    if planes:
+        drawing.latent_planes(folder / "figure_1.png", planes)
+    if measured:
+        common = dict(set.intersection(*ranges))
+        curves.invariance_curves(folder / "invariance.png", measured, common)
 
 
 def main() -> None:
-    """Draws the pictures, and measures what they show where that was not done before."""
-    from crvae_tf import figures
-    from launch import assembly, run_sets
+    """Draws the pictures that the flags describe."""
+    from launch import assembly
 
-    chosen = study_options.compare()
-    planes, curves, ranges = {}, {}, []
-    for title, run in run_sets.titled(chosen.runs).items():
-        of_run = run_sets.options_of(run, chosen.data_dir)
-        model, data = assembly.open_run(of_run)
-        if chosen.figure_1:
-            planes[title] = assembly.latent_means(of_run, model, data)
-        if chosen.invariance:
-            run.lock()
-            curves[title] = assembly.invariance_curves(of_run, model, data, run)
-            transformed = assembly.test_transformation(of_run)
-            ranges.append({(name, getattr(transformed, name)) for name in curves[title]})
-    folder = Path(chosen.output_dir)
-    if planes:
-        figures.latent_planes(folder / "figure_1.png", planes)
-    if curves:
-        common = dict(set.intersection(*ranges))
-        figures.invariance_curves(folder / "invariance.png", curves, common)
-    assembly.say(f"pictures: {folder}")
+    check()
+    given = flags.FLAGS
+    wanted = [name for name in _PICTURES if given[name].value]
+    draw(given.runs, Path(given.output_dir), given.data_dir, wanted)
+    assembly.say(f"pictures: {given.output_dir}")
 
 
 if __name__ == "__main__":
-    study_options.define_compare()
-    command.run(main)
+    command.run(main, define)

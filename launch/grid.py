@@ -1,18 +1,13 @@
 """Trainings as child processes: which are left to do, how far they are, and which failed."""
 
-import contextlib
-import ctypes
 import dataclasses
 import os
 import re
-import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -23,7 +18,6 @@ from launch.options import PLACES, Options
 _SECONDS_BETWEEN_LOOKS = 0.5
 _EVALUATION_SHARE = 0.1
 TRAINING = "launch.train"
-_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +26,12 @@ class Job:
 
     dataset: str
     label: str
-    """Names the method, or what else tells it from the others of its data set."""
+    """Names the method or the setting."""
     options: Options
     arguments: tuple[str, ...]
     """Of `launch.train`."""
     record: Run | None = None
-    """Where what tables need of it is kept once it is finished, or None."""
+    """Keeps what tables need of the finished run, or None."""
 
     @property
     def name(self) -> str:
@@ -51,26 +45,26 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """Where the training's output goes, beside the run."""
+        """Takes the training's output, beside the run."""
         return Path(f"{self.options.output_dir}.log")
 
     @property
     def work(self) -> float:
-        """What it costs: passes of the networks over the training images, roughly."""
-        pairs = self.options.views_per_image
-        views = 2.0 * pairs if self.options.lambda_ or self.options.eta else 1.0
-        samples = self.options.importance_samples if self.options.model == "iwae" else 1
-        return self.options.epochs * views * (1.0 + samples) / 2.0
+        """Its cost: passes of the networks over the training images, roughly."""
+        options = self.options
+        views = 2.0 * options.views_per_image if options.lambda_ or options.eta else 1.0
+        samples = options.importance_samples if options.model == "iwae" else 1
+        return options.epochs * views * (1.0 + samples) / 2.0
 
     @property
     def finished(self) -> Run | None:
-        """The run, or what is kept of it, if it is finished."""
+        """The run, or its record, if it is finished."""
         if self.run.is_complete():
             return self.run
         return self.record if self.record and self.record.evaluation.exists() else None
 
     def keep_record(self) -> None:
-        """Keeps what tables need of the run, if it is finished and that is asked for."""
+        """Keeps what tables need of the run, if it is finished and a record is wanted."""
         if self.record and self.run.is_complete():
             self.run.keep_record(self.record.directory, left_out=PLACES)
 
@@ -109,53 +103,48 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     waiting = [job for job in jobs if not job.finished]
     working: dict[Job, subprocess.Popen] = {}
     failures: dict[Job, str] = {}
-    with _progress(jobs, title) as show, _ended(working):
-        while waiting or working:
-            for job in waiting[:]:
-                if len(working) < parallel and _start(job, working, parallel):
-                    waiting.remove(job)
-            show(working, failures)
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            _collect(working, failures)
-        show(working, failures)
+    with _progress(jobs, title) as bar:
+        try:
+            while waiting or working:
+                for job in waiting[:]:
+                    if len(working) < parallel and _start(job, working, parallel):
+                        waiting.remove(job)
+                _show(bar, title, jobs, working, failures)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                _collect(working, failures)
+            _show(bar, title, jobs, working, failures)
+        finally:  # An interrupt ends them too.
+            for process in working.values():
+                process.terminate()
+            for process in working.values():
+                process.wait()
     return list(failures.values())
 
 
 def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> bool:
-    """Starts a training, and returns whether it need not be started later.
+    """Starts a training unless another process is at work on it; returns whether it is dealt with.
 
-    The log stays locked for as long as the training writes to it, also where this process is killed:
-    no second one may work on the same run.
+    The training holds the lock of its log. If this process is killed, the training goes on, and the
+    same command waits for it.
     """
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab") as log:
         if not files.locked(log):
             return False
         if not job.run.is_complete():
-            working[job] = start_command([TRAINING, *job.arguments], log, parallel)
+            working[job] = subprocess.Popen(
+                [sys.executable, "-m", TRAINING, *job.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_shares(parallel) | os.environ,
+                start_new_session=True,  # A terminal's Ctrl-C reaches this process alone.
+            )
     return True
 
 
-def start_command(arguments: Sequence[str], log: BinaryIO, parallel: int = 1) -> subprocess.Popen:
-    """Starts `python -m` with `arguments`; it ends with this process, and before it only when told.
-
-    Args:
-      arguments: the module and its flags.
-      log: takes its output.
-      parallel: how many share the machine, each with its part of the cores and of a GPU's memory.
-    """
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=_shares(parallel) | os.environ,
-        preexec_fn=_follow_parent,
-    )
-
-
 def _shares(parallel: int) -> dict[str, str]:
-    """Returns the environment in which TensorFlow leaves the others their share of the machine."""
+    """Returns the environment in which TensorFlow leaves other trainings their share of the machine."""
     if parallel == 1:
         return {}
     threads = str(max(1, len(os.sched_getaffinity(0)) // parallel))
@@ -164,42 +153,6 @@ def _shares(parallel: int) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
     }
-
-
-def run_command(arguments: Sequence[str], log: Path) -> list[str]:
-    """Runs `python -m` with `arguments` to its end; returns a line if it failed.
-
-    Another process that does so with the same log is waited for.
-
-    Args:
-      arguments: the module and its flags.
-      log: a file that takes them as its first line, and its output.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output:
-        while not files.locked(output):
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        output.truncate(0)
-        output.write(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
-        output.flush()
-        process = start_command(arguments, output)
-        with _ended({log: process}):
-            code = process.wait()
-    return [f"{arguments[0]} failed: {last_line(log)} (log: {log})"] if code else []
-
-
-_C_LIBRARY = ctypes.CDLL(None)
-
-
-def _follow_parent() -> None:
-    """Has this process end when its parent says so or, where the system can do that, is killed.
-
-    A terminal sends its SIGINT to both: with the parent's SIGTERM that would be two signals, and a
-    training ends at the second without a checkpoint.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(_C_LIBRARY, "prctl"):
-        _C_LIBRARY.prctl(_END_WITH_PARENT, signal.SIGTERM)
 
 
 def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> None:
@@ -216,34 +169,16 @@ def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> 
             tqdm.write(failures[job], file=sys.stderr)
 
 
-def was_run(arguments: Sequence[str], log: Path) -> bool:
-    """Returns whether `run_command` wrote `log` with these arguments."""
-    text = log.read_bytes() if log.exists() else b""
-    return text.startswith(f"{shlex.join(arguments)}\n".encode(errors="surrogateescape"))
-
-
 def last_line(log: Path) -> str:
     """Returns the last line of a log that is not empty."""
     lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
     return lines[-1].strip() or "no output"
 
 
-@contextlib.contextmanager
-def _ended(working: dict[Any, subprocess.Popen]) -> Iterator[None]:
-    """Ends the processes that are left when this one stops, by an interrupt say."""
-    try:
-        yield
-    finally:
-        for process in working.values():
-            process.terminate()
-        for process in working.values():
-            process.wait()
-
-
-@contextlib.contextmanager
-def _progress(jobs: Sequence[Job], title: str) -> Iterator:
-    """Yields a function that shows one line for the whole grid, with the time that is left."""
-    bar = tqdm(
+def _progress(jobs: Sequence[Job], title: str) -> tqdm:
+    """Returns one line for the whole grid, with the time that is left."""
+    return tqdm(
+        desc=title,
         total=sum(job.work for job in jobs),
         initial=sum(job.done() for job in jobs),
         bar_format="{desc} |{bar:20}| {percentage:.0f}%, {elapsed} gone, {remaining} left",
@@ -252,16 +187,12 @@ def _progress(jobs: Sequence[Job], title: str) -> Iterator:
         file=sys.stderr,
     )
 
-    def show(working, failures):
-        finished = sum(job.finished is not None for job in jobs)
-        now = ", ".join(_position(job) for job in working)
-        bar.set_description_str(
-            f"{title}: {finished} of {len(jobs)} runs" + (f"; {now}" if now else ""), False
-        )
-        bar.update(sum(job.work if job in failures else job.done() for job in jobs) - bar.n)
 
-    with bar:
-        yield show
+def _show(bar: tqdm, title: str, jobs: Sequence[Job], working, failures) -> None:
+    finished = sum(job.finished is not None for job in jobs)
+    now = "".join(f"; {_position(job)}" for job in working)
+    bar.set_description_str(f"{title}: {finished} of {len(jobs)} runs{now}", refresh=False)
+    bar.update(sum(job.work if job in failures else job.done() for job in jobs) - bar.n)
 
 
 def _position(job: Job) -> str:

@@ -3,29 +3,71 @@
 The page needs no network: its pictures are in it. Runs may be unfinished.
 """
 
-from launch import command, options, study_options
+import os
+
+from absl import flags
+
+from crvae_tf.errors import InputError
+from launch import command, flag_kinds, options
+
+
+def define() -> None:
+    """Defines the flags of this command."""
+    options.define("data_dir")
+    flag_kinds.folders("runs", "runs to compare")
+    flag_kinds.text("output", "report.html", "the page to write")
+
+
+def check() -> None:
+    """Raises InputError if no run is named, or the page cannot be written."""
+    if flags.FLAGS.runs is None:
+        raise InputError("runs", "folders of runs, separated by commas", "none")
+    output = flags.FLAGS.output
+    if os.path.isdir(output):
+        raise InputError("output", "the name of a file", f"{output}, a folder")
+
+
+def test_images(record):
+    """Returns the first test images of a run and their views under its test transformation."""
+    from crvae_tf import datasets, drawing
+    from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
+    from launch import assembly, run_sets
+
+    of_run = run_sets.options_of(record.run, flags.FLAGS.data_dir, record.config)
+    if not datasets.is_prepared(of_run.dataset, of_run.data_dir):
+        raise InputError("data_dir", f"a folder with {of_run.dataset} prepared in it", of_run.data_dir)
+    data = assembly.load_data(of_run)
+    if data.fingerprint != record.config.get("data_fingerprint"):
+        raise InputError(data.name, "the training's data", "others")
+    return [
+        drawing.first_images(data, "none", transform, SEARCHED_IMAGES)  # As the encoder is served.
+        for transform in (None, assembly.test_transformation(of_run))
+    ]
+
+
+test_images.__test__ = False
 
 
 def main() -> None:
     """Writes the page that --output names."""
-    from crvae_tf import files, report
-    from launch import assembly, exhibits, tables
+    from crvae_tf import files
+    from crvae_tf.studies import report
+    from launch import assembly, tables
 
-    chosen = study_options.report()
-    records = report.read(chosen.runs)
+    check()
+    records = report.read(flags.FLAGS.runs)
     bar = tables.ProgressBar("drawing", "runs")
-    shown = []
+    served = []
     for record in records:
-        bar(len(shown), len(records))
-        shown.append(exhibits.exhibit(record, chosen.data_dir))
+        bar(len(served), len(records))
+        served.append(report.serve(record, test_images))
     bar.close()
-    for record, exhibit in zip(records, shown, strict=True):
-        if lacking := report.remarks(record, exhibit):
-            assembly.say(f"{record.name}: {lacking}")
-    files.write_text(chosen.output, report.render(records, shown, leave_out=options.PLACES))
-    assembly.say(f"report: {chosen.output}")
+    for record, own in zip(records, served, strict=True):
+        if lacking := [*record.remarks, *own.remarks]:
+            assembly.say(f"{record.name}: {'; '.join(lacking)}")
+    files.write_text(flags.FLAGS.output, report.render(records, served, leave_out=options.PLACES))
+    assembly.say(f"report: {flags.FLAGS.output}")
 
 
 if __name__ == "__main__":
-    study_options.define_report()
-    command.run(main)
+    command.run(main, define)

@@ -5,28 +5,104 @@ those given here. The same command given again leaves finished runs as they are 
 others.
 """
 
+import os
 import sys
+from typing import Any
 
-from launch import command, study_options
+from absl import flags
+
+from crvae_tf.errors import InputError
+from launch import command, flag_kinds, options
+from launch.flag_kinds import Checked
+
+_SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
+_AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
+"""The flags that settings may differ in."""
+
+_PRESETS = ("paper", "cpu", "eta", "invariance", "invariance_wae")
+
+
+def define() -> None:
+    """Adds the flags of this command to those of a training."""
+    options.define_training()
+    flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
+    meaning = "flags for each training, which later ones override"
+    flag_kinds.preset("preset", "paper", _PRESETS, meaning)
+    flag_kinds.integer("seeds", 3, 1, "how many seeds, from 0 on")
+    etas = Checked(
+        flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
+    )
+    flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
+    settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    flag_kinds.define("settings", None, settings, "instead of a table, a comparison of these settings")
+    flag_kinds.integer("parallel", 1, 1, "trainings at a time")
+    meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
+    flag_kinds.text("records", None, meaning)
+    flag_kinds.boolean("invariance", True, "draw invariance curves of the first seed of each method")
+
+
+def check() -> None:
+    """Raises InputError if flags contradict each other, or one is given that the grid sets."""
+    given = flags.FLAGS
+    if given.table is None and not given.etas and not given.settings:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    if given.etas and given.settings:
+        raise InputError("etas", "left out where --settings is given", "both")
+    for name in sorted(options.named() & _SET_BY_GRID):
+        raise InputError(name, "left out, the grid sets it", given[name].value)
+    for name in ("output_dir", "records"):
+        folder = given[name].value
+        if folder and os.path.exists(folder) and not os.path.isdir(folder):
+            raise InputError(name, "a folder", f"{folder}, a file")
+
+
+def study():
+    """Returns the study that the flags describe."""
+    from launch import studies
+
+    check()
+    given = flags.FLAGS
+    settings = [_setting(texts) for texts in given.settings or ()]
+    table = int(given.table) if given.table else None
+    more = {name: given[name].value for name in ("seeds", "preset", "records")}
+    return studies.study(table, given.etas, settings, **more)
+
+
+def _setting(texts: dict[str, str]) -> dict[str, Any]:
+    """Returns a setting's flags with their values read."""
+    read = {}
+    for name, text in texts.items():
+        if name not in _AXES:
+            raise InputError("settings", f"of {', '.join(sorted(_AXES))}", name)
+        try:
+            read[name] = flags.FLAGS[name].parser.parse(text)
+        except ValueError as error:
+            expected = f"METHOD:FLAG=VALUE where {name} {error}"
+            raise InputError("settings", expected, text) from error
+    return read
 
 
 def main() -> None:
     """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
+    from crvae_tf import errors
     from launch import assembly, grid, studies
 
-    chosen = study_options.reproduce()
+    chosen = study()
     jobs = studies.jobs(chosen)
     studies.check(jobs)
-    failures = grid.run(jobs, chosen.parallel, studies.title(chosen))
-    failures += studies.measure_baselines(chosen)
-    folder = studies.output_directory(chosen)
+    failures = grid.run(jobs, flags.FLAGS.parallel, chosen.title)
+    try:
+        studies.measure_baselines(chosen)
+    except Exception as error:  # The tables are written without them.
+        if not errors.is_told(error):
+            raise
+        failures.append(f"baselines failed: {errors.one_line(error)}")
     print(studies.write(chosen, jobs), flush=True)
-    assembly.say(f"tables: {folder}; the pictures are being drawn")
-    failures += studies.draw(chosen, jobs)
-    assembly.say("\n".join([f"pictures: {folder}", *failures]))
+    assembly.say(f"tables: {chosen.directory}; the pictures are being drawn")
+    studies.draw(chosen, jobs, flags.FLAGS.invariance)
+    assembly.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":
-    study_options.define_reproduce()
-    command.run(main)
+    command.run(main, define)

@@ -9,7 +9,7 @@ from launch import command, encoder_options
 
 def main() -> None:
     """Prints the nearest images and writes the contact sheet."""
-    from crvae_tf import figures, search
+    from crvae_tf import drawing, search
     from crvae_tf.datasets import folders
     from crvae_tf.embedding_folder import Embedding
     from launch import tables
@@ -24,7 +24,7 @@ def main() -> None:
     print(tables.neighbours(found))
     pictures = search.pictures(index, encoder, [image.key for image in found], chosen.data_dir)
     pictures.insert(0, folders.picture(chosen.image))
-    figures.contact_sheet(chosen.output, pictures, tables.captions(chosen.image, found))
+    drawing.contact_sheet(chosen.output, pictures, tables.captions(chosen.image, found))
     print(f"contact sheet: {chosen.output}")
 
 

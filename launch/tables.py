@@ -1,6 +1,7 @@
 """Figures as text for a terminal."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -8,19 +9,42 @@ from tqdm import tqdm
 from crvae_tf import quantities
 from crvae_tf.datasets.folders import printable
 from crvae_tf.embedding import Report
-from crvae_tf.quantities import Quantity
+from crvae_tf.quantities import NLL, Quantity
 from crvae_tf.search import Neighbour
 
 
 def evaluation(result: dict[str, Any]) -> str:
     """Returns `evaluation.json` as a table with units and standard errors."""
-    parts = [_splits(result["splits"]), _columns(quantities.CONSISTENCY, result["consistency"])]
+    splits, consistency = result["splits"], result["consistency"]
+    first = next(iter(splits.values()))
+    nlls = [NLL.text(split["nll"], split["nll_stderr"]) for split in splits.values()]
+    shown = [
+        _titles(splits),
+        ("images", "", *(str(split["num_images"]) for split in splits.values())),
+        (f"NLL, K = {first['nll_samples']}", NLL.unit, *nlls),
+        *_rows((*quantities.SPLIT, quantities.GAUSSIAN), splits),
+    ]
+    views = [_titles(consistency), *_rows(quantities.CONSISTENCY, consistency)]
+    parts = [_aligned(shown), _aligned(views)]
     if "probe" in result:
         probe = dict(result["probe"])
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
-        parts.append(_columns(quantities.PROBE, probe))
+        parts.append(_aligned([_titles(probe), *_rows(quantities.PROBE, probe)]))
     return "\n\n".join(parts)
+
+
+def _titles(columns: Iterable[str]) -> tuple[str, ...]:
+    return ("", "", *(name.replace("_", " ") for name in columns))
+
+
+def _rows(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Returns a row for each quantity that all columns have."""
+    return [
+        (quantity.label, quantity.unit, *(quantity.text(c[quantity.key]) for c in columns.values()))
+        for quantity in measured
+        if all(quantity.key in column for column in columns.values())
+    ]
 
 
 def embedding(report: Report, seconds: float) -> str:
@@ -36,47 +60,23 @@ def embedding(report: Report, seconds: float) -> str:
     return "\n".join([*lines, f"embeddings: {index.path}"])
 
 
-def neighbours(found: list[Neighbour]) -> str:
+def neighbours(found: Sequence[Neighbour]) -> str:
     """Returns images that were found, the nearest first, as a table."""
     rows = [("image", "class", "distance")]
     rows += [(str(n.key), "" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
     return _aligned(rows)
 
 
-def captions(image: str, found: list[Neighbour]) -> list[str]:
+def captions(image: str, found: Sequence[Neighbour]) -> list[str]:
     """Returns the captions of a contact sheet: of the image itself and of those that were found."""
     lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
     of_image = f"{printable(image)[-28:]}\n"
     return [of_image, *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]
 
 
-def _splits(splits: dict[str, dict[str, Any]]) -> str:
-    first = next(iter(splits.values()))
-    values = [f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits.values()]
-    likelihood = (f"NLL, K = {first['nll_samples']}", "nats", *values)
-    is_gaussian = all(quantities.GAUSSIAN.key in split for split in splits.values())
-    gaussian = [quantities.GAUSSIAN] if is_gaussian else []
-    rows = [_row(quantity, splits) for quantity in (*quantities.SPLIT, *gaussian)]
-    counts = ("images", "", *(str(split["num_images"]) for split in splits.values()))
-    return _aligned([("", "", *_titles(splits)), counts, likelihood, *rows])
-
-
-def _columns(rows: tuple[Quantity, ...], columns: dict[str, dict[str, float]]) -> str:
-    body = [_row(quantity, columns) for quantity in rows]
-    return _aligned([("", "", *_titles(columns)), *body])
-
-
-def _titles(columns: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(name.replace("_", " ") for name in columns)
-
-
-def _row(quantity: Quantity, columns: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-    values = [quantities.formatted(column[quantity.key]) for column in columns.values()]
-    return (quantity.label, quantity.unit, *values)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Returns rows of a label, a unit and numbers in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for label, unit, *values in rows:
         right = [value.rjust(width) for value, width in zip(values, widths[2:], strict=True)]
@@ -88,18 +88,12 @@ class ProgressBar:
     """A progress bar on standard error that is told what is done and the whole of it."""
 
     def __init__(self, title: str, unit: str):
-        self._title = title
-        self._unit = unit
-        self._bar = None
+        self._bar = tqdm(desc=title, unit=f" {unit}", file=sys.stderr, leave=False, delay=0.01)
 
     def __call__(self, done: int, whole: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                total=whole, desc=self._title, unit=f" {self._unit}", file=sys.stderr, leave=False
-            )
+        self._bar.total = whole
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """Removes the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import pytest
 
-from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks, training
+from crvae_tf import CRVAE, VAE, RandomAffine, datasets, drawing, networks, training
 from crvae_tf.runs import Run
 from tests import small_training
 
@@ -62,6 +62,14 @@ def noise():
 def unbroken(noise, tmp_path_factory):
     """The outcome of a training of `small_training` that nothing disturbed."""
     return small_training.train(tmp_path_factory.mktemp("unbroken"), noise)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, in place of their files."""
+    figures = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path: figures.append(figure))
+    return figures
 
 
 class Trained(NamedTuple):

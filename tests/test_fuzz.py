@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from absl import flags
 
-from launch import assembly, encoder_options, options, studies, study_options, train
+from launch import (
+    assembly,
+    compare,
+    encoder_options,
+    options,
+    report,
+    reproduce,
+    results,
+    studies,
+    train,
+)
 from tests.command_line import defined, run
 from tests.image_files import encoded
 
@@ -63,17 +73,17 @@ COMMANDS = {
         ("--index=embeddings", "--image=image.png"),
     ),
     "reproduce": (
-        study_options.define_reproduce,
-        lambda: studies.jobs(study_options.reproduce()),
+        reproduce.define,
+        lambda: studies.jobs(reproduce.study()),
         ("--table=4", "--dataset=digits"),
     ),
     "compare": (
-        study_options.define_compare,
-        study_options.compare,
+        compare.define,
+        compare.check,
         ("--runs=one,two", "--output_dir=pictures"),
     ),
-    "results": (study_options.define_results, study_options.results, ()),
-    "report": (study_options.define_report, study_options.report, ("--runs=one,two",)),
+    "results": (results.define, results.check, ()),
+    "report": (report.define, report.check, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""
 

@@ -1,14 +1,12 @@
 """Many runs as child processes; tests/fake_training.py stands in for the trainings."""
 
 import dataclasses
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
@@ -51,19 +49,13 @@ def files_of(folder):
     }
 
 
-def test_every_run_is_trained_and_has_its_log_beside_it(tmp_path):
+def test_every_run_is_trained_and_finished_ones_are_left_as_they_are(tmp_path):
     jobs = [job(tmp_path, seed) for seed in range(3)]
-    assert grid.run(jobs, parallel=2, title="test") == []
-    assert all(j.run.is_complete() for j in jobs)
-    assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
-
-
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    first, second = job(tmp_path, 0), job(tmp_path, 1)
-    grid.run([first], parallel=1, title="test")
+    assert grid.run(jobs[:2], parallel=2, title="test") == []
     before = files_of(tmp_path)
-    grid.run([first, second], parallel=1, title="test")
-    assert second.run.is_complete()
+    assert grid.run(jobs, parallel=1, title="test") == []
+    assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
+    assert all(j.run.is_complete() for j in jobs)
     after = files_of(tmp_path)
     assert {path: after[path] for path in before} == before
 
@@ -77,10 +69,14 @@ def test_a_broken_run_goes_on_where_it_stood(tmp_path):
     assert [line["epoch"] for line in broken.run.read_metrics()] == [1, 2, 3]
 
 
-def test_a_training_that_fails_is_named_with_its_last_line_and_the_others_go_on(tmp_path):
-    jobs = [job(tmp_path, 0, outcome="fails"), job(tmp_path, 1)]
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [("fails", "error: the data are gone"), ("killed", "killed by signal 9")],
+)
+def test_a_training_that_fails_is_named_and_the_others_go_on(tmp_path, outcome, reason):
+    jobs = [job(tmp_path, 0, outcome=outcome), job(tmp_path, 1)]
     (failure,) = grid.run(jobs, parallel=1, title="test")
-    assert failure.startswith("digits vae seed 0 failed: error: the data are gone (log: ")
+    assert failure == f"digits vae seed 0 failed: {reason} (log: {jobs[0].log})"
     assert jobs[1].run.is_complete()
 
 
@@ -98,50 +94,28 @@ def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
     assert kept.done() == kept.work
 
 
+@pytest.mark.parametrize("place", ["run_0", "records"])
 @pytest.mark.parametrize(
-    ("held", "message"),
+    ("file", "held", "message"),
     [
-        ({"epochs": 7}, "the run in it with epochs=7; received epochs=2"),
-        ({"gradient": "doubly_reparameterized"}, "with gradient=doubly_reparameterized; received"),
+        ("config", {"epochs": 7}, "its own epochs=7, or a new folder; received epochs=2"),
+        (
+            "evaluation",
+            {"nll_samples": 1},
+            "nll_samples=1000, as launch.evaluate makes; received .*nll_samples=1",
+        ),
     ],
 )
-def test_a_record_of_another_run_is_refused(tmp_path, held, message):
+def test_a_run_or_a_record_of_other_options_is_refused(tmp_path, place, file, held, message):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    files.write_json(kept.record.config, kept.options.to_config() | held)
-    files.write_json(kept.record.evaluation, {})
+    other, config = Run(tmp_path / place), kept.options.to_config()
+    files.write_json(other.config, config)
+    files.write_json(other.evaluation, {"config": config})
+    kept.check()
+    changed = config | held
+    files.write_json(getattr(other, file), changed if file == "config" else {"config": changed})
     with pytest.raises(InputError, match=message):
-        grid.run([kept], parallel=1, title="test")
-
-
-@pytest.mark.parametrize("place", ["run_0", "records"])
-def test_a_run_that_was_evaluated_under_other_options_is_refused(tmp_path, place):
-    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    held, config = Run(tmp_path / place), kept.options.to_config()
-    files.write_json(held.config, config)
-    files.write_json(held.evaluation, {"config": config})
-    kept.check()
-    files.write_json(held.evaluation, {"config": config | {"nll_samples": 1}})
-    with pytest.raises(
-        InputError, match="evaluation with nll_samples=1000; received one with nll_samples=1"
-    ):
         kept.check()
-
-
-def test_a_record_that_lacks_a_later_option_had_its_default(tmp_path):
-    kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
-    options = kept.options.to_config()
-    kept = dataclasses.replace(kept, options=Options.from_config(options | {"view": "free"}))
-    del options["view"]
-    files.write_json(kept.record.config, options)
-    kept.check()
-    other = Options.from_config(options | {"view": "conditional"})
-    with pytest.raises(InputError, match="view=free; received view=conditional"):
-        dataclasses.replace(kept, options=other).check()
-
-
-def test_a_training_that_is_killed_is_named_with_the_signal(tmp_path):
-    (failure,) = grid.run([job(tmp_path, outcome="killed")], parallel=1, title="test")
-    assert "digits vae seed 0 failed: killed by signal 9" in failure
 
 
 def test_one_line_shows_the_whole_grid(tmp_path, capfd):
@@ -167,94 +141,58 @@ def test_the_work_done_counts_epochs_and_weighs_methods_by_their_passes(tmp_path
 def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):
     other = job(tmp_path, 1, epochs=2)
     files.write_json(other.run.config, other.options.to_config() | {"epochs": 7})
-    with pytest.raises(InputError, match="the run in it with epochs=7; received epochs=2"):
+    with pytest.raises(InputError, match="its own epochs=7, or a new folder; received epochs=2"):
         grid.run([job(tmp_path, 0), other], parallel=1, title="test")
     assert not (tmp_path / "run_0").exists()
 
 
-def test_a_run_that_another_process_works_on_is_waited_for(tmp_path):
-    waited = job(tmp_path)
-    with open(waited.log, "ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        thread = threading.Thread(target=grid.run, args=([waited], 1, "test"))
-        thread.start()
-        time.sleep(1.5)
-        assert not waited.run.directory.exists()
-    thread.join()
-    assert waited.run.is_complete()
-
-
-def test_a_command_that_another_process_runs_is_waited_for(tmp_path):
-    path = tmp_path / "some.log"
-    with open(path, "ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        log.write(b"what another process writes\n")
-        thread = threading.Thread(target=grid.run_command, args=(["platform"], path))
-        thread.start()
-        time.sleep(1.0)
-        log.flush()
-        assert path.read_text() == "what another process writes\n"
-    thread.join()
-    assert path.read_text().startswith("platform\n")
-    assert "another" not in path.read_text()
-
-
-def test_a_grid_that_is_killed_takes_its_training_with_it_and_resumes(tmp_path):
+def grid_process(tmp_path, **options):
+    """A process that runs the grid of one job."""
     program = f"""
         from pathlib import Path
-        from launch import grid
+        from launch import grid, options, stopping
         from tests.test_grid import job
         grid.TRAINING = "tests.fake_training"
-        grid.run([job(Path({str(tmp_path)!r}), epochs=200, seconds=0.1)], 1, "test")
-    """
-    killed = job(tmp_path, epochs=200, seconds=0.1)
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
-    while not killed.run.read_metrics():
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(0.5)
-    epochs = len(killed.run.read_metrics())
-    time.sleep(0.5)
-    assert len(killed.run.read_metrics()) == epochs
-    resumed = job(tmp_path, epochs=200, seconds=0.0)
-    assert grid.run([resumed], parallel=1, title="test") == []
-    assert len(resumed.run.read_metrics()) == 200
-    assert f"begins at epoch {epochs}" in resumed.log.read_text()
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        'grid.run([told], 1, "test")',
-        'grid.run_command([grid.TRAINING, *told.arguments], place / "log")',
-    ],
-)
-def test_a_child_is_told_once_to_stop_however_its_parent_is(tmp_path, call):
-    """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
-    program = f"""
-        from pathlib import Path
-        from launch import grid, stopping
-        from tests.test_grid import job
-        grid.TRAINING = "tests.fake_training"
-        place = Path({str(tmp_path)!r})
-        told = job(place, epochs=200, seconds=0.1, told=place / "told")
+        options.define_training()
         with stopping.listening():
-            {call}
+            grid.run([job(Path({str(tmp_path)!r}), **{options})], 1, "test")
     """
-    stopped = job(tmp_path)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while not stopped.run.read_metrics():
+
+
+def wait_for_an_epoch(of, process):
+    while not of.run.read_metrics():
         assert process.poll() is None
         time.sleep(0.05)
+
+
+def test_the_training_of_a_grid_that_is_killed_is_waited_for(tmp_path):
+    of = job(tmp_path, epochs=40)
+    process = grid_process(tmp_path, epochs=40, seconds=0.1)
+    wait_for_an_epoch(of, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert grid.run([of], parallel=1, title="test") == []
+    assert [line["epoch"] for line in of.run.read_metrics()] == [*range(1, 41)]
+    assert beginnings(of) == ["begins at epoch 0"]
+
+
+def test_a_training_is_told_once_to_stop_and_goes_on_from_there(tmp_path):
+    """As by Ctrl-C in a terminal, whose SIGINT all of its processes get."""
+    of = job(tmp_path, epochs=200)
+    process = grid_process(tmp_path, epochs=200, seconds=0.1, told=str(tmp_path / "told"))
+    wait_for_an_epoch(of, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() == 128 + signal.SIGINT
     assert (tmp_path / "told").read_text() == f"{int(signal.SIGTERM)}\n"
+    done = len(of.run.read_metrics())
+    assert done < 200
+    assert grid.run([of], parallel=1, title="test") == []
+    assert beginnings(of) == ["begins at epoch 0", f"begins at epoch {done}"]
 
 
 def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
@@ -263,13 +201,3 @@ def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
     assert grid.last_line(log) == "100%"
     log.write_text("")
     assert grid.last_line(log) == "no output"
-
-
-def test_a_log_says_of_which_command_it_is(tmp_path):
-    log = tmp_path / "some.log"
-    assert not grid.was_run(["platform"], log)
-    assert grid.run_command(["platform", "--terse"], log) == []
-    first, *output = log.read_text().splitlines()
-    assert (first, len(output)) == ("platform --terse", 1)
-    assert grid.was_run(["platform", "--terse"], log)
-    assert not grid.was_run(["platform"], log)

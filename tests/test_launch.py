@@ -16,10 +16,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf import CRVAE, VAE, figures, invariance, load_encoder, networks, weights
+from crvae_tf import CRVAE, VAE, invariance, load_encoder, networks, weights
 from crvae_tf.runs import Run
-from launch import command, compare, encoder_options, options, study_options
-from tests.command_line import defined
+from crvae_tf.studies import curves
+from launch import command, compare, encoder_options, options
+from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
 
@@ -34,7 +35,7 @@ LAUNCHERS = {  # And a flag of each.
     "baselines": "eta",
     "reproduce": "table",
     "compare": "figure_1",
-    "results": "published",
+    "results": "add",
     "report": "runs",
 }
 DEFINITIONS = {
@@ -288,24 +289,17 @@ def test_a_run_is_exported_again_with_the_same_embeddings(launch_here, finished,
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
 
 
-def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch, capsys):
+def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
     run = Run(shutil.copytree(finished[0], tmp_path / "run"))
-    chosen = study_options.CompareOptions(
-        runs=(str(run.directory),),
-        output_dir=str(tmp_path / "pictures"),
-        data_dir=None,
-        figure_1=True,
-        invariance=True,
-    )
-    monkeypatch.setattr(study_options, "compare", lambda: chosen)
     monkeypatch.setattr(invariance, "SIZES", 2)
-    marked, draw = [], figures.invariance_curves
+    marked, draw = [], curves.invariance_curves
     monkeypatch.setattr(
-        figures, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
+        curves, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
     )
-    compare.main()
+    given = (f"--runs={run.directory}", f"--output_dir={tmp_path}/pictures")
+    outcome = outcome_of(compare.main, compare.define, *given)
     assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
-    assert capsys.readouterr().err == f"pictures: {tmp_path}/pictures\n"
+    assert (outcome.code, outcome.err) == (0, f"pictures: {tmp_path}/pictures\n")
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in pictures] == ["figure_1.png", "invariance.png"]
     for path in pictures:

@@ -65,14 +65,14 @@ def test_a_killed_reproduction_ends_with_the_same_table_and_leaves_finished_runs
 
 @pytest.mark.slow
 def test_the_study_of_invariance_trains_its_settings_and_measures_its_baselines(tmp_path):
-    settings = "--settings=vae_aug,cr_vae:view=conditional:pose_dim=4:eta=1"
+    settings = "--settings=vae_aug,cr_vae:eta=1:views_per_image=2"
     made = reproduce(tmp_path, "--noinvariance", study=settings)
     text, errors = made.communicate()
     assert made.returncode == 0, errors
-    for name in ("vae_aug", "cr_vae view=conditional pose_dim=4 eta=1", "pixels", "pca", "contrastive"):
+    for name in ("vae_aug", "cr_vae eta=1 views_per_image=2", "pixels", "pca", "contrastive"):
         assert f"| {name} |" in text
-    run = Run(tmp_path / "runs" / "digits_cr_vae_view_conditional_pose_dim_4_eta_1_seed0")
-    assert (run.read_config()["view"], run.read_config()["pose_dim"]) == ("conditional", 4)
+    run = Run(tmp_path / "runs" / "digits_cr_vae_eta_1_views_per_image_2_seed0")
+    assert run.read_config()["views_per_image"] == 2
     page = [sys.executable, "-m", "launch.results", f"--results={tmp_path}"]
     page += [f"--output={tmp_path}/PAGE.md"]
     assert subprocess.run(page, cwd=ROOT, capture_output=True, check=False).returncode == 0

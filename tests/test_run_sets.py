@@ -1,16 +1,12 @@
 """Which of the runs that a user names are seeds of one method, and what a picture calls them."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from crvae_tf import files
+from crvae_tf import InputError, files
 from crvae_tf.runs import Run
-from launch import exhibits, options, results, run_sets, study_options
-from launch.options import UsageError
-from launch.study_options import ResultsOptions
+from launch import options, results, run_sets
 from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
-from tests.test_report import evaluation
+from tests.made_up import evaluation
 
 
 @pytest.fixture
@@ -31,41 +27,19 @@ def make_run(tmp_path):
     return make
 
 
-def summary_of(*runs, published=None):
-    return run_sets.summary_of_runs(
-        ResultsOptions("results", "RESULTS.md", "some", runs, None, published, None)
-    )
+def summary_of(*runs):
+    return run_sets.summary(runs, "some")
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_method(make_run):
     runs = [
         make_run("a"),
-        make_run("b", "--seed=1", "--checkpoint_steps=9"),
+        make_run("b", "--seed=1", "--checkpoint_minutes=9"),
         make_run("c", "--method=vae"),
     ]
-    found = {
-        (row["method"], row["metric"], row["split"]): row["values"] for row in summary_of(*runs)["rows"]
-    }
-    assert found["cr_vae", "nll", "test"] == [100.0, 101.0]
-    assert found["vae", "nll", "test"] == [100.0]
-
-
-def test_a_report_draws_the_views_of_the_last_evaluation(make_run, monkeypatch):
-    run = Run(make_run("a"))
-    config = run.read_config() | {"test_rotation": 60.0, "data_fingerprint": "known"}
-    record = SimpleNamespace(run=run, config=config)
-    monkeypatch.setattr(
-        exhibits.assembly, "load_data", lambda _: SimpleNamespace(fingerprint="known", name="digits")
-    )
-    monkeypatch.setattr(exhibits.report, "test_images", lambda data, binarization, transform: transform)
-    monkeypatch.setattr(exhibits.report, "exhibit", lambda record, load_images: load_images())
-    assert exhibits.exhibit(record, None).rotation == 60.0
-
-
-def test_published_figures_are_of_one_data_set(make_run):
-    runs = [make_run("a", "--method=vae"), make_run("b", "--method=vae", "--dataset=mnist")]
-    with pytest.raises(UsageError, match="--published must be of one data set; received digits, mnist"):
-        summary_of(*runs, published={"vae": 86.76})
+    rows = summary_of(*runs)["rows"].set_index(["method", "metric", "split"])
+    assert rows["values"]["cr_vae", "nll", "test"] == [100.0, 101.0]
+    assert rows["values"]["vae", "nll", "test"] == [100.0]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +53,24 @@ def test_published_figures_are_of_one_data_set(make_run):
 )
 def test_runs_that_differ_otherwise_are_not_taken_for_seeds(make_run, flags, received):
     runs = make_run("a"), make_run("b", "--seed=2"), make_run("c", *flags)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InputError) as raised:
         summary_of(*runs)
     assert str(raised.value) == (
-        "--runs must differ in the seed alone where they are of one method, cr_vae; "
+        "runs: expected different in the seed alone where they are of one method, cr_vae; "
         f"received {received}"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        (["--method=cr_iwae"], "cr_iwae_5"),
+        (["--method=vae_aug", "--views_per_image=4"], "vae_aug views_per_image=4"),
+        (["--method=cr_beta_vae", "--beta=2", "--pose=affine"], "registered cr_beta_vae_2"),
+    ],
+)
+def test_runs_of_other_networks_or_views_are_not_taken_for_seeds_of_one_method(flags, label):
+    assert run_sets.label(resolved("--dataset=digits", *flags)) == label
 
 
 def test_a_picture_has_as_many_names_as_runs(make_run):
@@ -100,15 +86,15 @@ def test_a_run_is_shown_once_and_beside_others_of_its_data(make_run, tmp_path):
     one, other = make_run("one"), make_run("other", "--dataset=mnist")
     (tmp_path / "link").symlink_to(one)
     for again in (one, str(tmp_path / "link")):
-        with pytest.raises(UsageError, match=r"must be folders that differ; received .*/one more"):
+        with pytest.raises(InputError, match=r"expected folders that differ; received .*/one more"):
             run_sets.titled([one, again])
-    with pytest.raises(UsageError, match="must be of one data set; received digits, mnist"):
+    with pytest.raises(InputError, match="expected of one data set; received digits, mnist"):
         run_sets.titled([one, other])
 
 
 def launch_results(*arguments):
     """How the command ends, and what it says of a mistake."""
-    outcome = outcome_of(results.main, study_options.define_results, *arguments)
+    outcome = outcome_of(results.main, results.define, *arguments)
     assert outcome.is_clean, outcome
     return outcome.code, outcome.err
 
@@ -119,14 +105,6 @@ def launch_results(*arguments):
         (
             ["--add=sub/one", "--runs=a"],
             "--add must be a name without a folder; received sub/one",
-        ),
-        (
-            ["--published=vae:nan"],
-            "--published must be METHOD:NLL pairs, separated by commas; received vae:nan",
-        ),
-        (
-            ["--add=a", "--runs=b", "--published=vae:3"],
-            "--published must go with --published_by; received --published_by=None and 1 NLLs",
         ),
     ],
 )

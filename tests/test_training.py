@@ -23,8 +23,8 @@ from crvae_tf import (
     RandomAffine,
     callbacks,
     datasets,
+    drawing,
     networks,
-    pictures,
     training,
     weights,
 )
@@ -291,7 +291,7 @@ def test_a_run_of_hours_names_flagfiles_that_are_quicker(estimate, monkeypatch, 
 
 def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior(whole):
     model = whole[0]
-    drawn = pictures.samples(model, 2000, seed=0)
+    drawn = drawing.samples(model, 2000, seed=0)
     assert drawn.shape == (2000, 28, 28, 1)
     z = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     expected = keras.ops.sigmoid(model.base.decoder(z)).numpy()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from crvae_tf import InputError, files, provenance, results
+from crvae_tf import InputError, files, provenance
 from crvae_tf.runs import Run
+from crvae_tf.studies import pages
 from tests.conftest import ROOT
-from tests.test_report import evaluation
+from tests.made_up import evaluation
 
 
 def a_run(folder, seed=0, seconds=1800.0, commit="abc", hardware="2 cores"):
@@ -37,8 +38,7 @@ def summary(**more):
     row = {"dataset": "digits", "method": "vae", "metric": "nll", "split": "test"}
     row |= {"values": [140.0], "mean": 140.0, "std": None}
     about = {"study": "runs", "title": "A run", "datasets": ["digits"]}
-    published = {"published": {}, "published_by": None}
-    return about | published | {"rows": [row], "provenance": made} | more
+    return about | {"labels": ["vae"], "rows": [row], "provenance": made} | more
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def summary(**more):
 )
 def test_the_committed_page_is_what_the_command_writes(monkeypatch, folder, page):
     monkeypatch.chdir(ROOT)
-    assert results.document(folder, page) == Path(page).read_text(encoding="utf-8")
+    assert pages.document(folder, page) == Path(page).read_text(encoding="utf-8")
 
 
 def test_what_is_known_of_runs_is_gathered(tmp_path):
     runs = [a_run(tmp_path / "a", 0), a_run(tmp_path / "b", 1, commit="def")]
-    found = results.provenance(runs, ["python -m launch.reproduce --table=4"])
+    found = pages.provenance(runs, ["python -m launch.reproduce --table=4"])
     assert (found["runs"], found["seeds"], found["hours"]) == (2, 2, 2.0)
     assert found["commits"] == ["abc", "def"]
     assert found["hardware"] == ["2 cores"]
@@ -61,12 +61,12 @@ def test_what_is_known_of_runs_is_gathered(tmp_path):
 def test_a_run_without_its_provenance_is_of_unknown_make(tmp_path):
     run = a_run(tmp_path / "a")
     run.provenance.unlink()
-    assert results.provenance([run], [])["commits"] == ["unknown"]
+    assert pages.provenance([run], [])["commits"] == ["unknown"]
 
 
 def test_a_section_has_command_seeds_k_hardware_hours_and_commit(tmp_path):
     files.write_json(tmp_path / "one.json", summary())
-    text = results.document(tmp_path, tmp_path / "RESULTS.md")
+    text = pages.document(tmp_path, tmp_path / "RESULTS.md")
     assert "* `python -m launch.train --seed=3`\n" in text
     assert "* 1 runs, 1 seeds, 3 epochs\n" in text
     assert "* NLL with K = 5 on 40 images\n" in text
@@ -83,7 +83,7 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     files.write_json(tmp_path / "a_b.json", summary(title="Between"))
     (tmp_path / "a_b_curve.png").touch()
     (tmp_path / "ab.png").touch()
-    text = results.document(tmp_path, tmp_path.parent / "RESULTS.md")
+    text = pages.document(tmp_path, tmp_path.parent / "RESULTS.md")
     places = [text.index(part) for part in ("## First", "![a_figure_1](", "It did not hold.")]
     places += [text.index(part) for part in ("## Between", "![a_b_curve](", "## Second")]
     assert places == sorted(places)
@@ -95,19 +95,15 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     ("content", "expected"),
     [
         ("{", "expected JSON; received"),
-        ("[]", "expected an object; received []"),
-        ('{"study": []}', "expected a text as study; received []"),
-        ('{"study": "other"}', "expected one of table, eta, runs, invariance as study; received other"),
-        ('{"study": "table"}', "expected datasets; received none"),
-        (json.dumps(summary(rows=[3])), "expected an object as rows.0; received 3"),
-        (json.dumps(summary(datasets=[])), "expected a list of 1 or more as datasets; received []"),
-        (json.dumps(summary(published={"a": "x"})), 'a number as published.a; received "x"'),
+        ('{"study": "other"}', "expected a summary of runs; received one without 'datasets'"),
+        ('{"study": "table"}', "expected a summary of runs; received one without 'datasets'"),
+        (json.dumps(summary(provenance={})), "received one without 'commands'"),
     ],
 )
 def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content, expected):
     (tmp_path / "one.json").write_text(content)
     with pytest.raises(InputError, match=f"one.json: .*{re.escape(expected)}"):
-        results.document(tmp_path, "RESULTS.md")
+        pages.document(tmp_path, "RESULTS.md")
 
 
 def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_path, monkeypatch):
@@ -115,7 +111,7 @@ def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_p
     assert provenance.commit() == "0123abc"
     monkeypatch.delenv(provenance.COMMIT_VARIABLE)
     shutil.copy(provenance.__file__, tmp_path)
-    monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
     assert provenance.commit() is None
 
 
@@ -125,5 +121,5 @@ def test_the_hardware_names_the_cores_this_process_may_use(monkeypatch):
 
 
 def test_a_folder_without_summaries_is_no_page(tmp_path):
-    with pytest.raises(InputError, match=r"expected summaries of runs, \*\.json; received none"):
-        results.document(tmp_path, tmp_path / "RESULTS.md")
+    with pytest.raises(InputError, match=r"expected a folder with summaries of runs, \*\.json; "):
+        pages.document(tmp_path, tmp_path / "RESULTS.md")

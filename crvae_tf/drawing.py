@@ -1,0 +1,191 @@
+"""Pictures of what a model does, from arrays and from the model itself."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import keras
+import matplotlib
+import numpy as np
+import tensorflow as tf
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.decomposition import PCA
+
+from crvae_tf import datasets, files, randomness
+from crvae_tf.datasets import ImageData
+from crvae_tf.randomness import Purpose
+from crvae_tf.transforms import RandomAffine
+
+_NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
+_RED, _BLUE = "tab:red", "tab:blue"
+_ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
+_SHEET_SIDE = 256
+
+
+def first_images(
+    data: ImageData, binarization: str, transformation: RandomAffine | None, number: int
+) -> np.ndarray:
+    """Returns the first `number` test images or their views, float32 `[number, H, W, C]`."""
+    batches = datasets.evaluation_batches(data.test, number, binarization, transformation, number)
+    return next(images for _, images, _ in batches.as_numpy_iterator())
+
+
+def reconstructions(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns the likelihood's mean at the posterior's mean, `[batch, H, W, C]`."""
+    return model.likelihood(model.posterior(tf.constant(images)).mean()).mean().numpy()
+
+
+def samples(model: keras.Model, number: int, seed: int) -> np.ndarray:
+    """Returns the likelihood's mean at `number` draws of the prior, `[number, H, W, C]`."""
+    latents = model.prior.sample(number, seed=randomness.key(seed, Purpose.PRIOR))
+    return model.likelihood(latents).mean().numpy()
+
+
+def latent_planes(path: str | PathLike, planes: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Draws Figure 1 of Sinha et al. 2020 for models side by side: images and views in a plane.
+
+    Args:
+      path: of the PNG file.
+      planes: by title, the means of the images' posteriors and of their views', `[images, latent_dim]`.
+    """
+    figure = Figure(figsize=(4.2 * len(planes), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(planes), squeeze=False)[0]
+    for axes, (title, means) in zip(panels, planes.items(), strict=True):
+        draw_plane(axes, *means)
+        axes.set_title(title, parse_math=False)
+        axes.set(xlabel="first principal component", ylabel="second principal component")
+    legend_above(figure)
+    save(figure, path)
+
+
+def draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
+    """Draws images (red) and their views (blue), joined by arrows, in their principal plane."""
+    red, blue = principal_plane(means, view_means)
+    for image, view in zip(red, blue, strict=True):
+        axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
+    axes.scatter(*red.T, s=14.0, color=_RED, label="image")
+    axes.scatter(*blue.T, s=14.0, color=_BLUE, label="transformed view")
+
+
+def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means `[images, latent_dim]`, and their views', in the plane of both's largest variance.
+
+    Returns:
+      The two as points `[images, 2]`: first and second principal component. A single latent dimension
+      lies on a horizontal line.
+    """
+    both = np.concatenate([means, view_means])
+    one = both.shape[1] == 1
+    plane = np.pad(both, [(0, 0), (0, 1)]) if one else PCA(2, svd_solver="full").fit_transform(both)
+    red, blue = np.split(plane, 2)
+    return red, blue
+
+
+def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
+    """Draws rows of images, each under a title.
+
+    Args:
+      path: of the PNG file.
+      rows: by title, `[images, H, W, C]` in [0, 1].
+    """
+    widest = max(len(images) for images in rows.values())
+    figure = Figure(figsize=(0.6 * widest + 0.2, 0.85 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), squeeze=False)[:, 0]
+    for axes, (title, images) in zip(panels, rows.items(), strict=True):
+        axes.imshow(with_colour(tiled([images])), interpolation="nearest")
+        axes.set_title(title, fontsize=8, loc="left", pad=2)
+        axes.axis("off")
+    save(figure, path)
+
+
+def image_grid(path: str | PathLike, images: np.ndarray, columns: int) -> None:
+    """Draws `images` `[rows * columns, H, W, C]` in [0, 1] as a grid."""
+    grid = tiled(np.split(images, len(images) // columns))
+    figure = Figure(figsize=(0.5 * columns, 0.5 * len(images) / columns), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(with_colour(grid), interpolation="nearest")
+    axes.axis("off")
+    save(figure, path)
+
+
+def training_curves(path: str | PathLike, lines: Sequence[Mapping[str, float]]) -> None:
+    """Draws each term of the objective against the epoch, its validation beside it if there is one.
+
+    Args:
+      path: of the PNG file, which is not written without lines.
+      lines: of `metrics.jsonl`.
+    """
+    if not lines:  # The log of the run was lost.
+        return
+    names, terms = list(lines[0]), terms_of(lines)
+    epochs = [line["epoch"] for line in lines]
+    figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")
+    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        for name, label in ((term, "training"), (f"val_{term}", "validation")):
+            if name in names:
+                axes.plot(epochs, [line[name] for line in lines], marker=".", label=label)
+        axes.set(title=term, xlabel="epoch", ylabel="nats")
+        axes.legend(fontsize=8)
+    save(figure, path)
+
+
+def terms_of(lines: Sequence[Mapping[str, float]]) -> list[str]:
+    """Returns the terms of the objective that lines of `metrics.jsonl` hold, without validation's."""
+    names = lines[0] if lines else []
+    return [name for name in names if name not in _NOT_TERMS and not name.startswith("val_")]
+
+
+def contact_sheet(
+    path: str | PathLike,
+    pictures: Sequence[np.ndarray | None],
+    captions: Sequence[str],
+    columns: int = 6,
+) -> None:
+    """Draws pictures of any size, each under a caption of a few lines.
+
+    Args:
+      path: of the PNG file.
+      pictures: uint8 `[h, w, 1 or 3]`; None leaves a blank.
+      captions: as many.
+      columns: pictures in a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.axis("off")
+    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
+        axes.set_title(caption, fontsize=6, parse_math=False)
+        if picture is not None:
+            axes.imshow(with_colour(_small(picture) / 255.0), interpolation="nearest")
+    save(figure, path)
+
+
+def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def with_colour(image: np.ndarray) -> np.ndarray:
+    """Returns an image `[..., 3]` in [0, 1] from one of 1 or 3 channels."""
+    return np.clip(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image, 0.0, 1.0)
+
+
+def legend_above(figure: Figure) -> None:
+    """Puts the legend of the first axes above all axes, whose marks are the same."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
+
+
+def save(figure: Figure, path: str | PathLike) -> None:
+    """Writes a figure as a PNG file."""
+    with files.whole_file(path) as unfinished, matplotlib.rc_context({"font.size": 8}):
+        figure.savefig(unfinished, dpi=150, format="png")
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture, uint8, with its sides brought to at most 256 pixels."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    image.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
+    return np.asarray(image).reshape(image.height, image.width, -1)

@@ -1,0 +1,1 @@
+"""Many runs: tables beside the paper's, comparisons, pictures and pages."""

@@ -1,0 +1,188 @@
+"""Summaries of studies as JSON files, and RESULTS.md made of them."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from crvae_tf import files
+from crvae_tf.errors import InputError
+from crvae_tf.runs import Run
+from crvae_tf.studies import comparisons, evaluation_frame, paper
+from crvae_tf.studies.evaluation_frame import dataset_title
+
+Summary = dict[str, Any]
+
+_UNKNOWN = "unknown"
+_HEAD = """# Results
+
+Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
+`{folder}`: change those, not this page. What each figure is, see the README.
+"""
+
+
+def _title(summary: Summary) -> str:
+    data = ", ".join(map(dataset_title, summary["datasets"]))
+    return {
+        "table": lambda: f"Table {summary['table']} of Sinha et al. 2020, {data}",
+        "eta": lambda: f"The choice of eta, {data}",
+        "runs": lambda: summary["title"],
+        "invariance": lambda: f"Embeddings that stay put, {data}, {summary['network']}",
+    }[summary["study"]]()
+
+
+def _markdown(summary: Summary) -> str:
+    return (paper if summary["study"] == "table" else comparisons).markdown(summary)
+
+
+def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]) -> str:
+    """Writes a summary as `PATH.json`, `PATH.csv` and `PATH.md`, and returns the last one's text.
+
+    Args:
+      path: of the files, without a suffix.
+      summary: of `paper` or `comparisons`.
+      runs: finished ones that its figures are of.
+      commands: that make the figures anew.
+    """
+    text = _markdown(summary)
+    write_json(f"{path}.json", summary, runs, commands)
+    files.write_text(f"{path}.csv", evaluation_frame.csv(summary["rows"]))
+    files.write_text(f"{path}.md", text)
+    return text
+
+
+def write_json(
+    path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]
+) -> None:
+    """Writes a summary with its provenance; the arguments are those of `write`."""
+    rows = evaluation_frame.to_json(summary["rows"])
+    files.write_json(path, summary | {"rows": rows, "provenance": provenance(runs, commands)})
+
+
+def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
+    """Returns how figures were made.
+
+    Args:
+      runs: finished ones that the figures are of.
+      commands: that make the figures anew.
+
+    Returns:
+      `commands`; `runs` and `seeds`, their numbers; `nll_samples` (K), `num_images` (evaluated),
+      `epochs`, `hardware` and `commits`, each a list of what occurs; and `hours` of training and
+      evaluation together.
+    """
+    configs = [run.read_config() for run in runs]
+    tests = [evaluation_frame.read(run)["splits"]["test"] for run in runs]
+    made = [run.read_provenance() for run in runs]
+    seconds = ("training_seconds", "evaluation_seconds")
+    return {
+        "commands": list(commands),
+        "runs": len(runs),
+        "seeds": len({config["seed"] for config in configs}),
+        "epochs": sorted({config["epochs"] for config in configs}),
+        "nll_samples": sorted({test["nll_samples"] for test in tests}),
+        "num_images": sorted({test["num_images"] for test in tests}),
+        "hours": round(sum(one.get(name, 0.0) for one in made for name in seconds) / 3600.0, 3),
+        "hardware": sorted({one.get("hardware") or _UNKNOWN for one in made}),
+        "commits": sorted({one.get("commit") or _UNKNOWN for one in made}),
+    }
+
+
+def read(folder: str | Path) -> dict[Path, Summary]:
+    """Returns the summaries in a folder by their files, in the order of their names.
+
+    Raises:
+      InputError: a file holds no summary.
+    """
+    return {path: _read(path) for path in sorted(Path(folder).glob("*.json"))}
+
+
+def _read(path: Path) -> Summary:
+    summary = files.read_json(path)
+    try:
+        _title(summary)
+        return summary | {"rows": pd.DataFrame(summary["rows"], columns=_columns(summary["rows"]))}
+    except (KeyError, TypeError) as error:
+        raise InputError(str(path), "a summary of runs", f"one without {error}") from error
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(rows[0]) if rows else [*evaluation_frame.CELL, "values", "mean", "std"]
+
+
+def document(folder: str | Path, output: str | Path) -> str:
+    """Returns RESULTS.md: a section for each JSON file of `folder`, in the order of their names.
+
+    Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`.
+
+    Args:
+      folder: of the summaries that `launch.reproduce` and `launch.results` write.
+      output: where the page will lie; its links are relative to that.
+
+    Raises:
+      InputError: there is no such file, or one holds no summary.
+    """
+    folder, output = Path(folder), Path(output)
+    summaries = read(folder)
+    if not summaries:
+        raise InputError("results", "a folder with summaries of runs, *.json", folder)
+    pictures = _pictures(folder, [path.stem for path in summaries])
+    sections = [
+        _section(path, summary, pictures[path.stem], output) for path, summary in summaries.items()
+    ]
+    head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    return "\n".join([head, _overview(summaries.values()), *sections])
+
+
+def _overview(summaries: Iterable[Summary]) -> str:
+    """Returns how the paper's claims fared, table by table."""
+    lines = [
+        f"* {_title(summary)}: {paper.count(summary['verdicts'])}."
+        for summary in summaries
+        if summary["study"] == "table"
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["The paper's claims, mutual information by two estimators:\n", *lines, ""])
+
+
+def _pictures(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
+    """Returns the pictures of each summary: those that begin with its name and with no longer one's."""
+    pictures = {stem: [] for stem in stems}
+    for path in sorted(folder.glob("*.png")):
+        own = [stem for stem in stems if path.stem == stem or path.stem.startswith(f"{stem}_")]
+        if own:
+            pictures[max(own, key=len)].append(path)
+    return pictures
+
+
+def _section(path: Path, summary: Summary, pictures: Sequence[Path], output: Path) -> str:
+    try:
+        text = _markdown(summary)
+        made = _provenance_list(summary["provenance"])
+    except (AttributeError, KeyError) as error:
+        raise InputError(str(path), "a summary of runs", f"one without {error}") from error
+    links = [Path(os.path.relpath(picture, output.parent)).as_posix() for picture in pictures]
+    shown = [f"![{p.stem}]({link})\n" for p, link in zip(pictures, links, strict=True)]
+    note = path.with_suffix(".md")
+    notes = [note.read_text(encoding="utf-8")] if note.exists() else []
+    parts = [f"## {_title(summary)}", made, text, *shown, *notes]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _provenance_list(made: dict[str, Any]) -> str:
+    """Returns commands, seeds, K, hardware, hours and commits as a list."""
+    lines = [
+        *(f"`{command}`" for command in made["commands"]),
+        f"{made['runs']} runs, {made['seeds']} seeds, {_joined(made['epochs'])} epochs",
+        f"NLL with K = {_joined(made['nll_samples'])} on {_joined(made['num_images'])} images",
+        f"{made['hours']:.2f} hours of training and evaluation on {_joined(made['hardware'])}",
+        f"commit {_joined(made['commits'])}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def _joined(values: Iterable) -> str:
+    return " and ".join(map(str, values))

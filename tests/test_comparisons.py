@@ -1,0 +1,119 @@
+"""Values of eta, settings and runs side by side, from evaluations made up for the purpose."""
+
+import pytest
+
+from crvae_tf.studies import comparisons, curves
+from tests.made_up import evaluation, probe
+
+
+def eta_study(**seeds):
+    cells = {("mnist", f"cr_vae eta={eta}"): found for eta, found in seeds.items()}
+    return comparisons.summarize("eta", cells)
+
+
+@pytest.mark.parametrize(
+    ("nlls", "said"),
+    [
+        ({}, "The paper's choice, eta = 0.1, or another to set it against was not run."),
+        (
+            {"0.01": [88.0], "1": [89.0]},
+            "NLL is at eta = 0.01. The paper's choice, eta = 0.1, or another",
+        ),
+        ({"0.01": [90.0], "0.1": [88.0]}, "NLL is at eta = 0.1. The paper's choice, eta = 0.1, has a"),
+        ({"0.01": [90.0, 90.2], "0.1": [88.0, 88.2]}, "eta = 0.01: **held** (nats: -2.00 ± 0.61)."),
+        ({"0.1": [88.0, 88.2], "1": [80.0, 80.2]}, "eta = 1: **did not hold** (nats: +8.00 ± 0.61)."),
+        ({"0.1": [88.0], "1": [80.0]}, "eta = 1: **within the noise** (nats: +8.00, of single seeds)."),
+    ],
+)
+def test_the_papers_eta_is_set_against_the_best_of_the_others(nlls, said):
+    seeds = {eta: [evaluation(nll) for nll in values] for eta, values in nlls.items()}
+    assert said in comparisons.markdown(eta_study(**{"0.3": []} | seeds))
+
+
+def setting(nll, retrieval, *accuracies):
+    return evaluation(nll, retrieval) | {"probe": probe(*accuracies)}
+
+
+def of_settings(cells):
+    cells = {("mnist", label): found for label, found in cells.items()}
+    return comparisons.summarize("invariance", cells, network="mlp")
+
+
+@pytest.fixture
+def summary():
+    """The reference with two seeds, a setting that gains much, one that gains less, one not run."""
+    cells = {
+        "vae_aug": [setting(97.0, 0.3, 0.93, 0.7, 0.33), setting(98.0, 0.3, 0.93, 0.7, 0.33)],
+        "registered cr_vae eta=1": [setting(100.0, 0.92, 0.95, 0.94, 0.85)],
+        "cr_vae eta=1": [setting(101.0, 0.4, 0.9, 0.6, 0.4)],
+        "cr_vae eta=5": [],
+    }
+    cells["pca"] = [{n: setting(1.0, 0.2, 0.9, 0.8, 0.3)[n] for n in ("consistency", "probe")}]
+    return of_settings(cells)
+
+
+def test_each_setting_has_its_price_and_its_losses(summary):
+    points, loss = comparisons.price_and_loss(summary["rows"])
+    assert list(points.index) == ["vae_aug", "registered cr_vae eta=1", "cr_vae eta=1", "pca"]
+    assert loss == "linear probe's loss, test transformation"
+    registered = points.loc["registered cr_vae eta=1"]
+    assert (registered.nll, registered.nll_loss) == (100.0, pytest.approx(2.5))
+    assert (registered.train_gap, registered.test_gap) == (pytest.approx(0.01), pytest.approx(0.10))
+    assert points.loc["pca", ["nll", "nll_loss"]].isna().all()
+    assert list(points.index[points.frontier]) == ["vae_aug", "registered cr_vae eta=1"]
+
+
+def test_without_classes_the_frontier_is_of_retrieval():
+    cells = {
+        "vae_aug": [evaluation(97.0, 0.3)],
+        "b": [evaluation(99.0, 0.2)],
+        "c": [evaluation(99.5, 0.5)],
+    }
+    summary = of_settings(cells)
+    points, _ = comparisons.price_and_loss(summary["rows"])
+    assert list(points.loss) == pytest.approx([0.7, 0.8, 0.5])
+    assert list(points.frontier) == [True, False, True]
+    assert "the NLL and `1 - retrieval at 1, training" in comparisons.markdown(summary)
+
+
+def test_the_page_says_what_a_setting_costs_and_what_was_not_run(summary):
+    lines = comparisons.markdown(summary).splitlines()
+    assert "| registered cr_vae eta=1 | 2.50 | 0.010 | 0.100 | yes |" in lines
+    assert "| pca | - | 0.100 | 0.600 |  |" in lines
+    (figures_of_pca,) = (line for line in lines if line.startswith("| pca | - | - |"))
+    assert "| 0.900 | 0.800 | 0.300 |" in figures_of_pca
+    assert "Not run: `cr_vae eta=5`." in lines
+
+
+def test_the_picture_joins_the_frontier_and_has_a_point_or_a_line_for_all(summary, drawn):
+    points, loss = comparisons.price_and_loss(summary["rows"])
+    curves.frontier("frontier.png", points, loss)
+    lines = {line.get_label(): line.get_xydata() for line in drawn[0].axes[0].lines}
+    registered = (100.0, pytest.approx(0.10))
+    assert [tuple(point) for point in lines["frontier"]] == [(97.5, pytest.approx(0.6)), registered]
+    assert [tuple(point) for point in lines["registered cr_vae eta=1"]] == [registered]
+    assert list(lines["pca"][:, 1]) == pytest.approx([0.6, 0.6])
+    assert set(lines) == {"frontier", *points.index}
+
+
+def test_eta_curves_have_a_line_for_each_split_with_bars(drawn):
+    cells = {"0.1": [evaluation(88.0), evaluation(90.0)], "1": [evaluation(80.0)]}
+    curves.eta_curves("eta.png", eta_study(**cells)["rows"])
+    nll, *_, retrieval = drawn[0].axes
+    held_out, transformed = (line.get_xydata().tolist() for line in nll.lines[::3])
+    assert held_out == [[0.1, 89.0], [1.0, 80.0]]
+    assert transformed == [[0.1, 178.0], [1.0, 160.0]]
+    assert retrieval.get_ylabel() == "share"
+
+
+def test_invariance_curves_are_marked_at_the_ranges_of_the_transformed_test_set(drawn):
+    names = ("kl", "retrieval_at_1", "linear", "nearest_neighbours")
+    points = [{"size": size} | dict.fromkeys(names, 0.5) for size in (0.0, 99.0)]
+    measured = {"r$_$x": dict.fromkeys(("translation", "rotation", "scaling"), points)}
+    curves.invariance_curves("curves.png", measured, {"rotation": 120.0, "scaling": 0.6})
+    marks = [
+        [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        for axes in drawn[0].axes
+    ]
+    assert marks == [[], [120.0], [0.6]] * len(names)
+    drawn[0].draw_without_rendering()  # A name is no formula.

@@ -1,0 +1,93 @@
+"""What pictures show: by their axes, and one file by its pixels."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crvae_tf import drawing
+
+
+def plane_of(axes):
+    """The points of images and views, and the arrows' (from, to)."""
+    points = [np.asarray(collection.get_offsets()) for collection in axes.collections]
+    return *points, [(arrow.xyann, arrow.xy) for arrow in axes.texts]
+
+
+def test_tiles_stand_in_the_order_of_the_rows():
+    images = np.arange(24.0).reshape(6, 2, 2, 1)
+    expected = [
+        [0, 1, 4, 5, 8, 9],
+        [2, 3, 6, 7, 10, 11],
+        [12, 13, 16, 17, 20, 21],
+        [14, 15, 18, 19, 22, 23],
+    ]
+    np.testing.assert_array_equal(drawing.tiled([images[:3], images[3:]])[..., 0], expected)
+
+
+def test_the_latent_plane_lies_along_the_first_two_principal_components(drawn):
+    """Of three axes the last two carry the distances; the first has only a little noise."""
+    means = np.array([[0.01, -50.0, 0.0], [0.0, 50.0, 0.0], [0.01, 0.0, 20.0], [0.0, 0.0, -20.0]])
+    views = means + np.array([0.0, 0.0, 3.0])
+    drawing.latent_planes("plane.png", {"r$_$x": (means, views)})
+    drawn[0].draw_without_rendering()  # A name is no formula.
+    images, moved, arrows = plane_of(drawn[0].axes[0])
+    centred = means - (means + views).mean(axis=0) / 2.0
+    np.testing.assert_allclose(np.abs(images), np.abs(centred[:, 1:]), atol=0.02)
+    np.testing.assert_allclose(np.abs(moved - images), [[0.0, 3.0]] * 4, atol=0.02)
+    np.testing.assert_array_equal(arrows, np.stack([images, moved], axis=1))
+
+
+def test_one_latent_dimension_is_drawn_on_a_line(drawn):
+    means = np.arange(4.0)[:, np.newaxis]
+    drawing.latent_planes("plane.png", {"": (means, means + 0.5)})
+    images, views, _ = plane_of(drawn[0].axes[0])
+    assert images.tolist() == [[x, 0.0] for x in range(4)]
+    assert views.tolist() == [[x + 0.5, 0.0] for x in range(4)]
+
+
+def test_grids_and_rows_hold_their_images_in_order(drawn):
+    grays = np.linspace(0.1, 0.9, 6)
+    images = np.broadcast_to(grays[:, None, None, None], (6, 2, 2, 1))
+    drawing.image_grid("grid.png", images, columns=3)
+    (grid,) = (image.get_array() for image in drawn[0].axes[0].images)
+    np.testing.assert_allclose(grid[::2, ::2], np.repeat(grays.reshape(2, 3, 1), 3, axis=-1))
+    drawing.image_rows("rows.png", {"one": images[:1], "four": images[1:5] * 7.0})
+    one, four = (axes.images[0].get_array() for axes in drawn[1].axes)
+    assert (one.shape, four.shape) == ((2, 2, 3), (2, 8, 3))
+    assert four[0, ::2, 0].tolist() == [1.0] * 4  # Values beyond 1 are shown as 1.
+    assert [axes.get_title(loc="left") for axes in drawn[1].axes] == ["one", "four"]
+
+
+def test_a_contact_sheet_shows_each_picture_and_leaves_a_blank_for_one_that_is_gone(drawn):
+    black, wide = np.zeros((9, 9, 1), np.uint8), np.full((300, 600, 3), 255, np.uint8)
+    drawing.contact_sheet("sheet.png", [black, None, wide], ["black", "gone", "wide $x"], columns=2)
+    drawn[0].draw_without_rendering()
+    shown = [axes.images[0].get_array().shape if axes.images else None for axes in drawn[0].axes]
+    assert shown == [(9, 9, 3), None, (128, 256, 3), None]
+    assert [axes.get_title() for axes in drawn[0].axes] == ["black", "gone", "wide $x", ""]
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_each_term_has_a_panel_and_its_validation_a_second_line(drawn, validated):
+    lines = [{"epoch": epoch, "loss": 3.0 / epoch, "rate": 1.0, "seconds": 1.0} for epoch in (1, 2, 3)]
+    if validated:
+        lines = [line | {"val_loss": 4.0, "val_rate": 2.0} for line in lines]
+    drawing.training_curves("curves.png", lines)
+    assert [axes.get_title() for axes in drawn[0].axes] == ["loss", "rate"]
+    for axes in drawn[0].axes:
+        labels = [line.get_label() for line in axes.lines]
+        assert labels == ["training", "validation"][: 1 + validated]
+    drawing.training_curves("curves.png", [])  # Of a run whose log was lost.
+    assert len(drawn) == 1
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
+    path = tmp_path / "grid.png"
+    drawing.image_grid(path, np.stack([np.zeros([4, 4, 1]), np.ones([4, 4, 1])]), 2)
+    before = path.read_bytes()
+    values = np.unique(tf.io.decode_png(before).numpy())
+    assert {values.min(), values.max()} == {0, 255}
+    with pytest.raises(ValueError):  # noqa: PT011
+        drawing.image_grid(path, np.zeros((5, 4, 4, 1)), 2)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
