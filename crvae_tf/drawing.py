@@ -36,6 +36,11 @@ def reconstructions(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return model.likelihood(model.posterior(tf.constant(images)).mean()).mean().numpy()
 
 
+def upright(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns the images `[N, H, W, C]` as registered networks bring them upright."""
+    return model.pose.upright(tf.constant(images), model.posterior(images).mean()).numpy()
+
+
 def samples(model: keras.Model, number: int, seed: int) -> np.ndarray:
     """Returns the likelihood's mean at `number` draws of the prior, `[number, H, W, C]`."""
     latents = model.prior.sample(number, seed=randomness.key(seed, Purpose.PRIOR))

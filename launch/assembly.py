@@ -242,10 +242,10 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
     rows = {}
     for title, transform in views:
         images = drawing.first_images(data, options.binarization, transform, _ROW_IMAGES)
-        rows |= {
-            title: images,
-            f"reconstructions of the {title}": drawing.reconstructions(model, images),
-        }
+        rows[title] = images
+        if model.pose:
+            rows[f"{title}, brought upright"] = drawing.upright(model, images)
+        rows[f"reconstructions of the {title}"] = drawing.reconstructions(model, images)
     drawing.latent_planes(run.figures / "latent_plane.png", {"": latent_means(options, model, data)})
     drawing.image_rows(run.figures / "reconstructions.png", rows)
     samples = drawing.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
