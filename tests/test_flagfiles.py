@@ -124,11 +124,11 @@ def test_a_flagfile_builds_the_network_of_the_paper_at_full_width(name, number, 
 
 @pytest.mark.parametrize("name", FLAGFILES)
 def test_a_later_flag_overrides_every_flagfile(name, tmp_path):
-    chosen = resolved_file(name, f"--data_dir={tmp_path}", "--width=0.02", "--latent_dim=3", "--eta=0")
-    assert (chosen.width, chosen.latent_dim, chosen.eta) == (0.02, 3, 0.0)
+    chosen = resolved_file(name, f"--data_dir={tmp_path}", "--width=0.02", "--latent_dim=5", "--eta=0")
+    assert (chosen.width, chosen.latent_dim, chosen.eta) == (0.02, 5, 0.0)
     model = built(chosen)
     images = (chosen.image_size, chosen.image_size, chosen.channels)
     base = model.base if isinstance(model, CRVAE) else model
     assert base.encoder.input_shape[1:] == images
     assert base.decoder.output_shape[1:] == images
-    assert base.decoder.input_shape == (None, 3)
+    assert base.decoder.input_shape == (None, 5)
