@@ -22,7 +22,7 @@ import crvae_tf
 from benchmarks import measurement, operations
 from benchmarks.measurement import Figure, Goal
 from crvae_tf import datasets, networks, training
-from crvae_tf.datasets import ArraySplit, ImageData
+from crvae_tf.datasets import ArrayImages, ImageData
 from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
 
@@ -244,9 +244,9 @@ def some_images(number: int) -> np.ndarray:
     return np.resize(digits(), [number, *SHAPE])
 
 
-def split_of(number: int) -> ArraySplit:
+def split_of(number: int) -> ArrayImages:
     """Returns a split of as many images."""
-    return ArraySplit(some_images(number))
+    return ArrayImages(some_images(number))
 
 
 if __name__ == "__main__":

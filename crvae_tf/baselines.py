@@ -133,7 +133,7 @@ def measure(
       `pixels`, `pca`, fitted on the first 10,000 clean training images, and `contrastive`. The
       consistency is without KLs.
     """
-    number = data.test.first(num_images)
+    number = data.test.up_to(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
     pixels = _embed(_pixels)(train)[0]
     dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)

@@ -75,7 +75,7 @@ def evaluate(
       InputError: there are fewer than two images, or no samples.
       NotFiniteError: an embedding is NaN or infinite.
     """
-    num_images = data.test.first(num_images)
+    num_images = data.test.up_to(num_images)
     if num_images < 2:
         raise InputError(f"num_images: expected 2 or more test images; received {num_images}")
     if nll_samples < 1:

@@ -43,7 +43,7 @@ def measure(
       where the images have no classes that could be learned.
     """
     embed = Embedder(model)
-    num_images = data.test.first(num_images)
+    num_images = data.test.up_to(num_images)
 
     def batches(transform: RandomAffine | None):
         return evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, transform, num_images)

@@ -145,7 +145,7 @@ ENCODER = Object(
         "note": str,
         "preprocessing": Object(
             {"image_size": int, "channels": int},
-            {"crop": (int, type(None)), "invert": bool},
+            {"crop": (int, type(None)), "invert": bool, "brightest": float},
         ),
     },
     {"content_dim": int},

@@ -151,7 +151,7 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     regularised = isinstance(model, crvae_tf.CRVAE)
-    evaluated = data.test.first(options.eval_images)
+    evaluated = data.test.up_to(options.eval_images)
     training.train(
         model,
         data,

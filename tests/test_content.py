@@ -22,7 +22,7 @@ from crvae_tf import (
     projector,
     search,
 )
-from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches, listings
+from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches, open_images
 from crvae_tf.embedding import Embedding
 from crvae_tf.probes import Probes
 from crvae_tf.report import exhibits
@@ -47,7 +47,7 @@ def model(base):
 def data(digits):
     """300 digits to train probes on, and 40 to test on."""
     train, test = (
-        ArraySplit(*(array.numpy() for array in split.fetch(np.arange(number))))
+        ArrayImages(*(array.numpy() for array in split.fetch(np.arange(number))))
         for split, number in ((digits.train, 300), (digits.test, NUMBER))
     )
     return ImageData("digits", train, test, None, digits.preprocessing, "")
@@ -104,7 +104,7 @@ def test_without_a_pose_the_content_is_the_mean_and_no_output_of_its_own(
     np.testing.assert_array_equal(encoder(images).content, encoder(images).mean)
     signatures = tf.saved_model.load(str(tmp_path / "encoder")).signatures
     assert set(signatures["serving_default"].structured_outputs) == {"mean", "stddev"}
-    listing = listings.listing("digits", encoder.preprocessing, split="test")
+    listing = open_images("digits", encoder.preprocessing, split="test")
     embedding.embed(encoder, listing, tmp_path / "embeddings")
     (path,) = (tmp_path / "embeddings").glob("*.parquet")
     assert pq.read_table(path).column_names == ["index", "label", "mean", "stddev"]
@@ -113,7 +113,7 @@ def test_without_a_pose_the_content_is_the_mean_and_no_output_of_its_own(
 @pytest.mark.parametrize("file_format", ["parquet", "npz"])
 def test_it_is_written_searched_and_projected(exported, content, tmp_path, file_format):
     encoder = load_encoder(exported / "encoder")
-    listing = listings.listing("digits", encoder.preprocessing, split="test")
+    listing = open_images("digits", encoder.preprocessing, split="test")
     embedding.embed(encoder, listing, tmp_path, file_format=file_format, rows_per_file=100)
     index = Embedding.open(tmp_path)
     written = np.concatenate([part.content for part in index.parts()])

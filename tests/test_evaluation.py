@@ -25,7 +25,7 @@ from crvae_tf import (
     metrics,
     networks,
 )
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import NotFiniteError
 from tests import reference
 
@@ -82,8 +82,8 @@ def noise_data(test=300, train=10, labels=None, train_labels=None, seed=0):
     pixels[:, 0, 0] = 128
     return ImageData(
         "noise",
-        ArraySplit(pixels[:train], train_labels),
-        ArraySplit(pixels[train:], labels),
+        ArrayImages(pixels[:train], train_labels),
+        ArrayImages(pixels[train:], labels),
         None,
         Preprocessing(SIDE, 1),
         "",
@@ -455,7 +455,7 @@ def test_progress_rises_to_the_whole_of_both_splits():
 
 def without_labels(data):
     images = next(data.test.batches(data.test.num_images).as_numpy_iterator())[1]
-    return dataclasses.replace(data, test=ArraySplit(images))
+    return dataclasses.replace(data, test=ArrayImages(images))
 
 
 def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_splits(monkeypatch):

@@ -16,7 +16,7 @@ import tensorflow as tf
 import crvae_tf
 from crvae_tf import CRVAE, IWAE, VAE, InputError, RandomAffine, embedding_files, networks
 from crvae_tf import evaluation as evaluating
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing, decoding, folders, listings
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, decoding, folders, open_images
 from crvae_tf.embedding import Embedding
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
@@ -128,7 +128,7 @@ def test_an_array_that_holds_a_program_is_refused_and_not_run(tmp_path):
     np.savez(tmp_path / "part.npz", index=np.array([Payload(str(harm))], object))
     for name in ("images.npy", "bare.npy"):
         with pytest.raises(InputError, match="expected an array of images"):
-            listings.listing(str(tmp_path / name), Preprocessing(8, 1))
+            open_images(str(tmp_path / name), Preprocessing(8, 1))
     for read in (embedding_files.read, embedding_files.read_broken):
         with pytest.raises(InputError, match="expected a file of embeddings"):
             read(tmp_path / "part.npz")
@@ -217,7 +217,7 @@ def test_an_array_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "images.npy"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"--input={path}: expected "):
-        listings.listing(str(path), Preprocessing(8, 1))
+        open_images(str(path), Preprocessing(8, 1))
 
 
 @pytest.mark.filterwarnings("error")
@@ -228,7 +228,7 @@ def test_a_value_late_in_an_array_that_is_none_of_an_image_is_named(tmp_path, va
     np.save(tmp_path / "images.npy", images)
     expected = rf"expected values in \[0, 1\]; received {shown} in the image 577$"
     with pytest.raises(InputError, match=expected):
-        listings.listing(str(tmp_path / "images.npy"), Preprocessing(8, 1))
+        open_images(str(tmp_path / "images.npy"), Preprocessing(8, 1))
 
 
 ABOUT = dict.fromkeys(("input", "key", "format", "encoder_fingerprint"), "x")
@@ -361,22 +361,8 @@ def test_images_outside_the_unit_interval_stop_a_fit(pixel):
         model.fit(tf.data.Dataset.from_tensors((good, bad)), verbose=0)
 
 
-@pytest.mark.parametrize(
-    ("images", "received"),
-    [
-        (np.zeros([0, 8, 8, 1], np.uint8), "expected 1 or more; received 0"),
-        (np.zeros([3, 8, 8, 1], np.uint16), r"expected uint8 .* received uint16 \[3, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8, 1], np.float32), r"received float32 \[3, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8], np.uint8), r"received uint8 \[3, 8, 8\]"),
-    ],
-)
-def test_no_images_and_images_of_another_type_are_no_split(images, received):
-    with pytest.raises(InputError, match=received):
-        ArraySplit(images)
-
-
 def test_one_test_image_is_too_few_to_evaluate(tmp_path):
-    split = ArraySplit(np.zeros([1, 8, 8, 1], np.uint8))
+    split = ArrayImages(np.zeros([1, 8, 8, 1], np.uint8))
     data = ImageData("one", split, split, None, Preprocessing(8, 1), "")
     model, _ = train(tmp_path, data, epochs=1)
     with pytest.raises(InputError, match="expected 2 or more test images; received 1"):
@@ -391,7 +377,7 @@ def test_one_test_image_is_too_few_to_evaluate(tmp_path):
     ],
 )
 def test_no_images_and_no_samples_are_nothing_to_evaluate(numbers, message):
-    split = ArraySplit(np.zeros([3, 8, 8, 1], np.uint8))
+    split = ArrayImages(np.zeros([3, 8, 8, 1], np.uint8))
     data = ImageData("three", split, split, None, Preprocessing(8, 1), "")
     with pytest.raises(InputError) as error:
         evaluating.evaluate(None, data, "dynamic", RandomAffine(), RandomAffine(), **numbers)

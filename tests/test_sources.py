@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from crvae_tf import InputError, datasets
-from crvae_tf.datasets import NO_LABEL, ArraySplit, Defaults, StreamSplit, tfds_source
+from crvae_tf.datasets import NO_LABEL, ArrayImages, Defaults, StreamSplit, tfds_source
 from tests import reference
 from tests.conftest import ROOT
 
@@ -255,7 +255,7 @@ def test_the_last_training_images_of_a_tfds_data_set_are_held_out(tiny, monkeypa
     monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", limit)
     data = tiny(validation_images=2)
     for split, numbers in ((data.train, range(5)), (data.validation, [5, 6]), (data.test, range(4))):
-        assert isinstance(split, ArraySplit if limit else StreamSplit)
+        assert isinstance(split, ArrayImages if limit else StreamSplit)
         assert split.num_images == len(numbers)
         assert contents(split)[0][:, 0, 0, 0].tolist() == [10 * number for number in numbers]
 
@@ -335,7 +335,7 @@ def test_celeb_a_is_streamed_and_cropped_to_140_and_resized_to_64(mocked):
         images, _ = contents(data.train)
         [(epoch, step, indices, shuffled)] = data.train.shuffled_batches(6, 0, range(1))
     assert isinstance(data.train, StreamSplit)
-    assert isinstance(data.test, ArraySplit)
+    assert isinstance(data.test, ArrayImages)
     assert data.train.num_images == 162_770
     assert data.train.image_shape == (64, 64, 3)
     assert data.train.steps_per_epoch(64) == 2544
