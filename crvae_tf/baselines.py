@@ -23,7 +23,6 @@ TEMPERATURE = 0.5
 
 _HEAD_UNITS = 128
 _IMAGES_PER_STEP = 500
-_CONSISTENCY = ("distance_ratio", "retrieval_at_1")
 
 
 class ContrastiveEncoder(BoundMaximizer):
@@ -114,7 +113,6 @@ def train_contrastive(
 def measure(
     encoder: keras.Model,
     data: ImageData,
-    binarization: str,
     transformation: RandomAffine,
     test_transformation: RandomAffine,
     num_images: int | None = None,
@@ -123,8 +121,7 @@ def measure(
 
     Args:
       encoder: trained by `train_contrastive`; the PCA has as many dimensions, or all that there are.
-      data: the images.
-      binarization: as in training.
+      data: the images, taken gray.
       transformation: t(x~|x) of the training.
       test_transformation: that of the transformed test set.
       num_images: how many of the first test images to use; all where this is None.
@@ -134,8 +131,8 @@ def measure(
       consistency is without KLs.
     """
     number = data.test.up_to(num_images)
-    train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
-    pixels = _embed(_pixels)(train)[0]
+    train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
+    pixels = _embed(_pixels)(train)
     dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)
     pca = PCA(dimensions, svd_solver="full").fit(pixels)
     features = {
@@ -143,9 +140,9 @@ def measure(
         "pca": lambda images: pca.transform(_pixels(images)),
         "contrastive": lambda images: encoder(images)[0].numpy(),
     }
-    common = (data, binarization, transformation, test_transformation, number)
+    views = {"train_transform": transformation, "test_transform": test_transformation}
     return {
-        name: _without_kl(embedding_figures(_embed(of_images), *common))
+        name: embedding_figures(_embed(of_images), data, views, number)
         for name, of_images in features.items()
     }
 
@@ -155,18 +152,4 @@ def _pixels(images: tf.Tensor) -> np.ndarray:
 
 
 def _embed(features: Callable[[tf.Tensor], np.ndarray]) -> Embed:
-    """Returns what maps batches to features, with standard deviations of 1 that nothing depends on."""
-
-    def embed(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        found = np.concatenate([features(images) for _, images, _ in batches])
-        return found, np.ones_like(found)
-
-    return embed
-
-
-def _without_kl(found: dict[str, Any]) -> dict[str, Any]:
-    consistency = {
-        transform: {name: values[name] for name in _CONSISTENCY}
-        for transform, values in found["consistency"].items()
-    }
-    return found | {"consistency": consistency}
+    return lambda batches: np.concatenate([features(images) for _, images, _ in batches])

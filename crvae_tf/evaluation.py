@@ -18,15 +18,14 @@ import tensorflow_probability as tfp
 from crvae_tf import metrics, objectives, quantities, randomness, strategies
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.errors import InputError, NotFiniteError
-from crvae_tf.latents import content_of
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
 from crvae_tf.strategies import OnEachReplica
 from crvae_tf.transforms import RandomAffine
 
 Progress = Callable[[int, int], None]
-Embed = Callable[[tf.data.Dataset], tuple[np.ndarray, np.ndarray]]
-"""From batches to means and standard deviations, as an `Embedder`."""
+Embed = Callable[[tf.data.Dataset], np.ndarray]
+"""From batches (indices, images, labels) to embeddings `[images, dimensions]`."""
 
 CONSISTENCY_IMAGES = 1000
 MUTUAL_INFORMATION_IMAGES = 10_000
@@ -54,7 +53,8 @@ def evaluate(
 
     All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
     images, in nats. The mutual information is that of the first 10,000 images, the consistency that of
-    the first 1,000.
+    the first 1,000. Retrieval, distances and probes are of the encoder as it is served, on gray images; the
+    KLs are of what the model was trained on. Both are of the content alone where z has a pose.
 
     Args:
       model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.
@@ -77,9 +77,9 @@ def evaluate(
     """
     num_images = data.test.up_to(num_images)
     if num_images < 2:
-        raise InputError(f"num_images: expected 2 or more test images; received {num_images}")
+        raise InputError("num_images", "2 or more test images", num_images)
     if nll_samples < 1:
-        raise InputError(f"nll_samples: expected 1 or more; received {nll_samples}")
+        raise InputError("nll_samples", "1 or more", nll_samples)
     tell = _Progress(progress, 2 * num_images)
 
     def batches(transform: RandomAffine | None) -> tf.data.Dataset:
@@ -89,49 +89,47 @@ def evaluate(
         name: split_figures(model, batches(transform), nll_samples, tell.advance)
         for name, transform in (("test", None), ("transformed_test", test_transformation))
     }
-    return {"splits": splits} | embedding_figures(
-        Embedder(model),
-        data,
-        binarization,
-        transformation,
-        test_transformation,
-        num_images,
-        batch_size,
-    )
+    views = {"train_transform": transformation, "test_transform": test_transformation}
+    embedder = Embedder(model)
+    found = embedding_figures(embedder.means, data, views, num_images, batch_size)
+    nearest = min(CONSISTENCY_IMAGES, num_images)
+    clean = embedder(evaluation_batches(data.test, batch_size, binarization, None, nearest))
+    for name, transform in views.items():
+        moved = embedder(evaluation_batches(data.test, batch_size, binarization, transform, nearest))
+        found["consistency"][name] = metrics.divergence(*clean, *moved) | found["consistency"][name]
+    return {"splits": splits} | found
 
 
 def embedding_figures(
     embed: Embed,
     data: ImageData,
-    binarization: str,
-    transformation: RandomAffine,
-    test_transformation: RandomAffine,
+    views: dict[str, RandomAffine],
     num_images: int,
     batch_size: int = _IMAGES_PER_STEP,
 ) -> dict[str, Any]:
-    """Returns what `evaluate` does but for `splits`, of anything that embeds images.
+    """Returns the figures of anything that embeds images, as it is served: of gray images.
 
     Args:
       embed: see `Embed`.
       data: the images.
-      binarization: see `evaluate`, as for the others.
-      transformation: t(x~|x) of the training.
-      test_transformation: that of the transformed test set.
-      num_images: how many of the first test images to use, 2 or more.
+      views: transformations by name.
+      num_images: how many test images to use, 2 or more.
       batch_size: images at a time.
+
+    Returns:
+      `consistency`, without KLs, and `probe` where there is one; see `evaluate`.
     """
 
     def batches(transform: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, binarization, transform, limit)
+        return evaluation_batches(data.test, batch_size, "none", transform, limit)
 
-    views = {"train_transform": transformation, "test_transform": test_transformation}
     nearest = min(CONSISTENCY_IMAGES, num_images)
-    clean = embed(batches(None, nearest))
+    clean, identities = embed(batches(None, nearest)), identities_of(batches(None, nearest))
     consistency = {
-        name: metrics.consistency(*clean, *embed(batches(transform, nearest)))
+        name: metrics.agreement(clean, embed(batches(transform, nearest)), identities)
         for name, transform in views.items()
     }
-    return {"consistency": consistency} | _probe(embed, data, binarization, batches, views)
+    return {"consistency": consistency} | _probe(embed, data, batches, views)
 
 
 def split_figures(
@@ -276,14 +274,12 @@ def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.
 
 
 class Embedder:
-    """Maps batches of images to the means and standard deviations of the posteriors of their content.
-
-    The content is all of z, but where the model has a `pose_dim`.
-    """
+    """Maps batches of images to the posteriors of their content: all of z, unless z has a pose."""
 
     def __init__(self, model: keras.Model):
         def embed(images):
-            content = content_of(model.posterior(images), getattr(model, "pose_dim", 0))
+            posterior, pose = model.posterior(images), getattr(model, "pose", None)
+            content = pose.content(posterior) if pose else posterior
             return content.mean(), content.stddev()
 
         self._embed = OnEachReplica(strategies.of(model), embed)
@@ -305,48 +301,51 @@ class Embedder:
                 )
         return mean, stddev
 
+    def means(self, batches: tf.data.Dataset) -> np.ndarray:
+        """Returns the means alone: the embeddings."""
+        return self(batches)[0]
+
 
 def _probe(
     embed: Embed,
     data: ImageData,
-    binarization: str,
     batches: Callable[[RandomAffine | None], tf.data.Dataset],
     views: dict[str, RandomAffine],
 ) -> dict[str, Any]:
     """Returns the entry `probe`, or nothing where the test images' classes cannot be learned."""
     test_labels = labels_of(batches(None))
-    probes = fit_probes(embed, data, binarization, test_labels)
+    probes = fit_probes(embed, data, test_labels)
     if probes is None:
         return {}
     accuracies = {
-        name: probes.accuracies(embed(batches(transform))[0], test_labels)
+        name: probes.accuracies(embed(batches(transform)), test_labels)
         for name, transform in ({"clean": None} | views).items()
     }
     return {"probe": {"num_train_images": probes.num_images} | accuracies}
 
 
-def fit_probes(
-    embed: Embed,
-    data: ImageData,
-    binarization: str,
-    test_labels: np.ndarray,
-) -> Probes | None:
+def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
     """Returns probes fitted on the first clean training images.
 
     None where the images have no classes, or the test images' are not those of the training images.
     """
     if not (data.train.has_labels and data.test.has_labels):
         return None
-    train = evaluation_batches(data.train, _IMAGES_PER_STEP, binarization, limit=PROBE_IMAGES)
+    train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     labels = labels_of(train)
     if len(np.unique(labels)) < 2 or not np.isin(test_labels, labels).all():
         return None
-    return Probes(embed(train)[0], labels)
+    return Probes(embed(train), labels)
 
 
 def labels_of(batches: tf.data.Dataset) -> np.ndarray:
     """Returns the labels of (indices, images, labels), `[images]`."""
     return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+
+
+def identities_of(batches: tf.data.Dataset) -> np.ndarray:
+    """Returns `metrics.identities_of` the images of (indices, images, labels)."""
+    return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))
 
 
 class _Progress:

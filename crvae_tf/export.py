@@ -17,7 +17,7 @@ import tensorflow as tf
 from crvae_tf import files, json_files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import DAMAGED_VARIABLES, InputError
-from crvae_tf.latents import content_of
+from crvae_tf.poses import Pose
 from crvae_tf.shapes import ENCODER
 
 _ABOUT = "about.json"
@@ -45,23 +45,24 @@ def export_encoder(
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
     string `[N]`, the contents of PNG, JPEG, BMP or GIF files of any size, and preprocesses them as in
-    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`; those of a model with a
-    `pose_dim` also `content`, the content's mean, float32 `[N, latent_dim - pose_dim]`. `about.json`
-    beside them says what the encoder takes.
+    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. With registered networks they also
+    return `content`, the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and
+    down, degrees counter-clockwise, factor; and `upright`, the images brought upright. `about.json` beside
+    them says what the encoder takes.
 
     Args:
-      model: offers `posterior(images)` and `prior`, and may have a `pose_dim`.
+      model: offers `posterior(images)` and `prior`, and may have a `pose`.
       path: of the folder.
       preprocessing: the training data's.
       binarization: the training's.
     """
 
-    latent_dim, pose_dim = int(model.prior.event_shape[-1]), getattr(model, "pose_dim", 0)
+    latent_dim, pose = int(model.prior.event_shape[-1]), getattr(model, "pose", None)
 
     def encode(images):
         posterior = model.posterior(images)
         outputs = {"mean": posterior.mean(), "stddev": posterior.stddev()}
-        return outputs | ({"content": content_of(posterior, pose_dim).mean()} if pose_dim else {})
+        return outputs | (_registered(pose, images, posterior) if pose else {})
 
     def encode_bytes(image_bytes):
         spec = tf.TensorSpec(preprocessing.image_shape, tf.uint8)
@@ -73,7 +74,7 @@ def export_encoder(
     about = {
         "image_shape": list(preprocessing.image_shape),
         "latent_dim": latent_dim,
-        "content_dim": latent_dim - pose_dim,
+        "content_dim": latent_dim - (pose.dim if pose else 0),
         "pixels": "float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
@@ -85,6 +86,15 @@ def export_encoder(
             {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)},
         )
         files.write_json(folder / _ABOUT, about)
+
+
+def _registered(pose: Pose, images: tf.Tensor, posterior) -> dict[str, tf.Tensor]:
+    mean = posterior.mean()
+    return {
+        "content": mean[:, : -pose.dim],
+        "pose": tf.stack(pose.of_mean(mean), axis=-1),
+        "upright": pose.upright(images, mean),
+    }
 
 
 def export_decoder(model: keras.Model, path: str | PathLike) -> None:

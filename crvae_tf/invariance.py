@@ -5,7 +5,7 @@ import numpy as np
 
 from crvae_tf import metrics
 from crvae_tf.datasets import ImageData, evaluation_batches
-from crvae_tf.evaluation import CONSISTENCY_IMAGES, Embedder, fit_probes, labels_of
+from crvae_tf.evaluation import CONSISTENCY_IMAGES, Embedder, fit_probes, identities_of, labels_of
 from crvae_tf.probes import Probes
 from crvae_tf.transforms import RandomAffine
 
@@ -26,8 +26,9 @@ def measure(
 ) -> InvarianceCurves:
     """Returns how far views move an embedding, and what survives, for views of growing size.
 
-    Views are moved by one transformation alone, uniformly up to its size. Where images are binarised,
-    views are so with numbers of their own: what is found at size 0 is the effect of that.
+    Views are moved by one transformation alone, uniformly up to its size. Retrieval and probes are of gray
+    images, as the encoder is served. The KL is of what the model was trained on: where images are
+    binarised, an image and its view are binarised apart, so it is above 0 at size 0.
 
     Args:
       model: offers `posterior(images)`.
@@ -42,21 +43,24 @@ def measure(
       accuracies of probes fitted on clean training images, `linear` and `nearest_neighbours`, None
       where the images have no classes that could be learned.
     """
-    embed = Embedder(model)
+    embedder = Embedder(model)
     num_images = data.test.up_to(num_images)
 
-    def batches(transform: RandomAffine | None):
-        return evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, transform, num_images)
+    def batches(transform: RandomAffine | None, kept: str = "none"):
+        return evaluation_batches(data.test, _IMAGES_PER_STEP, kept, transform, num_images)
 
-    clean, labels = embed(batches(None)), labels_of(batches(None))
-    probes = fit_probes(embed, data, binarization, labels)
+    clean, labels = embedder.means(batches(None)), labels_of(batches(None))
+    identities, posteriors = identities_of(batches(None)), embedder(batches(None, binarization))
+    probes = fit_probes(embedder.means, data, labels)
 
     def point(name: str, size: float) -> dict[str, float | None]:
-        nothing = dict.fromkeys(_LARGEST, 0.0)
-        views = embed(batches(RandomAffine(**nothing | {name: size})))
-        consistency = metrics.consistency(*clean, *views)
-        found = {"size": size} | {key: consistency[key] for key in ("kl", "retrieval_at_1")}
-        return found | _accuracies(probes, views[0], labels)
+        transform = RandomAffine(**dict.fromkeys(_LARGEST, 0.0) | {name: size})
+        views = embedder.means(batches(transform))
+        kl = metrics.divergence(*posteriors, *embedder(batches(transform, binarization)))["kl"]
+        retrieval = metrics.agreement(clean, views, identities)["retrieval_at_1"]
+        return {"size": size, "kl": kl, "retrieval_at_1": retrieval} | _accuracies(
+            probes, views, labels
+        )
 
     return {
         name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]

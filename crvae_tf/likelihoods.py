@@ -9,13 +9,11 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf.errors import InputError, check_choice
+from crvae_tf.errors import check_choice
 
 tfd = tfp.distributions
 
 IMAGE_DIMENSIONS = 3
-
-_LEAST_PROBABILITY = 1e-6
 
 
 class _Bernoulli(tfd.Bernoulli):
@@ -73,41 +71,6 @@ def get(name: str) -> Callable[[tf.Tensor], tfd.Distribution]:
     """
     check_choice("likelihood", name, FAMILIES)
     return FAMILIES[name]
-
-
-def transformed(
-    likelihood: tfd.Distribution, transform: Callable[[tf.Tensor], tf.Tensor]
-) -> tfd.Distribution:
-    """Returns `likelihood` with its mean transformed: p(x~ | g(mu(z), epsilon)).
-
-    Of the continuous Bernoulli it is the parameter in [0, 1] that is transformed, with which the
-    mean rises. A probability stays within [1e-6, 1 - 1e-6], so that what `transform` fills with 0
-    does not make an image impossible.
-
-    Args:
-      likelihood: p(x|z), independent pixels `[..., batch, H, W, C]`: Bernoulli, continuous
-        Bernoulli or Normal.
-      transform: g(., epsilon), which maps images to images.
-
-    Raises:
-      InputError: the pixels are of another family.
-
-    >>> dark = transformed(bernoulli(tf.zeros([1, 2, 2, 1])), lambda images: 0.5 * images)
-    >>> float(dark.mean()[0, 0, 0, 0])
-    0.25
-    """
-    pixels = getattr(likelihood, "distribution", None)
-    if isinstance(pixels, tfd.Normal):
-        return _independent(tfd.Normal(transform(pixels.loc), pixels.scale))
-    if not isinstance(pixels, (tfd.Bernoulli, tfd.ContinuousBernoulli)):
-        raise InputError(
-            "view=conditional: expected a likelihood of Independent Bernoulli, ContinuousBernoulli or "
-            f"Normal pixels; received {type(pixels or likelihood).__name__}"
-        )
-    probabilities = tf.clip_by_value(
-        transform(pixels.probs_parameter()), _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY
-    )
-    return _independent(type(pixels)(probs=probabilities, dtype=tf.float32))
 
 
 def _float32(logits: tf.Tensor) -> tf.Tensor:

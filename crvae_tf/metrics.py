@@ -141,33 +141,57 @@ def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np
     return float(np.mean(own[size:] - logsumexp(densities, axis=1)) + np.log(size))
 
 
-def consistency(
+def divergence(
     mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
 ) -> dict[str, float]:
-    """Returns how far the posteriors of images and of their views lie apart.
+    """Returns how far the posteriors of images and of their views lie apart, in nats.
 
     Args:
-      mean: of q(z|x), `[N, latent_dim]`, N of 2 or more.
+      mean: of q(z|x), `[N, latent_dim]`.
       stddev: of q(z|x).
       view_mean: of q(z~|x~).
       view_stddev: of q(z~|x~).
 
     Returns:
-      `kl`: mean KL(q(z|x) || q(z~|x~)), nats; `symmetric_kl`: the mean of both directions;
-      `distance_ratio`: the mean Euclidean distance of a pair's means over that of an image's mean to
-      another image's view's, 0 for an encoder that views do not move and about 1 for one that does not
-      know them; `retrieval_at_1`: the share of views whose nearest image is their own.
+      `kl`: mean KL(q(z|x) || q(z~|x~)); `symmetric_kl`: the mean of both directions.
     """
     arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
     mean, stddev, view_mean, view_stddev = arrays
     kl = gaussian_kl(mean, stddev, view_mean, view_stddev).mean()
     reverse = gaussian_kl(view_mean, view_stddev, mean, stddev).mean()
-    distances = cdist(view_mean, mean)
-    pairs = np.trace(distances) / len(mean)
-    strangers = (distances.sum() - np.trace(distances)) / (len(mean) * (len(mean) - 1))
+    return {"kl": float(kl), "symmetric_kl": float(0.5 * (kl + reverse))}
+
+
+def agreement(
+    embeddings: np.ndarray, view_embeddings: np.ndarray, identities: np.ndarray | None = None
+) -> dict[str, float]:
+    """Returns how well the embeddings of images and of their views agree.
+
+    Args:
+      embeddings: of the images, `[N, dimensions]`, N of 2 or more.
+      view_embeddings: of one view of each.
+      identities: equal for images that are exact copies, integers `[N]`; see `identities_of`. By
+        default each image is its own.
+
+    Returns:
+      `distance_ratio`: the mean Euclidean distance of a view to its own image over that to the others; 0
+      for an encoder that views do not move, about 1 for one that does not know them. `retrieval_at_1`:
+      the share of views whose nearest image is their own or its copy; of n equally near images each
+      counts 1/n.
+    """
+    distances = cdist(np.asarray(view_embeddings, np.float64), np.asarray(embeddings, np.float64))
+    number = len(distances)
+    identities = np.arange(number) if identities is None else identities
+    pairs = np.trace(distances) / number
+    strangers = (distances.sum() - np.trace(distances)) / (number * (number - 1))
+    nearest = distances == distances.min(axis=1, keepdims=True)
+    hits = nearest & (identities[:, np.newaxis] == identities)
     return {
-        "kl": float(kl),
-        "symmetric_kl": float(0.5 * (kl + reverse)),
         "distance_ratio": float(pairs / strangers) if strangers > 0.0 else float(pairs > 0.0),
-        "retrieval_at_1": float(np.mean(distances.argmin(axis=1) == np.arange(len(mean)))),
+        "retrieval_at_1": float(np.mean(hits.sum(axis=1) / nearest.sum(axis=1))),
     }
+
+
+def identities_of(images: np.ndarray) -> np.ndarray:
+    """Returns an integer for each of `images` `[N, ...]`, equal where they are exact copies."""
+    return np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True)[1].reshape(-1)

@@ -1,11 +1,9 @@
-"""VAE, IWAE, BetaVAE and CRVAE: Keras models that maximise a bound given for each example.
+"""The models of the paper: VAE, beta-VAE, IWAE, and CR-VAE around any of them.
 
-A base model offers `bound(images, seed, training)`, the bound of each image with its posterior.
-`CRVAE` regularises any model that does, so a user's own VAE needs no line of this package changed.
+Each says what its bound is of each image; `train_step` and `test_step` are in `maximization`.
 """
 
 import dataclasses
-import inspect
 import math
 import numbers
 
@@ -13,26 +11,59 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import likelihoods, objectives, transforms
-from crvae_tf.bounds import (
-    Bound,
-    Transform,
-    elbo_bound,
-    gray_values,
-    separate_bounds,
-    shared_content_bounds,
-)
+from crvae_tf import likelihoods, objectives
 from crvae_tf.errors import InputError, check_choice
-from crvae_tf.latents import content_of
 from crvae_tf.maximization import BoundMaximizer
+from crvae_tf.poses import Pose
 
 tfd = tfp.distributions
 
 GRADIENTS = ("standard", "doubly_reparameterized")
 """Estimators of the gradient of IWAE's encoder."""
 
-VIEWS = ("free", "conditional")
-"""How a view is scored: by itself, or given the transformation that made it."""
+_ROUNDING = 1e-3
+"""How far resampling and low precision may take a pixel out of [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A bound on log p(x) for each image of a batch, and its parts; all in nats.
+
+    A slice `bound[a:b]` is the bound of these images.
+    """
+
+    value: tf.Tensor
+    """The bound to be maximised, `[batch]`."""
+    posterior: tfd.Distribution
+    """q(z|x), batch shape `[batch]`."""
+    rate: tf.Tensor
+    """KL(q(z|x) || p(z)), `[batch]`."""
+    distortion: tf.Tensor
+    """E_q[-log p(x|z)], `[batch]`."""
+
+    def __getitem__(self, images: slice) -> "Bound":
+        return Bound(
+            self.value[images], self.posterior[images], self.rate[images], self.distortion[images]
+        )
+
+
+def gray_values(images: tf.Tensor) -> tf.Tensor:
+    """Returns images in [0, 1] as float32; others would train to a bound that means nothing.
+
+    XLA cannot raise: what it compiles returns NaN where it should.
+
+    Raises:
+      InputError: the images are no floats.
+      tf.errors.InvalidArgumentError: a pixel lies outside [0, 1], but for rounding.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise InputError("images", "floats in [0, 1]", images.dtype.name)
+    images = tf.cast(images, tf.float32)
+    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
+    message = "images: expected values in [0, 1]; received others"
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
+        return tf.where(inside, images, math.nan)
 
 
 class VAE(BoundMaximizer):
@@ -73,6 +104,11 @@ class VAE(BoundMaximizer):
         self.built = True
 
     @property
+    def pose(self) -> Pose | None:
+        """The pose's coordinates where the networks are registered, else None."""
+        return getattr(self.encoder, "pose", None)
+
+    @property
     def prior(self) -> tfd.Distribution:
         """p(z): a standard normal, event shape `[latent_dim]`."""
         return tfd.Independent(tfd.Normal(tf.zeros([self._latent_dim]), 1.0), 1)
@@ -86,47 +122,32 @@ class VAE(BoundMaximizer):
             stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
-    def likelihood(
-        self, latents: tf.Tensor, training: bool = False, transform: Transform | None = None
-    ) -> tfd.Distribution:
-        """Returns p(x|z), batch shape `[...]`, for latents `[..., latent_dim]`.
-
-        With `transform` its mean is transformed; see `likelihoods.transformed`.
-        """
+    def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
+        """Returns p(x|z), batch shape `[...]`, for latents `[..., latent_dim]`."""
         leading = tf.shape(latents)[:-1]
         logits = self.decoder(tf.reshape(latents, [-1, latents.shape[-1]]), training=training)
         shape = tf.concat([leading, logits.shape[1:]], axis=0)
-        likelihood = self._likelihood(tf.reshape(logits, shape))
-        return likelihoods.transformed(likelihood, transform) if transform else likelihood
+        return self._likelihood(tf.reshape(logits, shape))
 
-    def bound(
-        self,
-        images: tf.Tensor,
-        seed: tf.Tensor,
-        training: bool = False,
-        transform: Transform | None = None,
-    ) -> Bound:
+    def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
 
-        With `transform` it is that of a conditional view; see `bounds.separate_bounds`.
-
         Raises:
-          InputError, tf.errors.InvalidArgumentError: see `bounds.gray_values`.
+          InputError, tf.errors.InvalidArgumentError: see `gray_values`.
         """
         images = gray_values(images)
         posterior = self.posterior(images, training)
-        likelihood = self.likelihood(posterior.sample(seed=seed), training, transform)
-        return elbo_bound(posterior, posterior, self.prior, likelihood, images, self.beta)
+        likelihood = self.likelihood(posterior.sample(seed=seed), training)
+        return Bound(
+            value=objectives.elbo(posterior, self.prior, likelihood, images, self.beta),
+            posterior=posterior,
+            rate=objectives.rate(posterior, self.prior),
+            distortion=objectives.distortion(likelihood, images),
+        )
 
     def terms(self, data, seed, training):
         images = data[0] if isinstance(data, (tuple, list)) else data
-        bound = self.bound(images, seed, training)
-        return {
-            "loss": -bound.value,
-            "bound": bound.value,
-            "rate": bound.rate,
-            "distortion": bound.distortion,
-        }
+        return _terms(self.bound(images, seed, training))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the reconstruction `[batch, H, W, C]`: the likelihood's mean at the posterior's."""
@@ -165,31 +186,21 @@ class IWAE(VAE):
         super().__init__(*args, **kwargs)
         check_choice("gradient", gradient, GRADIENTS)
         if importance_samples < 1:
-            raise InputError(f"importance_samples: expected 1 or more; received {importance_samples}")
+            raise InputError("importance_samples", "1 or more", importance_samples)
         self.importance_samples = importance_samples
         self.gradient = gradient
 
-    def bound(
-        self,
-        images: tf.Tensor,
-        seed: tf.Tensor,
-        training: bool = False,
-        transform: Transform | None = None,
-    ) -> Bound:
-        """Returns the K-sample importance-weighted bound of each image, or conditional view."""
+    def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
+        """Returns the K-sample importance-weighted bound of each image."""
         images = gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
         if self.gradient == "doubly_reparameterized" and training:
             value, likelihood = objectives.doubly_reparameterized_bound(
-                posterior,
-                self.prior,
-                lambda z: self.likelihood(z, training, transform),
-                latents,
-                images,
+                posterior, self.prior, lambda z: self.likelihood(z, training), latents, images
             )
         else:
-            likelihood = self.likelihood(latents, training, transform)
+            likelihood = self.likelihood(latents, training)
             value = objectives.importance_weighted_bound(
                 posterior, self.prior, likelihood, latents, images
             )
@@ -204,30 +215,27 @@ class IWAE(VAE):
 class CRVAE(BoundMaximizer):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
-    It is trained on pairs (images, views): the images and one transformed view of each; with a
-    conditional view on triples (images, views, transformations), the last the `transforms.Affine`
-    that made the views.
+    It is trained on pairs (images, views): images and one transformed view of each. Where the base's
+    networks are registered, it is trained on triples (images, views, transformations), the last the
+    `transforms.Affine` that made the views.
+
+    Images and views go through the base as one batch of twice the size, so both share the statistics of
+    batch normalisation. What the base computes for a row must not depend on the others but for these.
 
     Args:
       base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be
-        evaluated, or trained with a `pose_dim`, it also offers `posterior(images, training)`,
-        `likelihood(latents, training)` and `prior`, as `VAE` does; the first of them also where
-        lambda alone is 0; with a conditional view its `bound` takes a `transform`, for
-        `likelihoods.transformed`.
-      lambda_: weight of the view's bound; the paper's is 1, and 0 leaves the view's likelihood out.
+        evaluated, it also offers `posterior(images, training)`, `likelihood(latents, training)` and
+        `prior`, as `VAE` does. With registered networks its `pose` is their `poses.Pose`.
+      lambda_: weight of the view's bound; the paper's is 1.
       eta: weight of the divergence between the posteriors; by default the paper's 0.1 beta, where
-        beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both 0 the base model itself.
+        beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both weights 0 the base model
+        itself, which no view is needed for.
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
       seed: of the posterior's noise; by default the base's.
-      view: `free`, the paper's, or `conditional`: the view is scored given its transformation; see
-        `bounds.separate_bounds`.
-      pose_dim: 0, the paper's, or how many of the last latent dimensions are the pose: an image and
-        its view share the others, the content, which alone is compared; see
-        `bounds.shared_content_bounds`, which stands in the place of the base's `bound`.
 
     Raises:
-      InputError: a weight is negative or no number, `kl_direction` or `view` is none that there is, or
-        `lambda_`, `view` or `pose_dim` is not possible with this base or the others.
+      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no such
+        `kl_direction`.
     """
 
     def __init__(
@@ -237,8 +245,6 @@ class CRVAE(BoundMaximizer):
         eta: float | None = None,
         kl_direction: str = "forward",
         seed: int | None = None,
-        view: str = "free",
-        pose_dim: int = 0,
         **kwargs,
     ):
         seed = getattr(base, "seed", 0) if seed is None else seed
@@ -248,14 +254,17 @@ class CRVAE(BoundMaximizer):
         self.lambda_ = lambda_
         self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
         self.kl_direction = kl_direction
-        self.view = view
-        self.pose_dim = pose_dim
         _check_not_negative("lambda_", lambda_)
         _check_not_negative("eta", self.eta)
+        if self.eta and not lambda_:
+            raise InputError("eta", "0 where lambda_ is 0", self.eta)
         check_choice("kl_direction", kl_direction, objectives.KL_DIRECTIONS)
-        _check_views_posterior(base, lambda_, self.eta)
-        _check_view(base, lambda_, view, pose_dim)
         self.built = True
+
+    @property
+    def pose(self) -> Pose | None:
+        """The base model's."""
+        return getattr(self.base, "pose", None)
 
     @property
     def prior(self) -> tfd.Distribution:
@@ -263,7 +272,7 @@ class CRVAE(BoundMaximizer):
         return self.base.prior
 
     def posterior(self, images: tf.Tensor, training: bool = False) -> tfd.Distribution:
-        """Returns the base model's q(z|x), of content and pose."""
+        """Returns the base model's q(z|x)."""
         return self.base.posterior(images, training)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -275,91 +284,43 @@ class CRVAE(BoundMaximizer):
         return self.base.bound(images, seed, training)
 
     def terms(self, data, seed, training):
-        x, view = self._bounds(data, seed, training)
-        content, view_content = (content_of(b.posterior, self.pose_dim) for b in (x, view))
-        consistency = objectives.consistency(content, view_content, self.kl_direction)
+        images, views, *transformation = self._unpacked(data)
+        if not self.lambda_:
+            return _terms(self.bound(images, seed, training))
+        both = self.bound(tf.concat([images, views], axis=0), seed, training)
+        number = tf.shape(images)[0]
+        x, view = both[:number], both[number:]
+        moved = self.pose.carried(x.posterior, *transformation) if self.pose else x.posterior
+        consistency = objectives.consistency(moved, view.posterior, self.kl_direction)
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
-        return {
-            "loss": -objective,
-            "bound": x.value,
-            "view_bound": view.value,
-            "consistency": consistency,
-            "rate": x.rate,
-            "distortion": x.distortion,
-        }
+        terms = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
+        return _terms(x) | terms
 
-    def _bounds(self, data, seed: tf.Tensor, training: bool) -> tuple[Bound, Bound]:
-        """Returns L(x) and L(x~)."""
-        images, views, transform = self._unpacked(data)
-        if self.pose_dim:
-            pair = gray_values(images), gray_values(views)
-            return shared_content_bounds(self.base, *pair, transform, self.pose_dim, seed, training)
-        x, view = separate_bounds(
-            *(self.base, images, views, transform, seed, training),
-            views_train=training and self.lambda_ > 0,
-        )
-        if self.lambda_ or not self.eta:
-            return x, view
-        # A view whose likelihood is left out must leave no trace in the decoder's batch normalisation.
-        return x, dataclasses.replace(view, posterior=self.base.posterior(views, training))
-
-    def _unpacked(self, data) -> tuple[tf.Tensor, tf.Tensor, Transform | None]:
-        conditional = self.view == "conditional"
-        if not isinstance(data, (tuple, list)) or len(data) != 2 + conditional:
-            what = (
-                "triples (images, views, transformations)" if conditional else "pairs (images, views)"
-            )
-            raise ValueError(f"CRVAE: expected {what}; received {data}")
-        images, views, *transformations = data
-        if not conditional:
-            return images, views, None
-        return images, views, lambda means: transforms.apply(means, *transformations)
+    def _unpacked(self, data) -> tuple:
+        expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
+        if not self.lambda_:
+            return (data[0] if isinstance(data, (tuple, list)) else data), None
+        if not isinstance(data, (tuple, list)) or len(data) != 2 + (self.pose is not None):
+            raise InputError("data", expected, data)
+        return tuple(data)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
 
 
+def _terms(bound: Bound) -> dict[str, tf.Tensor]:
+    return {
+        "loss": -bound.value,
+        "bound": bound.value,
+        "rate": bound.rate,
+        "distortion": bound.distortion,
+    }
+
+
 def _check_not_negative(name: str, value: float) -> None:
     """Raises InputError, which names the argument, unless it is a number of 0 or more."""
     if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
-        raise InputError(f"{name}: expected a number >= 0; received {value!r}")
-
-
-def _check_views_posterior(base: keras.Model, lambda_: float, eta: float) -> None:
-    """Raises InputError where views are compared and not scored, and the base cannot do one alone."""
-    if eta and not lambda_ and not hasattr(base, "posterior"):
-        raise InputError(
-            "lambda_: expected > 0, or a base that offers posterior(); "
-            f"received {lambda_} with {type(base).__name__}"
-        )
-
-
-def _check_view(base: keras.Model, lambda_: float, view: str, pose_dim: int) -> None:
-    """Raises InputError where a base model cannot be trained with `view` and `pose_dim`."""
-    check_choice("view", view, VIEWS)
-    if pose_dim < 0:
-        raise InputError(f"pose_dim: expected 0 or more; received {pose_dim}")
-    if not lambda_ and (pose_dim or view == "conditional"):
-        raise InputError(
-            "lambda_: expected > 0, since a conditional view or one with a pose is scored; "
-            f"received {lambda_}"
-        )
-    if pose_dim:
-        _check_is_elbo(base, pose_dim)
-    elif view == "conditional" and "transform" not in inspect.signature(base.bound).parameters:
-        raise InputError(
-            "view: expected 'free', or a base whose bound() takes transform; "
-            f"received {view!r} with {type(base).__name__}"
-        )
-
-
-def _check_is_elbo(base: keras.Model, pose_dim: int) -> None:
-    offered = {"posterior", "likelihood", "prior"} <= set(dir(base))
-    if isinstance(base, IWAE) or not offered:
-        raise InputError(
-            "pose_dim: expected 0, or a base whose bound is the ELBO of its posterior, likelihood "
-            f"and prior; received {pose_dim} with {type(base).__name__}"
-        )
+        raise InputError(name, "a number >= 0", repr(value))

@@ -44,7 +44,7 @@ def build(
     425284
     """
     check_choice("network", name, NETWORKS)
-    seeds = _seeds(seed)
+    seeds = layer_seeds(seed)
     make_encoder, make_decoder = NETWORKS[name]
     encoder = make_encoder(image_shape, latent_dim, width, seeds)
     return encoder, make_decoder(image_shape, latent_dim, width, seeds)
@@ -159,7 +159,7 @@ def _dense(units: int, seeds: Iterator[int], **options) -> keras.layers.Dense:
     return keras.layers.Dense(units, kernel_initializer=initializer, **options)
 
 
-def _seeds(seed: int) -> Iterator[int]:
+def layer_seeds(seed: int | tuple[int, ...]) -> Iterator[int]:
     """Yields a seed for each layer: the weights are a function of `seed` and the layer's place."""
     generator = np.random.default_rng(seed)
     while True:

@@ -50,8 +50,8 @@ def train(
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
 
     Args:
-      model: not compiled; built, with its weights as they begin. One with `view` "conditional", as a
-        `CRVAE` may have, is also given the transformations that made the views.
+      model: not compiled; built, with its weights as they begin. One with registered networks is also given
+        the transformations that made the views.
       data: the images.
       run: where to keep checkpoints, metrics and weights.
       binarization: see `datasets.training_batches`.
@@ -68,8 +68,8 @@ def train(
       steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
         largest number that divides those of an epoch, and `checkpoint_steps`, is taken; on several
         replicas 1.
-      jit: whether XLA compiles the step, which it cannot where `view` is "conditional"; None leaves
-        that to Keras otherwise, which does so on a GPU, but not under a strategy.
+      jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
+        under a strategy.
       pictures_every: epochs between reconstructions and samples in TensorBoard.
       later_seconds: about how long what follows the training takes; for the estimate that is logged.
       verbose: as in Keras' `fit`.
@@ -84,9 +84,7 @@ def train(
         that is kept has such a weight.
     """
     steps = data.train.steps_per_epoch(batch_size)
-    conditional = getattr(model, "view", "free") == "conditional"
-    if conditional and jit is None:
-        jit = False  # XLA has no operation for the transformation of the likelihood's mean.
+    with_transformations = getattr(model, "pose", None) is not None
     rate_of = learning_rate if callable(learning_rate) else None
     _compile(model, rate_of(0) if rate_of else learning_rate, clip_norm, jit)
     interruption = Interruption()
@@ -119,7 +117,7 @@ def train(
     batches = functools.partial(
         datasets.training_batches,
         *(data.train, batch_size, binarization, transformation, seed),
-        with_transformations=conditional,
+        with_transformations=with_transformations,
         views_per_image=views_per_image,
     )
     execution = functools.partial(
@@ -128,7 +126,7 @@ def train(
     validation = None
     if data.validation is not None:
         validation = datasets.validation_pairs(
-            data.validation, batch_size, binarization, transformation, conditional
+            data.validation, batch_size, binarization, transformation, with_transformations
         )
     with interruption.noted():
         _fit(model, batches, execution, position, steps, epochs, validation, callbacks, verbose)

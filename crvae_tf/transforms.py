@@ -3,7 +3,6 @@
 The only module that imports keras_cv.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -106,26 +105,35 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         }
 
 
-def apply(images: tf.Tensor, transformations: Affine) -> tf.Tensor:
-    """Returns g(x, epsilon) of Equation 3: the images, transformed and bilinearly resampled.
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """Returns the transformation that applies `inner` first and `outer` second."""
+    right, down = _turned(inner.right, inner.down, outer.angle, outer.scale)
+    return Affine(
+        outer.right + right,
+        outer.down + down,
+        outer.angle + inner.angle,
+        outer.scale * inner.scale,
+    )
 
-    It is linear in the images, and its gradient is exact. (TensorFlow's own gradient of the operation
-    resamples by the inverse map, which is not the transpose: its sum is off by the square of the
-    scale.)
 
-    Args:
-      images: float32 `[..., batch, H, W, C]`, of any values; what comes in from outside is 0.
-      transformations: of the batch, the same for all of the leading dimensions.
+def inverse(affine: Affine) -> Affine:
+    """Returns the transformation that undoes `affine`."""
+    scale = 1.0 / affine.scale
+    right, down = _turned(-affine.right, -affine.down, -affine.angle, scale)
+    return Affine(right, down, -affine.angle, scale)
 
-    Returns:
-      As `images`.
-    """
-    shape = tf.shape(images)
-    maps = _output_to_input(transformations, shape[-3], shape[-2])
-    copies = tf.reduce_prod(shape[:-4])
-    flat = tf.reshape(images, tf.concat([[-1], shape[-3:]], axis=0))
-    resampled = _resampled_with_gradient(flat, tf.tile(maps, [copies, 1]))
-    return tf.ensure_shape(tf.reshape(resampled, shape), images.shape)
+
+def _turned(
+    right: tf.Tensor, down: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the move (right, down) after it is turned and scaled, as points of the image are."""
+    cosine, sine = _cosine_and_sine(angle)
+    return scale * (cosine * right + sine * down), scale * (cosine * down - sine * right)
+
+
+def _cosine_and_sine(angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    radians = angle * (math.pi / 180.0)
+    return tf.cos(radians), tf.sin(radians)
 
 
 def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
@@ -138,39 +146,6 @@ def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-
-
-@tf.custom_gradient
-def _resampled_with_gradient(images: tf.Tensor, maps: tf.Tensor):
-    """Returns the same with its gradient; TensorFlow keeps the graph of such a function for ever."""
-
-    def gradient(upstream):
-        return _transposed_resample(upstream, maps), None
-
-    return _resampled(images, maps), gradient
-
-
-def _transposed_resample(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Returns the transpose of `_resampled` applied to `values` `[batch, H, W, C]`.
-
-    Each value goes back to the four pixels that its own was interpolated between, by the same weights.
-    """
-    number, height, width = tf.unstack(tf.shape(values)[:3])
-    columns, rows = tf.meshgrid(tf.range(width, dtype=tf.float32), tf.range(height, dtype=tf.float32))
-    a, b, c, d, e, f, _, _ = tf.unstack(maps[:, :, tf.newaxis, tf.newaxis], axis=1)
-    x, y = a * columns + b * rows + c, d * columns + e * rows + f
-    first_pixels = tf.reshape(tf.range(number) * height * width, [-1, 1, 1])
-    total = 0.0
-    for column, row in itertools.product(
-        (tf.floor(x), tf.floor(x) + 1.0), (tf.floor(y), tf.floor(y) + 1.0)
-    ):
-        weights = (1.0 - tf.abs(x - column)) * (1.0 - tf.abs(y - row))
-        place = tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32)
-        inside = (column >= 0.0) & (column <= columns[0, -1]) & (row >= 0.0) & (row <= rows[-1, 0])
-        pixels = tf.where(inside, first_pixels + place, -1)  # What goes to -1 is left out.
-        shares = weights[..., tf.newaxis] * values
-        total += tf.math.unsorted_segment_sum(shares, pixels, number * height * width)
-    return tf.reshape(total, tf.shape(values))
 
 
 def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

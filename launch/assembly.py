@@ -26,6 +26,7 @@ from crvae_tf import (
     invariance,
     networks,
     pictures,
+    poses,
     provenance,
     strategies,
     training,
@@ -104,21 +105,19 @@ def make_model(
         base = _base(options, *make_networks(options, data))
         if not options.lambda_ and not options.eta:
             return base
-        return crvae_tf.CRVAE(
-            base,
-            options.lambda_,
-            options.eta,
-            options.kl_direction,
-            view=options.view,
-            pose_dim=options.pose_dim,
-        )
+        return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
 
 
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
     """Returns the encoder and the decoder that the options describe."""
     keras.mixed_precision.set_global_policy(options.precision)
     shape = data.preprocessing.image_shape
-    return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
+    if options.pose == "none":
+        return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
+    moves = transformation(options)
+    content_dim = options.latent_dim - poses.Pose.of(moves).dim
+    pair = networks.build(options.network, shape, content_dim, options.width, options.seed)
+    return poses.register(*pair, moves, options.pose_steps, seed=options.seed)
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
@@ -270,12 +269,11 @@ def latent_means(
     options: Options, model: keras.Model, data: ImageData
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
-    embed = Embedder(model)
+    embed = Embedder(model).means
     limit = min(_PLANE_IMAGES, data.test.num_images)
 
     def means(transform):
-        batches = datasets.evaluation_batches(data.test, limit, options.binarization, transform, limit)
-        return embed(batches)[0]
+        return embed(datasets.evaluation_batches(data.test, limit, "none", transform, limit))
 
     return means(None), means(test_transformation(options))
 

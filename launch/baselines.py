@@ -15,7 +15,7 @@ def main() -> None:
     from launch import assembly
 
     chosen = options.resolve()
-    for name in ("view", "pose_dim", "views_per_image"):
+    for name in ("pose", "views_per_image"):
         if name in options.named():
             raise options.UsageError(
                 f"--{name} must be left out, no baseline has it; received {options.given()[name]}"
@@ -47,7 +47,6 @@ def main() -> None:
     found = baselines.measure(
         encoder,
         data,
-        chosen.binarization,
         view,
         assembly.test_transformation(chosen),
         chosen.eval_images,

@@ -195,8 +195,8 @@ def numbers(given: str) -> tuple[float, ...]:
 def settings(given: str) -> tuple[dict[str, str], ...]:
     """Reads settings that commas separate: a method, and flags with their values, colons between.
 
-    >>> settings("vae_aug,cr_vae:pose_dim=3:eta=0.3")
-    ({'method': 'vae_aug'}, {'method': 'cr_vae', 'pose_dim': '3', 'eta': '0.3'})
+    >>> settings("vae_aug,cr_vae:pose=affine:eta=0.3")
+    ({'method': 'vae_aug'}, {'method': 'cr_vae', 'pose': 'affine', 'eta': '0.3'})
     """
     return tuple(
         {name: value for name, _, value in (p.partition("=") for p in f"method={one}".split(":"))}

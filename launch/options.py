@@ -86,14 +86,12 @@ _choice(
     "of the consistency term; forward is the paper's",
 )
 _choice(
-    "view",
-    "free",
-    ("free", "conditional"),
-    "how a view is scored: by itself, as in the paper, or given its transformation",
+    "pose",
+    "none",
+    ("none", "affine"),
+    "affine: registered networks, whose content holds still when the image moves",
 )
-_integer(
-    "pose_dim", 0, 0, "last dimensions of z that an image and its view do not share (0: no sharing)"
-)
+_integer("pose_steps", 2, 1, "how often registered networks bring an image upright", highest=100)
 _integer("views_per_image", 1, 1, "views that each image of a step is paired with")
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(
@@ -216,8 +214,8 @@ class Options:
     checkpoints_kept: int
     seed: int
     output_dir: str
-    view: str = "free"
-    pose_dim: int = 0
+    pose: str = "none"
+    pose_steps: int = 2
     views_per_image: int = 1
     num_devices: int | None = None
     steps_per_execution: int | None = None

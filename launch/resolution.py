@@ -74,26 +74,25 @@ def _is_among(output: str, folder: str) -> bool:
 
 
 def _check_views(values: dict[str, Any]) -> None:
-    """Raises UsageError if --view, --pose_dim or --views_per_image contradicts what is trained."""
-    if values["pose_dim"] >= values["latent_dim"]:
+    """Raises UsageError if --pose, --eta or --views_per_image contradicts what is trained."""
+    if values["eta"] and not values["lambda"]:
+        raise UsageError(f"--eta must be 0 with --lambda=0; received {values['eta']}")
+    sizes = [values[name] for name in ("translation", "rotation", "scaling")]
+    if values["pose"] == "affine" and not any(sizes):
         raise UsageError(
-            f"--pose_dim must be < --latent_dim={values['latent_dim']}; received {values['pose_dim']}"
+            "--pose must be none with a training transformation that is the identity; received affine"
         )
-    if values["view"] == "conditional" and values["jit"] == "on":
-        raise UsageError("--jit must be off or auto for --view=conditional; received on")
-    for name, default in (("view", "free"), ("pose_dim", 0)):
-        if values[name] != default and not values["lambda"]:
-            raise UsageError(
-                f"--{name} must be {default} with --lambda=0, which no view is scored with; "
-                f"received {values[name]}"
-            )
-    if values["views_per_image"] != 1 and not values["lambda"] and not values["eta"]:
+    pose_dim = 2 * bool(sizes[0]) + bool(sizes[1]) + bool(sizes[2])
+    if values["pose"] == "affine" and values["latent_dim"] <= pose_dim:
         raise UsageError(
-            "--views_per_image must be 1 with --lambda=0 and --eta=0, which have no view; "
+            f"--latent_dim must be > {pose_dim}, the dimensions of the pose; "
+            f"received {values['latent_dim']}"
+        )
+    if values["views_per_image"] != 1 and not values["lambda"]:
+        raise UsageError(
+            "--views_per_image must be 1 with --lambda=0, which has no view; "
             f"received {values['views_per_image']}"
         )
-    if values["pose_dim"] and values["model"] == "iwae":
-        raise UsageError(f"--pose_dim must be 0 with --model=iwae; received {values['pose_dim']}")
 
 
 def resolve_epochs(values: dict[str, Any], present: set[str]) -> None:

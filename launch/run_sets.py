@@ -109,8 +109,7 @@ def label(of_run: Options) -> str:
     parameters = {"iwae": of_run.importance_samples, "beta_vae": of_run.beta}
     number = parameters.get(of_run.model)
     name = of_run.method if number is None else f"{of_run.method}_{number:g}"
-    view = [] if of_run.view == "free" else [f"view={of_run.view}"]
-    pose = [f"pose_dim={of_run.pose_dim}"] if of_run.pose_dim else []
+    pose = [] if of_run.pose == "none" else [f"pose={of_run.pose}"]
     number = of_run.views_per_image
     several = [] if number == 1 else [f"views_per_image={number}"]
-    return " ".join([name, *view, *pose, *several])
+    return " ".join([name, *pose, *several])

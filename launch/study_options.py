@@ -19,7 +19,7 @@ _SET_BY_GRID = {
     "lambda",
     "eta",
     "view",
-    "pose_dim",
+    "pose",
     "views_per_image",
     "seed",
 }
@@ -110,8 +110,8 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
 def setting_label(setting: dict[str, Any]) -> str:
     """Returns the label of the trainings with a setting.
 
-    >>> setting_label({"method": "cr_vae", "pose_dim": 3, "eta": None})
-    'cr_vae pose_dim=3 eta=auto'
+    >>> setting_label({"method": "cr_vae", "pose": "affine", "eta": None})
+    'cr_vae pose=affine eta=auto'
     """
     return " ".join(
         [setting["method"], *(f"{n}={_text(v)}" for n, v in setting.items() if n != "method")]

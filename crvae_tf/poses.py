@@ -1,0 +1,264 @@
+"""Registered networks: an encoder and a decoder that take the pose out of an image and put it back.
+
+Beyond the paper. Equation 2 asks z to make the view x~ likely, so z must hold the pose of the image. It
+also asks z to stay near z~, so z must not. Registered networks meet both demands: z = (content, pose),
+the content is read from the image brought upright, and Equation 2 compares q(z|x), carried by the
+transformation that made the view, with q(z~|x~).
+
+    image -> pose network -> pose -> upright image -> encoder -> content
+    content -> decoder -> upright logits, moved by the pose -> logits
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from crvae_tf import networks
+from crvae_tf.errors import InputError
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
+
+tfd = tfp.distributions
+
+OUTSIDE_LOGIT = -9.0
+"""The logit of what comes in from outside an image: a probability of 0.0001."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """The coordinates s of a pose: one for each part of a transformation that is not zero.
+
+    The parts are, in this order, moves to the right and down, the angle and the logarithm of the scale.
+    Their units are the sizes of a `RandomAffine`, so a transformation that it draws has coordinates
+    of about -1 to 1.
+    """
+
+    translation: float
+    """Pixels in a unit of the moves to the right and down; 0 leaves both out."""
+    rotation: float
+    """Degrees in a unit of the angle; 0 leaves it out."""
+    scaling: float
+    """The unit of the logarithm of the scale; 0 leaves it out."""
+
+    @classmethod
+    def of(cls, transformation: RandomAffine) -> "Pose":
+        """Returns the coordinates of what `transformation` draws.
+
+        Raises:
+          InputError: it draws nothing but the identity.
+        """
+        pose = cls(transformation.translation, transformation.rotation, transformation.scaling)
+        if not pose.dim:
+            raise InputError("transformation", "one that moves images", "the identity")
+        return pose
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates, 1 to 4."""
+        return sum(unit > 0.0 for unit in self._units)
+
+    @property
+    def _units(self) -> tuple[float, ...]:
+        return self.translation, self.translation, self.rotation, self.scaling
+
+    def transformation(self, coordinates: tf.Tensor) -> Affine:
+        """Returns T_s of coordinates `[batch, dim]`: what brings an upright image into this pose."""
+        given = iter(tf.unstack(coordinates, axis=-1))
+        nothing = tf.zeros_like(coordinates[..., 0])
+        right, down, angle, log_scale = (
+            unit * next(given) if unit else nothing for unit in self._units
+        )
+        return Affine(right, down, angle, tf.exp(log_scale))
+
+    def coordinates(self, transformation: Affine) -> tf.Tensor:
+        """Returns the coordinates `[batch, dim]` of a transformation."""
+        parts = transformation._replace(scale=tf.math.log(transformation.scale))
+        pairs = zip(parts, self._units, strict=True)
+        return tf.stack([part / unit for part, unit in pairs if unit], axis=-1)
+
+    def content(self, distribution: tfd.Distribution) -> tfd.Distribution:
+        """Returns the distribution of the content, given that of z = (content, pose)."""
+        mean, stddev = distribution.mean(), distribution.stddev()
+        return _gaussian(mean[..., : -self.dim], stddev[..., : -self.dim])
+
+    def of_mean(self, mean: tf.Tensor) -> Affine:
+        """Returns the pose of latents `[batch, latent_dim]`, as the transformation from upright."""
+        return self.transformation(mean[..., -self.dim :])
+
+    def carried(self, posterior: tfd.Distribution, transformation: Affine) -> tfd.Distribution:
+        """Returns q(z|x) as it should be of the transformed image: the content stays, the pose moves.
+
+        The pose's mean is composed with the transformation; all standard deviations are kept.
+
+        Args:
+          posterior: q(z|x), batch shape `[batch]`.
+          transformation: what was drawn for the views.
+        """
+        mean = posterior.mean()
+        moved = self.coordinates(compose(transformation, self.of_mean(mean)))
+        return _gaussian(tf.concat([mean[..., : -self.dim], moved], axis=-1), posterior.stddev())
+
+    def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+        """Returns images `[batch, H, W, C]` brought upright, given their posteriors' means."""
+        return resample(images, inverse(self.of_mean(mean)))
+
+
+def register(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    transformation: RandomAffine,
+    steps: int = 2,
+    pose_network: keras.Model | None = None,
+    seed: int = 0,
+) -> tuple[keras.Model, keras.Model]:
+    """Returns registered networks around an encoder and a decoder of the content.
+
+    They map as any encoder and decoder do, with latents (content, pose). The encoder's attribute `pose`
+    is the `Pose`.
+
+    Args:
+      encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
+      decoder: maps contents to logits `[batch, H, W, C]`.
+      transformation: t(x~|x) of the training; it decides the coordinates of the pose.
+      steps: how often an image is brought upright outside training, 1 or more; in training it is once.
+      pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
+      seed: of the initial weights of the default pose network.
+
+    Raises:
+      InputError: the transformation is the identity, or there are no steps.
+    """
+    if steps < 1:
+        raise InputError("steps", "1 or more", steps)
+    pose = Pose.of(transformation)
+    image_shape = encoder.inputs[0].shape[1:]
+    if pose_network is None:
+        pose_network = networks.mlp_encoder(image_shape, pose.dim, 1.0, networks.layer_seeds((seed, 1)))
+    return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
+
+
+def _registered_encoder(
+    encoder: keras.Model, pose_network: keras.Model, pose: Pose, steps: int
+) -> keras.Model:
+    images = keras.Input(encoder.inputs[0].shape[1:], name="images")
+    *pose_parameters, upright = Registration(pose_network, pose, steps)(images)
+    join = keras.layers.Concatenate(dtype="float32")
+    outputs = [join(pair) for pair in zip(encoder(upright), pose_parameters, strict=True)]
+    registered = keras.Model(images, tuple(outputs), name="registered_encoder")
+    registered.pose = pose
+    return registered
+
+
+def _registered_decoder(decoder: keras.Model, pose: Pose) -> keras.Model:
+    content_dim = decoder.inputs[0].shape[-1]
+    latents = keras.Input((content_dim + pose.dim,), name="latents")
+    logits = Placement(pose)([decoder(latents[:, :content_dim]), latents])
+    return keras.Model(latents, logits, name="registered_decoder")
+
+
+class Registration(keras.layers.Layer):
+    """Finds the pose of images and brings them upright.
+
+    Each step looks at the upright image of the step before, and composes what it finds with what was
+    found so far. The image is always resampled once, as it came.
+
+    Args:
+      network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
+      pose: the coordinates.
+      steps: how often, outside training.
+    """
+
+    def __init__(self, network: keras.Model, pose: Pose, steps: int):
+        super().__init__(dtype="float32", name="registration")
+        self.network = network
+        self.pose = pose
+        self.steps = steps
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the pose's mean and log variance, and the upright images."""
+        mean, log_variance = self.network(images, training=training)
+        found = self.pose.transformation(mean)
+        upright = resample(images, inverse(found))
+        for _ in range(0 if training else self.steps - 1):
+            mean, log_variance = self.network(upright, training=training)
+            found = compose(found, self.pose.transformation(mean))
+            upright = resample(images, inverse(found))
+        return self.pose.coordinates(found), log_variance, upright
+
+
+class Placement(keras.layers.Layer):
+    """Moves upright logits into the pose of the latents."""
+
+    def __init__(self, pose: Pose):
+        super().__init__(dtype="float32", name="placement")
+        self.pose = pose
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
+        logits, latents = inputs
+        return resample(logits, self.pose.of_mean(latents), OUTSIDE_LOGIT)
+
+
+def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf.Tensor:
+    """Returns the images transformed, bilinearly interpolated, as `RandomAffine` does.
+
+    Its gradients by the images and by the transformation are exact, and XLA compiles it. (TensorFlow's
+    own operation has no gradient by the transformation, and an approximate one by the images.)
+
+    Args:
+      images: float32 `[batch, H, W, C]`, of any values.
+      transformation: one for each image.
+      fill: the value outside the images.
+    """
+    batch, height, width = tf.unstack(tf.shape(images)[:3])
+    x, y = _sources(transformation, height, width)
+    left = tf.minimum(tf.floor(x), tf.cast(width - 1, tf.float32))
+    top = tf.minimum(tf.floor(y), tf.cast(height - 1, tf.float32))
+    stride = width + 2
+    first = tf.reshape(tf.range(batch) * (height + 2) * stride, [-1, 1, 1])
+    place = (tf.cast(top, tf.int32) + 1) * stride + tf.cast(left, tf.int32) + 1
+    place = first + tf.clip_by_value(place, 0, height * stride + width)  # NaN has no place.
+    corners = tf.gather(_corners(images, fill, stride), tf.reshape(place, [-1]))
+    shares = (tf.reshape(share, [-1, 1]) for share in (x - left, y - top))
+    return tf.reshape(_interpolated(corners, *shares), tf.shape(images))
+
+
+def _corners(images: tf.Tensor, fill: float, stride: tf.Tensor) -> tf.Tensor:
+    """Returns each pixel, its right and its lower neighbour and the one below that, `[places, 4, C]`.
+
+    A place is that of a pixel in the padded images, read row by row.
+    """
+    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
+    pixels = tf.reshape(padded, [-1, images.shape[-1]])
+    number = tf.shape(pixels)[0] - stride - 1
+    neighbours = [pixels[start : start + number] for start in (0, 1, stride, stride + 1)]
+    return tf.transpose(tf.stack(neighbours), [1, 0, 2])
+
+
+def _interpolated(corners: tf.Tensor, right_share: tf.Tensor, lower_share: tf.Tensor) -> tf.Tensor:
+    """Returns the pixels `[pixels, C]` between their four corners."""
+    upper_left, upper_right, lower_left, lower_right = tf.unstack(tf.transpose(corners, [1, 0, 2]))
+    upper = upper_left + right_share * (upper_right - upper_left)
+    lower = lower_left + right_share * (lower_right - lower_left)
+    return upper + lower_share * (lower - upper)
+
+
+def _sources(
+    transformation: Affine, height: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where each pixel of the result comes from, x and y `[batch, H, W]`.
+
+    Places beyond the pixels next to the image are moved to these, which hold the fill as well.
+    """
+    back = Affine(*(part[:, tf.newaxis, tf.newaxis] for part in inverse(transformation)))
+    last_x, last_y = tf.cast(width - 1, tf.float32), tf.cast(height - 1, tf.float32)
+    columns = tf.range(last_x + 1.0) - 0.5 * last_x
+    rows = (tf.range(last_y + 1.0) - 0.5 * last_y)[:, tf.newaxis]
+    source = compose(back, Affine(columns, rows, 0.0, 1.0))  # A pixel is a move of the centre.
+    x = tf.clip_by_value(source.right + 0.5 * last_x, -1.0, last_x + 1.0)
+    y = tf.clip_by_value(source.down + 0.5 * last_y, -1.0, last_y + 1.0)
+    return x, y
+
+
+def _gaussian(mean: tf.Tensor, stddev: tf.Tensor) -> tfd.Distribution:
+    return tfd.Independent(tfd.Normal(mean, stddev), 1)
