@@ -18,10 +18,6 @@ DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
 
 
-IMAGE_CHANGED = "expected an image file that stays as it is while it is used; received one that changed"
-"""What a graph that reads image files says, after the file's name, where it can raise no InputError."""
-
-
 class InputError(ValueError):
     """Invalid user input; launchers print its one line without a traceback.
 
@@ -82,9 +78,7 @@ class LostWorkerError(Exception):
 def is_told(error: Exception) -> bool:
     """Returns whether an error is none of the program's, so that `one_line` of it is enough."""
     told = (InputError, NotFiniteError, LostWorkerError, *STORAGE_ERRORS)
-    return isinstance(error, told) or (
-        isinstance(error, tf.errors.InvalidArgumentError) and IMAGE_CHANGED in error.message
-    )
+    return isinstance(error, told)
 
 
 def one_line(error: Exception) -> str:
@@ -98,8 +92,6 @@ def one_line(error: Exception) -> str:
     """
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
     text = re.sub(r"^Graph execution error:.*\n  File [^\n]*\n", "", text, flags=re.DOTALL)
-    changed = re.search(rf"assertion failed: \[(.*?: {IMAGE_CHANGED})\]", text)
-    text = changed[1] if changed else text
     return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())
 
 

@@ -71,6 +71,8 @@ def load_data(options: Options) -> ImageData:
         options.image_size,
         options.channels,
         options.validation_images,
+        options.invert,
+        options.test_fraction,
     )
     if data.test.num_images < 2:
         raise UsageError(f"--dataset must have two test images or more; received {options.dataset}")

@@ -121,10 +121,11 @@ def number(
     define(name, default, Checked(float, finite, expected, _HIGHEST_NUMBER), meaning)
 
 
-def boolean(name: str, default: bool, meaning: str) -> None:
+def boolean(name: str, default: bool | None, meaning: str) -> None:
     """Defines a flag that is given as --name or --noname."""
     flags.DEFINE_boolean(name, default, meaning)
-    flags.FLAGS[name].parser.syntactic_help = "must be true or false"
+    _PARSERS[name] = flags.FLAGS[name].parser
+    _PARSERS[name].syntactic_help = "must be true or false"
 
 
 def folders(name: str, meaning: str) -> None:
@@ -150,7 +151,8 @@ def check_kept(name: str, kind: Any, kept: dict[str, Any]) -> None:
     value = kept.get(name)
     kinds = kind | int if isinstance(0.0, kind) else kind
     try:
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        is_switch = isinstance(value, bool)
+        if not isinstance(value, kinds) or is_switch != (value is not None and kind == bool | None):
             raise ValueError
         if value is not None:
             _PARSERS[name].parse(str(value))

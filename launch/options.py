@@ -47,10 +47,20 @@ MAY_CHANGE = (*EVALUATION, "epochs", "strategy", "num_devices", "jit", "precisio
 """What a run may go on with other values of, where `allowed_changes` says so."""
 
 
-flag_kinds.images("dataset", "digits", "digits (embedded), a TFDS image data set, or folder:PATH")
+flag_kinds.images(
+    "dataset", "digits", "digits (embedded), a TFDS image data set, folder:PATH or FILE.npy"
+)
 _text("data_dir", None, "where TFDS keeps its data (TFDS's own place)")
 _integer("image_size", None, 1, "side of the images, pixels (by data set)", highest=2**13)
 _choice("channels", None, ("1", "3"), "1 for gray, 3 for colour (by data set)")
+flag_kinds.boolean("invert", None, "make dark light, for dark ink on a light ground (by data set)")
+_number(
+    "test_fraction",
+    0.1,
+    "of the images to test on, where the data set has no test images of its own",
+    lambda value: 0.0 < value < 1.0,
+    "in (0, 1)",
+)
 _choice("binarization", None, ("dynamic", "fixed", "none"), "how pixels become 0 or 1 (by data set)")
 _choice(
     "likelihood",
@@ -58,7 +68,7 @@ _choice(
     ("bernoulli", "continuous_bernoulli", "gaussian"),
     "the family of p(x|z) (by data set)",
 )
-_integer("validation_images", 0, 0, "last training images to hold out and validate on")
+_integer("validation_images", 0, 0, "training images to hold out and validate on, a fixed sample")
 _choice(
     "eval_split", "test", ("test", "validation"), "what to evaluate on; validation is what is held out"
 )
@@ -127,7 +137,7 @@ _number(
     "in [0, 1)",
 )
 _integer("nll_samples", 1000, 1, "importance samples of the negative log-likelihood")
-_integer("eval_images", None, 2, "how many of the first test images to evaluate (all)")
+_integer("eval_images", None, 2, "how many of the test images to evaluate, a fixed sample (all)")
 _choice("strategy", "none", ("none", "mirrored", "multi_worker", "tpu"), "how training is distributed")
 _integer(
     "num_devices",
@@ -220,6 +230,8 @@ class Options:
     num_devices: int | None = None
     steps_per_execution: int | None = None
     jit: str = "auto"
+    invert: bool | None = None
+    test_fraction: float = 0.1
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""

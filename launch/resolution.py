@@ -30,9 +30,11 @@ _MOST_STAGES = 19
 
 def check_pairs(values: dict[str, Any]) -> None:
     """Raises UsageError if two values contradict each other."""
-    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
+    wanted = "dynamic or fixed" if values["likelihood"] == "bernoulli" else "none"
+    if values["binarization"] not in wanted:
         raise UsageError(
-            "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none"
+            f"--likelihood={values['likelihood']} must go with --binarization={wanted}; "
+            f"received {values['binarization']}"
         )
     _check_views(values)
     if values["num_devices"] and values["strategy"] != "mirrored":
@@ -155,10 +157,19 @@ def resolve_dataset(values: dict[str, Any]) -> None:
     """Fills in what the data set is modelled as by default."""
     from crvae_tf import datasets
 
-    preset = datasets.defaults(values["dataset"], values["data_dir"])
-    for name, value in dataclasses.asdict(preset).items():
+    preset = dataclasses.asdict(datasets.defaults(values["dataset"], values["data_dir"]))
+    if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(preset):
+        preset["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
+    elif values["binarization"] and _is_binarized(values) != _is_binarized(preset):
+        gray = "gaussian" if preset["channels"] == 3 else "continuous_bernoulli"
+        preset["likelihood"] = "bernoulli" if _is_binarized(values) else gray
+    for name, value in preset.items():
         values[name] = value if values[name] is None else values[name]
     values["channels"] = int(values["channels"])
+
+
+def _is_binarized(values: dict[str, Any]) -> bool:
+    return values["binarization"] != "none"
 
 
 def resolve_translations(values: dict[str, Any]) -> None:

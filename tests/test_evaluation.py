@@ -440,10 +440,12 @@ def means_and_labels(model, split, transform, limit):
     ],
     ids=["neither", "only test", "other classes", "a new class", "one class"],
 )
-def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train_labels, labels):
+def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train_labels, labels, caplog):
     data = noise_data(test=30, labels=labels, train_labels=train_labels)
-    result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
+    with caplog.at_level("INFO"):
+        result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
     assert set(result) == {"splits", "consistency"}
+    assert "no probe: the" in caplog.text
 
 
 def test_progress_rises_to_the_whole_of_both_splits():

@@ -51,59 +51,12 @@ def jpeg(width, height):
 
 
 @pytest.mark.parametrize("claim", [png, gif, bmp, jpeg])
-def test_a_file_that_claims_more_pixels_than_the_limit_is_refused_before_it_is_decoded(claim):
-    for width, height in ((8193, 8192), (8192, 8193), (65500, 65500)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67108864 pixels"):
-            decoding.decode(tf.constant(claim(width, height)))
-    with pytest.raises(tf.errors.InvalidArgumentError) as within:
-        decoding.decode(tf.constant(claim(8192, 8192)[:-1]))
-    assert "more than" not in str(within.value)
+def test_a_file_that_claims_pixels_that_it_lacks_is_refused(claim):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoding.decode(tf.constant(claim(65500, 65500)))
 
 
-def test_a_frame_that_only_tensorflow_sees_is_counted():
-    """It takes an extension without bytes for one that goes on; by the format a small frame follows."""
-    small = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0)
-    hidden = GIF_SCREEN + b"!\xfe\0" + small.ljust(1 + small[0], b"\2") + b"\0" + gif(8193, 8192)[13:]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67108864 pixels"):
-        decoding.decode(tf.constant(hidden))
-
-
-def test_of_an_animation_only_the_first_frame_reaches_the_decoder():
-    first, later = (encoded(np.zeros((side, side), np.uint8), "GIF") for side in (3, 2000))
-    palette = 13 + 3 * 4
-    animation = first[:-1] + 50 * later[palette:-1] + b";"
-    assert decoding._first_frame(tf.constant(animation)) == first
-    assert decoding.decode(tf.constant(animation)).shape == (3, 3, 3)
-
-
-def test_a_png_that_does_not_begin_with_its_header_is_refused():
-    """TensorFlow decodes it, whatever size the header claims where nothing looks for it."""
-    stored = encoded(blocks(1, 3), "PNG")
-    private = struct.pack(">I", 0) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))
-    assert tf.io.decode_png(stored[:8] + private + stored[8:]).shape == (24, 32, 3)
-    for rest in (stored[8:], png(8193, 8192)[8:], b""):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="first chunk is not its header"):
-            decoding.decode(tf.constant(stored[:8] + private + rest))
-
-
-def test_a_jpeg_xl_is_refused_as_what_it_is():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a WebP or JPEG XL file, which is no"):
-        decoding.decode(tf.constant(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40)))
-
-
-def test_a_bmp_that_is_stored_from_top_to_bottom_has_the_size_that_it_has():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than"):
-        decoding.decode(tf.constant(bmp(8193, -8192)))
-    assert decoding._pixels(tf.constant(bmp(30, -20))) == 600.0
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG"])
-def test_the_pixels_of_a_file_are_counted(file_format):
-    data = tf.constant(encoded(blocks(1, 3), file_format))
-    assert decoding._pixels(data) == 24 * 32
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG"])
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG", "WEBP"])
 def test_a_file_is_read_by_what_it_holds_and_not_by_its_name(tmp_path, file_format):
     for suffix in folders.SUFFIXES:
         (tmp_path / f"image{suffix}").write_bytes(encoded(blocks(2, 3), file_format))
@@ -127,7 +80,9 @@ def test_an_array_that_holds_a_program_is_refused_and_not_run(tmp_path):
     (tmp_path / "bare.npy").write_bytes(pickle.dumps(Payload(str(harm))))
     np.savez(tmp_path / "part.npz", index=np.array([Payload(str(harm))], object))
     for name in ("images.npy", "bare.npy"):
-        with pytest.raises(InputError, match="expected an array of images"):
+        with pytest.raises(
+            InputError, match=f"input: expected an array of images.*{name}, another file"
+        ):
             open_images(str(tmp_path / name), Preprocessing(8, 1))
     for read in (embedding_files.read, embedding_files.read_broken):
         with pytest.raises(InputError, match="expected a file of embeddings"):
@@ -164,7 +119,7 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, shar
     path = tmp_path / f"part.{suffix}"
     vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     embedding_files.write(
-        path, embedding_files.Part("index", np.arange(50), None, vectors, vectors, vectors, [])
+        path, embedding_files.Part(np.arange(50), None, vectors, vectors, vectors, [])
     )
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     for read in (embedding_files.read, embedding_files.read_broken):
@@ -176,7 +131,7 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, shar
 def test_a_byte_that_changed_in_a_file_of_embeddings_changes_no_embedding(tmp_path, suffix):
     path = tmp_path / f"part.{suffix}"
     vectors = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    part = embedding_files.Part("index", np.arange(20), None, vectors, 2 * vectors, vectors, [])
+    part = embedding_files.Part(np.arange(20), None, vectors, 2 * vectors, vectors, [])
     embedding_files.write(path, part)
     whole, refused = path.read_bytes(), 0
     for place in range(0, len(whole), 3):
@@ -216,17 +171,17 @@ def zipped():
 def test_an_array_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "images.npy"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"--input={path}: expected "):
+    with pytest.raises(InputError, match=f"input: expected an array .*{path}"):
         open_images(str(path), Preprocessing(8, 1))
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (1e300, "inf"), (-0.5, "-0.5")])
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (1e300, r"1e\+300"), (-0.5, "-0.5")])
 def test_a_value_late_in_an_array_that_is_none_of_an_image_is_named(tmp_path, value, shown):
     images = np.full((600, 8, 8, 1), 0.5, np.float64)
     images[577, 3, 4, 0] = value
     np.save(tmp_path / "images.npy", images)
-    expected = rf"expected values in \[0, 1\]; received {shown} in the image 577$"
+    expected = rf"expected images in \[0, 1\] where they are floats; received .*{shown}"
     with pytest.raises(InputError, match=expected):
         open_images(str(tmp_path / "images.npy"), Preprocessing(8, 1))
 

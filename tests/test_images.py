@@ -66,11 +66,11 @@ def assert_same(batches, expected):
 @pytest.mark.parametrize("batch_size", [1, 4, 50])
 def test_batches_hold_every_image_once_in_order_with_its_index_and_label(split, batch_size):
     batches = in_order(split, batch_size)
-    indices, images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    indices, pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     np.testing.assert_array_equal(indices, np.arange(NUMBER))
-    np.testing.assert_array_equal(images, numbered_images(NUMBER))
+    np.testing.assert_array_equal(pixels, numbered_images(NUMBER))
     np.testing.assert_array_equal(labels, np.arange(NUMBER) + 100)
-    assert (indices.dtype, images.dtype, labels.dtype) == (np.int64, np.uint8, np.int64)
+    assert (indices.dtype, pixels.dtype, labels.dtype) == (np.int64, np.uint8, np.int64)
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 3]), (11, [11]), (5, [5, 5, 1])])
@@ -89,8 +89,8 @@ def test_each_epoch_is_a_permutation_of_all_images(split):
 
 
 def test_shuffled_images_are_those_of_their_indices(split):
-    for _, _, indices, images in shuffled(split, epochs=range(2)):
-        np.testing.assert_array_equal(images, numbered_images(NUMBER)[indices])
+    for _, _, indices, pixels in shuffled(split, epochs=range(2)):
+        np.testing.assert_array_equal(pixels, numbered_images(NUMBER)[indices])
 
 
 def test_epochs_have_orders_of_their_own(split):

@@ -257,9 +257,9 @@ def _brightest(images: Images, argument: str) -> dict[str, float]:
             if image.dtype.kind == "f" and not (low >= 0.0 and high <= 1.0):
                 received = f"{images.origin}, with {low:g} to {high:g}"
                 raise InputError(argument, "images in [0, 1] where they are floats", received)
-            high = 1.0 if image.shape[-1] % 2 == 0 else high  # On white, if it is transparent.
             scale = np.iinfo(kind).max if image.dtype.kind == "u" else 1.0
-            found[kind] = max(found.get(kind, 0.0), high / scale)
+            share = high / scale if image.shape[-1] % 2 else 1.0  # It may be transparent, on white.
+            found[kind] = max(found.get(kind, 0.0), share)
         if all(share >= _DARK and not kind.startswith("float") for kind, share in found.items()):
             break
     return found

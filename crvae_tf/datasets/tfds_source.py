@@ -156,7 +156,7 @@ def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
 
 
 def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
-    """Returns the feature that is the class, if supervised_keys name one, or else that is called label."""
+    """Returns the feature that is the class: of those that supervised_keys name, or `label`."""
     classes = _classes(builder)
     return "label" if "label" in classes else next(iter(classes), None)
 
