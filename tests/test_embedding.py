@@ -13,15 +13,13 @@ from multiprocessing import get_context
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 import crvae_tf
-from crvae_tf import InputError, embedding, embedding_files, networks, projector, search
+from crvae_tf import InputError, embedding, networks, projector, search
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
 from crvae_tf.embedding_folder import Embedding
 from crvae_tf.export import Embeddings
