@@ -1,6 +1,6 @@
 """An exported encoder as TFLite or ONNX, for programs without TensorFlow.
 
-Either has what `serving_default` has: images in; mean, stddev and, of a model with a pose, content out.
+Either has what `serving_default` has.
 """
 
 import logging

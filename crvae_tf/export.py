@@ -35,7 +35,9 @@ class Embeddings(NamedTuple):
     stddev: np.ndarray
     """float32 `[images, latent_dim]`."""
     content: np.ndarray
-    """float32 `[images, content_dim]`: the embedding. It is `mean` but where the model has a pose."""
+    """float32 `[images, content_dim]`: the embedding; `mean` unless the networks are registered."""
+    pose: np.ndarray | None = None
+    """float32 `[images, 4]` of registered networks: pixels right, pixels down, degrees, factor."""
 
 
 def export_encoder(
@@ -45,10 +47,10 @@ def export_encoder(
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
     string `[N]`, the contents of PNG, JPEG, BMP or GIF files of any size, and preprocesses them as in
-    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. With registered networks they also
-    return `content`, the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and
-    down, degrees counter-clockwise, factor; and `upright`, the images brought upright. `about.json` beside
-    them says what the encoder takes.
+    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. With registered networks they
+    also return `content`, the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right
+    and down, degrees counter-clockwise, factor; and `upright`, the images brought upright. `about.json`
+    beside them says what the encoder takes.
 
     Args:
       model: offers `posterior(images)` and `prior`, and may have a `pose`.
@@ -241,8 +243,10 @@ class Encoder:
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
     mean = outputs["mean"].numpy()
-    content = outputs["content"].numpy() if "content" in outputs else mean
-    return Embeddings(mean, outputs["stddev"].numpy(), content)
+    stddev = outputs["stddev"].numpy()
+    if "content" not in outputs:
+        return Embeddings(mean, stddev, mean)
+    return Embeddings(mean, stddev, outputs["content"].numpy(), outputs["pose"].numpy())
 
 
 def _fingerprint(path: Path) -> str:

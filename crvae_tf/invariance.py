@@ -26,8 +26,8 @@ def measure(
 ) -> InvarianceCurves:
     """Returns how far views move an embedding, and what survives, for views of growing size.
 
-    Views are moved by one transformation alone, uniformly up to its size. Retrieval and probes are of gray
-    images, as the encoder is served. The KL is of what the model was trained on: where images are
+    Views are moved by one transformation alone, uniformly up to its size. Retrieval and probes are of
+    gray images, as the encoder is served. The KL is of what the model was trained on: where images are
     binarised, an image and its view are binarised apart, so it is above 0 at size 0.
 
     Args:

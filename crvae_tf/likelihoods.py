@@ -4,6 +4,7 @@ A decoder returns logits `[..., H, W, C]` whatever the family; the mean of each 
 sigmoid-like image in [0, 1]. Log densities are computed in float32, also under mixed precision.
 """
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -14,18 +15,22 @@ from crvae_tf.errors import check_choice
 tfd = tfp.distributions
 
 IMAGE_DIMENSIONS = 3
+LEAST_STDDEV = 1.0 / 255.0
+"""Of learned Gaussian pixels: a gray level of 8 bits."""
+FIRST_STDDEV_WEIGHT = math.log(0.25) / 10.0
+"""Of `learned_stddev`: a deviation of 0.25, about that of a photograph's pixels."""
+
+_STDDEV_GAIN = 10.0
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's, whose log-probability takes no softplus, and TFP's own two, where it has logits.
+    """TFP's, whose log-probability takes no softplus, and TFP's own two.
 
     The pixels of an image take as long as a small decoder, and TensorFlow's softplus longer than an
     absolute value, a sigmoid and a logarithm together.
     """
 
     def _log_prob(self, event):
-        if self.logits is None:
-            return super()._log_prob(event)
         # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)). Its gradient
         # is that of the softplus where l = 0, too.
         magnitude = tf.abs(self.logits)
@@ -42,12 +47,23 @@ def continuous_bernoulli(logits: tf.Tensor) -> tfd.Distribution:
     return _independent(tfd.ContinuousBernoulli(logits=_float32(logits)))
 
 
-def gaussian(logits: tf.Tensor) -> tfd.Distribution:
-    """Returns independent Gaussian pixels of unit variance around the logits' sigmoid.
+def gaussian(logits: tf.Tensor, stddev: float | tf.Tensor = 1.0) -> tfd.Distribution:
+    """Returns independent Gaussian pixels around the logits' sigmoid, all of one standard deviation.
 
-    Its distortion is half the squared error plus 0.5 D ln(2 pi); see `objectives.gaussian_constant`.
+    With a deviation of 1 the distortion is half the squared error plus 0.5 D ln(2 pi); see
+    `objectives.gaussian_constant`.
     """
-    return _independent(tfd.Normal(tf.sigmoid(_float32(logits)), 1.0))
+    return _independent(tfd.Normal(tf.sigmoid(_float32(logits)), stddev))
+
+
+def learned_stddev(weight: tf.Tensor) -> tf.Tensor:
+    """Returns the standard deviation of Gaussian pixels for a trainable weight.
+
+    It is exp(10 w), smoothly kept above a gray level, 1/255: the density of pixels that a decoder
+    reproduces exactly would have no limit. Adam moves a weight by about its rate at each step; the
+    factor of 10 lets the deviation fall from its start to a tenth of it in some hundred steps.
+    """
+    return tf.sqrt(tf.exp(2.0 * _STDDEV_GAIN * weight) + LEAST_STDDEV**2)
 
 
 FAMILIES = {

@@ -174,10 +174,10 @@ def agreement(
         default each image is its own.
 
     Returns:
-      `distance_ratio`: the mean Euclidean distance of a view to its own image over that to the others; 0
-      for an encoder that views do not move, about 1 for one that does not know them. `retrieval_at_1`:
-      the share of views whose nearest image is their own or its copy; of n equally near images each
-      counts 1/n.
+      `distance_ratio`: the mean Euclidean distance of a view to its own image over that to the others;
+      0 for an encoder that views do not move, about 1 for one that does not know them.
+      `retrieval_at_1`: the share of views whose nearest image is their own or its copy; of n equally
+      near images each counts 1/n.
     """
     distances = cdist(np.asarray(view_embeddings, np.float64), np.asarray(embeddings, np.float64))
     number = len(distances)

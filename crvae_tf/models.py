@@ -6,6 +6,7 @@ Each says what its bound is of each image; `train_step` and `test_step` are in `
 import dataclasses
 import math
 import numbers
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -17,9 +18,6 @@ from crvae_tf.maximization import BoundMaximizer
 from crvae_tf.poses import Pose
 
 tfd = tfp.distributions
-
-GRADIENTS = ("standard", "doubly_reparameterized")
-"""Estimators of the gradient of IWAE's encoder."""
 
 _ROUNDING = 1e-3
 """How far resampling and low precision may take a pixel out of [0, 1]."""
@@ -74,11 +72,12 @@ class VAE(BoundMaximizer):
         `[batch, latent_dim]`.
       decoder: maps latents `[batch, latent_dim]` to logits `[batch, H, W, C]`.
       likelihood: a name in `likelihoods.FAMILIES`.
+      pixel_stddev: of the `gaussian` likelihood: a number above 0, or `learned`, one for all pixels and
+        above 1/255 (Rybkin, Daniilidis and Levine 2021).
       seed: of the posterior's noise in training and validation.
-      min_stddev: the smallest standard deviation of a posterior, 0 or more; 0 leaves it as it is.
 
     Raises:
-      InputError: there is no such likelihood, or `min_stddev` is negative or no number.
+      InputError: there is no such likelihood, or `pixel_stddev` is neither `learned` nor above 0.
     """
 
     beta = 1.0
@@ -89,15 +88,14 @@ class VAE(BoundMaximizer):
         decoder: keras.Model,
         likelihood: str = "bernoulli",
         seed: int = 0,
-        min_stddev: float = 0.0,
+        pixel_stddev: float | str = 1.0,
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
-        _check_not_negative("min_stddev", min_stddev)
-        self.min_stddev = min_stddev
         self.encoder = encoder
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
+        self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
         # An encoder that is no functional model shows it when it is first called.
         outputs = getattr(encoder, "outputs", None)
         self._latent_dim = outputs[0].shape[-1] if outputs else None
@@ -118,8 +116,6 @@ class VAE(BoundMaximizer):
         mean, log_variance = self.encoder(images, training=training)
         self._latent_dim = mean.shape[-1]
         stddev = tf.exp(0.5 * tf.cast(log_variance, tf.float32))
-        if self.min_stddev:
-            stddev = tf.maximum(stddev, self.min_stddev)
         return tfd.Independent(tfd.Normal(tf.cast(mean, tf.float32), stddev), 1)
 
     def likelihood(self, latents: tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -127,7 +123,16 @@ class VAE(BoundMaximizer):
         leading = tf.shape(latents)[:-1]
         logits = self.decoder(tf.reshape(latents, [-1, latents.shape[-1]]), training=training)
         shape = tf.concat([leading, logits.shape[1:]], axis=0)
-        return self._likelihood(tf.reshape(logits, shape))
+        stddev = [] if self._pixel_stddev is None else [self._pixel_stddev()]
+        return self._likelihood(tf.reshape(logits, shape), *stddev)
+
+    def _gaussian_stddev(self, given: float | str) -> Callable[[], float | tf.Tensor]:
+        if given != "learned":
+            _check_positive("pixel_stddev", given)
+            return lambda: given
+        start = keras.initializers.Constant(likelihoods.FIRST_STDDEV_WEIGHT)
+        weight = self.add_weight((), start, dtype="float32", name="pixel_stddev")
+        return lambda: likelihoods.learned_stddev(tf.convert_to_tensor(weight))
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
@@ -175,35 +180,24 @@ class IWAE(VAE):
 
     Args:
       importance_samples: K, samples to an image, 1 or more.
-      gradient: how the encoder's gradient is estimated: `standard`, by differentiating the bound, or
-        `doubly_reparameterized` (Tucker et al. 2018), the same in expectation with less variance.
 
     Raises:
-      InputError: there is no such gradient, or K is below 1; or see `VAE`.
+      InputError: K is below 1; or see `VAE`.
     """
 
-    def __init__(self, *args, importance_samples: int = 5, gradient: str = "standard", **kwargs):
+    def __init__(self, *args, importance_samples: int = 5, **kwargs):
         super().__init__(*args, **kwargs)
-        check_choice("gradient", gradient, GRADIENTS)
         if importance_samples < 1:
             raise InputError("importance_samples", "1 or more", importance_samples)
         self.importance_samples = importance_samples
-        self.gradient = gradient
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns the K-sample importance-weighted bound of each image."""
         images = gray_values(images)
         posterior = self.posterior(images, training)
         latents = posterior.sample(self.importance_samples, seed=seed)
-        if self.gradient == "doubly_reparameterized" and training:
-            value, likelihood = objectives.doubly_reparameterized_bound(
-                posterior, self.prior, lambda z: self.likelihood(z, training), latents, images
-            )
-        else:
-            likelihood = self.likelihood(latents, training)
-            value = objectives.importance_weighted_bound(
-                posterior, self.prior, likelihood, latents, images
-            )
+        likelihood = self.likelihood(latents, training)
+        value = objectives.importance_weighted_bound(posterior, self.prior, likelihood, latents, images)
         return Bound(
             value=value,
             posterior=posterior,
@@ -234,8 +228,8 @@ class CRVAE(BoundMaximizer):
       seed: of the posterior's noise; by default the base's.
 
     Raises:
-      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no such
-        `kl_direction`.
+      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no
+        such `kl_direction`.
     """
 
     def __init__(
@@ -248,7 +242,7 @@ class CRVAE(BoundMaximizer):
         **kwargs,
     ):
         seed = getattr(base, "seed", 0) if seed is None else seed
-        names = ("bound", "view_bound", "consistency", "rate", "distortion")
+        names = ("bound", "rate", "distortion", "view_bound", "consistency")
         super().__init__(seed, names, **kwargs)
         self.base = base
         self.lambda_ = lambda_
@@ -295,8 +289,8 @@ class CRVAE(BoundMaximizer):
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
-        terms = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
-        return _terms(x) | terms
+        regularised = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
+        return _terms(x) | regularised
 
     def _unpacked(self, data) -> tuple:
         expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
@@ -324,3 +318,9 @@ def _check_not_negative(name: str, value: float) -> None:
     """Raises InputError, which names the argument, unless it is a number of 0 or more."""
     if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
         raise InputError(name, "a number >= 0", repr(value))
+
+
+def _check_positive(name: str, value: float) -> None:
+    """Raises InputError, which names the argument, unless it is a number above 0."""
+    if not isinstance(value, numbers.Real) or not 0.0 < value < math.inf:
+        raise InputError(name, "a number > 0", repr(value))

@@ -8,7 +8,6 @@ Both have batch shape `[batch]` and reduce all of an example's dimensions in the
 """
 
 import math
-from collections.abc import Callable
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -105,55 +104,9 @@ def importance_weighted_bound(
     Returns:
       `[batch]`, nats.
     """
-    return _log_mean_exp(log_weights(posterior, prior, likelihood, latents, images))
-
-
-def doubly_reparameterized_bound(
-    posterior: Distribution,
-    prior: Distribution,
-    likelihood_of: Callable[[tf.Tensor], Distribution],
-    latents: tf.Tensor,
-    images: tf.Tensor,
-) -> tuple[tf.Tensor, Distribution]:
-    """Returns the importance-weighted bound with the gradient of Tucker et al. 2018.
-
-    The value is that of `importance_weighted_bound`, and so is the decoder's gradient. The gradient
-    of the encoder is sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi), where w_k are the weights and v_k
-    = w_k / sum_j w_j: the same in expectation, without the term of log q(z_k|x) that vanishes in
-    expectation and only adds variance.
-
-    Args:
-      posterior: q(z|x), a diagonal Gaussian, batch shape `[batch]`.
-      prior: p(z), batch shape `[]`.
-      likelihood_of: returns p(x|z), batch shape `[K, batch]`, for latents.
-      latents: z_k, reparameterised samples of `posterior`, `[K, batch, latent_dim]`.
-      images: `[batch, H, W, C]`.
-
-    Returns:
-      The bound, `[batch]`, nats, and p(x|z).
-    """
-    fixed = tf.stop_gradient(latents)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(fixed)
-        likelihood = likelihood_of(fixed)
-        weights = log_weights(_fixed(posterior), prior, likelihood, fixed, images)
-        bound = _log_mean_exp(weights)
-    slopes = tape.gradient(bound, fixed)  # v_k d log w_k / d z_k
-    normalized = tf.nn.softmax(weights, axis=0)[..., tf.newaxis]
-    # 0, with the gradient that the encoder shall have.
-    path = tf.reduce_sum(tf.stop_gradient(normalized * slopes) * (latents - fixed), axis=[0, -1])
-    return bound + path, likelihood
-
-
-def _log_mean_exp(weights: tf.Tensor) -> tf.Tensor:
+    weights = log_weights(posterior, prior, likelihood, latents, images)
     samples = tf.cast(tf.shape(weights)[0], weights.dtype)
     return tf.reduce_logsumexp(weights, axis=0) - tf.math.log(samples)
-
-
-def _fixed(posterior: Distribution) -> Distribution:
-    """Returns a diagonal Gaussian that passes no gradient on to its parameters."""
-    mean, stddev = tf.stop_gradient(posterior.mean()), tf.stop_gradient(posterior.stddev())
-    return tfp.distributions.Independent(tfp.distributions.Normal(mean, stddev), 1)
 
 
 def consistency(

@@ -12,17 +12,18 @@ transformation that made the view, with q(z~|x~).
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import networks
 from crvae_tf.errors import InputError
-from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
 
 tfd = tfp.distributions
 
 OUTSIDE_LOGIT = -9.0
-"""The logit of what comes in from outside an image: a probability of 0.0001."""
+"""The logit of what comes in from outside, where that is 0: a probability of 0.0001."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Pose:
     """Degrees in a unit of the angle; 0 leaves it out."""
     scaling: float
     """The unit of the logarithm of the scale; 0 leaves it out."""
+    fill: str = "constant"
+    """What comes in from outside the image; see `RandomAffine`."""
 
     @classmethod
     def of(cls, transformation: RandomAffine) -> "Pose":
@@ -48,7 +51,8 @@ class Pose:
         Raises:
           InputError: it draws nothing but the identity.
         """
-        pose = cls(transformation.translation, transformation.rotation, transformation.scaling)
+        sizes = transformation.translation, transformation.rotation, transformation.scaling
+        pose = cls(*sizes, transformation.fill)
         if not pose.dim:
             raise InputError("transformation", "one that moves images", "the identity")
         return pose
@@ -61,6 +65,10 @@ class Pose:
     @property
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
+
+    def identity(self, number: int | tf.Tensor) -> Affine:
+        """Returns the transformation of `number` images that leaves them as they are."""
+        return self.transformation(tf.zeros([number, self.dim]))
 
     def transformation(self, coordinates: tf.Tensor) -> Affine:
         """Returns T_s of coordinates `[batch, dim]`: what brings an upright image into this pose."""
@@ -101,7 +109,11 @@ class Pose:
 
     def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
         """Returns images `[batch, H, W, C]` brought upright, given their posteriors' means."""
-        return resample(images, inverse(self.of_mean(mean)))
+        return resample(images, inverse(self.of_mean(mean)), self.border(0.0))
+
+    def border(self, value: float) -> float | None:
+        """Returns `value`, where the fill is that of a constant; None where it is a reflection."""
+        return value if self.fill == "constant" else None
 
 
 def register(
@@ -121,8 +133,8 @@ def register(
       encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
-      steps: how often an image is brought upright outside training, 1 or more; in training it is once.
-      pose_network: maps images to the pose's (mean, log variance); `networks.mlp_encoder` by default.
+      steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
+      pose_network: maps images to the pose's (mean, log variance); by default an `mlp` encoder.
       seed: of the initial weights of the default pose network.
 
     Raises:
@@ -132,9 +144,15 @@ def register(
         raise InputError("steps", "1 or more", steps)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
-    if pose_network is None:
-        pose_network = networks.mlp_encoder(image_shape, pose.dim, 1.0, networks.layer_seeds((seed, 1)))
+    pose_network = pose_network or _pose_network(image_shape, pose.dim, seed)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
+
+
+def _pose_network(image_shape: networks.ImageShape, dim: int, seed: int) -> keras.Model:
+    network = networks.mlp_encoder(image_shape, dim, 1.0, networks.layer_seeds((seed, 1)))
+    kernel = network.get_layer("mean").kernel
+    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
+    return network
 
 
 def _registered_encoder(
@@ -160,12 +178,13 @@ class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came.
+    found so far. The image is always resampled once, as it came. Outside training there are twice as
+    many steps, which find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
       pose: the coordinates.
-      steps: how often, outside training.
+      steps: how often in training, 1 or more.
     """
 
     def __init__(self, network: keras.Model, pose: Pose, steps: int):
@@ -176,13 +195,13 @@ class Registration(keras.layers.Layer):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
-        mean, log_variance = self.network(images, training=training)
-        found = self.pose.transformation(mean)
-        upright = resample(images, inverse(found))
-        for _ in range(0 if training else self.steps - 1):
+        bring_upright = _training_upright if training else resample
+        outside = self.pose.border(0.0)
+        found, upright = self.pose.identity(tf.shape(images)[0]), images
+        for _ in range(self.steps if training else 2 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
-            upright = resample(images, inverse(found))
+            upright = bring_upright(images, inverse(found), outside)
         return self.pose.coordinates(found), log_variance, upright
 
 
@@ -193,13 +212,14 @@ class Placement(keras.layers.Layer):
         super().__init__(dtype="float32", name="placement")
         self.pose = pose
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
-        return resample(logits, self.pose.of_mean(latents), OUTSIDE_LOGIT)
+        move = _training_resample if training else resample
+        return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
-def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf.Tensor:
+def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 0.0) -> tf.Tensor:
     """Returns the images transformed, bilinearly interpolated, as `RandomAffine` does.
 
     Its gradients by the images and by the transformation are exact, and XLA compiles it. (TensorFlow's
@@ -208,28 +228,55 @@ def resample(images: tf.Tensor, transformation: Affine, fill: float = 0.0) -> tf
     Args:
       images: float32 `[batch, H, W, C]`, of any values.
       transformation: one for each image.
-      fill: the value outside the images.
+      outside: the value outside the images; None reflects them there.
     """
-    batch, height, width = tf.unstack(tf.shape(images)[:3])
-    x, y = _sources(transformation, height, width)
-    left = tf.minimum(tf.floor(x), tf.cast(width - 1, tf.float32))
-    top = tf.minimum(tf.floor(y), tf.cast(height - 1, tf.float32))
-    stride = width + 2
-    first = tf.reshape(tf.range(batch) * (height + 2) * stride, [-1, 1, 1])
-    place = (tf.cast(top, tf.int32) + 1) * stride + tf.cast(left, tf.int32) + 1
-    place = first + tf.clip_by_value(place, 0, height * stride + width)  # NaN has no place.
-    corners = tf.gather(_corners(images, fill, stride), tf.reshape(place, [-1]))
-    shares = (tf.reshape(share, [-1, 1]) for share in (x - left, y - top))
-    return tf.reshape(_interpolated(corners, *shares), tf.shape(images))
+    height, width, channels = images.shape[1:]
+    sources = _sources(transformation, height, width, reflects=outside is None)
+    corner = tf.minimum(tf.floor(sources), [[width - 1.0], [height - 1.0]])
+    stride = width + 2  # Of the images with a border of one pixel.
+    column, row = tf.unstack(tf.cast(corner, tf.int32) + 1, axis=1)
+    place = tf.clip_by_value(row * stride + column, 0, height * stride + width)  # NaN has no place.
+    first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (height + 2) * stride
+    corners = tf.gather(_corners(images, outside or 0.0, stride), tf.reshape(first + place, [-1]))
+    pixels = _interpolated(corners, *tf.unstack(sources - corner, axis=1))
+    return tf.reshape(pixels, [-1, height, width, channels])
 
 
-def _corners(images: tf.Tensor, fill: float, stride: tf.Tensor) -> tf.Tensor:
+# XLA fuses the many small operations, which halves the time of a training step of small networks.
+_training_resample = tf.function(resample, jit_compile=True)
+
+
+@tf.function(jit_compile=True)
+def _training_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
+    """Returns `resample` without the gradient by the images, which are data."""
+    return resample(tf.stop_gradient(images), transformation, outside)
+
+
+def _sources(transformation: Affine, height: int, width: int, reflects: bool) -> tf.Tensor:
+    """Returns where each pixel of the result comes from, x and y, `[batch, 2, H * W]`.
+
+    A place outside is reflected at the image's edge, or moved to the border of one pixel around it.
+    """
+    back, centre_x, centre_y = inverse(transformation), 0.5 * (width - 1), 0.5 * (height - 1)
+    move = back.right + centre_x, back.down + centre_y
+    vectors = turned(1.0, 0.0, back), turned(0.0, 1.0, back), move
+    across, along, move = (tf.stack(vector, axis=1)[..., tf.newaxis] for vector in vectors)
+    rows, columns = np.indices([height, width], np.float32).reshape(2, -1)
+    places = across * (columns - centre_x) + along * (rows - centre_y) + move
+    sides = tf.constant([[float(width)], [float(height)]])
+    if not reflects:
+        return tf.clip_by_value(places, -1.0, sides)
+    beyond = tf.math.floormod(places + 0.5, 2.0 * sides)
+    return tf.clip_by_value(tf.minimum(beyond, 2.0 * sides - beyond) - 0.5, 0.0, sides - 1.0)
+
+
+def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:
     """Returns each pixel, its right and its lower neighbour and the one below that, `[places, 4, C]`.
 
-    A place is that of a pixel in the padded images, read row by row.
+    A place is that of a pixel in the images with a border of `fill`, counted row by row.
     """
-    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
-    pixels = tf.reshape(padded, [-1, images.shape[-1]])
+    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
+    pixels = tf.reshape(bordered, [-1, images.shape[-1]])
     number = tf.shape(pixels)[0] - stride - 1
     neighbours = [pixels[start : start + number] for start in (0, 1, stride, stride + 1)]
     return tf.transpose(tf.stack(neighbours), [1, 0, 2])
@@ -238,26 +285,10 @@ def _corners(images: tf.Tensor, fill: float, stride: tf.Tensor) -> tf.Tensor:
 def _interpolated(corners: tf.Tensor, right_share: tf.Tensor, lower_share: tf.Tensor) -> tf.Tensor:
     """Returns the pixels `[pixels, C]` between their four corners."""
     upper_left, upper_right, lower_left, lower_right = tf.unstack(tf.transpose(corners, [1, 0, 2]))
+    right_share, lower_share = (tf.reshape(share, [-1, 1]) for share in (right_share, lower_share))
     upper = upper_left + right_share * (upper_right - upper_left)
     lower = lower_left + right_share * (lower_right - lower_left)
     return upper + lower_share * (lower - upper)
-
-
-def _sources(
-    transformation: Affine, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns where each pixel of the result comes from, x and y `[batch, H, W]`.
-
-    Places beyond the pixels next to the image are moved to these, which hold the fill as well.
-    """
-    back = Affine(*(part[:, tf.newaxis, tf.newaxis] for part in inverse(transformation)))
-    last_x, last_y = tf.cast(width - 1, tf.float32), tf.cast(height - 1, tf.float32)
-    columns = tf.range(last_x + 1.0) - 0.5 * last_x
-    rows = (tf.range(last_y + 1.0) - 0.5 * last_y)[:, tf.newaxis]
-    source = compose(back, Affine(columns, rows, 0.0, 1.0))  # A pixel is a move of the centre.
-    x = tf.clip_by_value(source.right + 0.5 * last_x, -1.0, last_x + 1.0)
-    y = tf.clip_by_value(source.down + 0.5 * last_y, -1.0, last_y + 1.0)
-    return x, y
 
 
 def _gaussian(mean: tf.Tensor, stddev: tf.Tensor) -> tfd.Distribution:

@@ -50,8 +50,8 @@ def train(
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
 
     Args:
-      model: not compiled; built, with its weights as they begin. One with registered networks is also given
-        the transformations that made the views.
+      model: not compiled; built, with its weights as they begin. One with registered networks is also
+        given the transformations that made the views.
       data: the images.
       run: where to keep checkpoints, metrics and weights.
       binarization: see `datasets.training_batches`.

@@ -10,7 +10,9 @@ import keras_cv
 import tensorflow as tf
 
 from crvae_tf import randomness
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
+
+FILLS = ("constant", "reflect")
 
 
 class Affine(NamedTuple):
@@ -32,8 +34,8 @@ class Affine(NamedTuple):
 class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     """Draws a transformation for each image and applies it with one bilinear resampling.
 
-    What comes in from outside the image is 0. KerasCV's three layers in a row resample, and so blur,
-    three times; alone, each part equals KerasCV's own layer.
+    KerasCV's three layers in a row resample, and so blur, three times; alone, each part equals
+    KerasCV's own layer.
 
     As a layer it draws from `seed`, call after call. `sample` and `augment_images` do the same apart
     and without state, which is what the data pipelines of this package use.
@@ -42,10 +44,11 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
       translation: pixels, 0 or more; moves right and down are uniform in [-translation, translation].
       rotation: degrees in [0, 180]; the angle is uniform in [-rotation, rotation].
       scaling: in [0, 1); the scale is uniform in [1 - scaling, 1 + scaling].
+      fill: what comes in from outside the image: `constant`, which is 0, or `reflect`, its mirror.
       seed: of the layer's own draws; 0 is a seed like any other.
 
     Raises:
-      InputError: a size is outside its range.
+      InputError: a size is outside its range, or there is no such fill.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         translation: float = 2.0,
         rotation: float = 15.0,
         scaling: float = 0.1,
+        fill: str = "constant",
         seed: int | None = None,
         **kwargs,
     ):
@@ -60,9 +64,11 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         _check("translation", translation, 0.0, math.inf, "a number of pixels >= 0")
         _check("rotation", rotation, 0.0, 180.0, "degrees in [0, 180]")
         _check("scaling", scaling, 0.0, math.nextafter(1.0, 0.0), "a fraction in [0, 1)")
+        check_choice("fill", fill, FILLS)
         self.translation = translation
         self.rotation = rotation
         self.scaling = scaling
+        self.fill = fill
         self.seed = seed
         if seed is not None:  # The base layer takes seed 0 for no seed.
             self._random_generator = tf.random.Generator.from_seed(seed)
@@ -88,7 +94,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         """Applies g(x, epsilon) of Equation 3 to `images` `[batch, H, W, C]`, float32 in [0, 1]."""
         height, width = tf.shape(images)[1], tf.shape(images)[2]
         maps = _output_to_input(transformations, height, width)
-        return tf.ensure_shape(_resampled(images, maps), images.shape)
+        return tf.ensure_shape(_resampled(images, maps, self.fill), images.shape)
 
     def augment_labels(self, labels, transformations, **kwargs):
         return labels
@@ -101,13 +107,14 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
             "translation": self.translation,
             "rotation": self.rotation,
             "scaling": self.scaling,
+            "fill": self.fill,
             "seed": self.seed,
         }
 
 
 def compose(outer: Affine, inner: Affine) -> Affine:
     """Returns the transformation that applies `inner` first and `outer` second."""
-    right, down = _turned(inner.right, inner.down, outer.angle, outer.scale)
+    right, down = turned(inner.right, inner.down, outer)
     return Affine(
         outer.right + right,
         outer.down + down,
@@ -118,25 +125,19 @@ def compose(outer: Affine, inner: Affine) -> Affine:
 
 def inverse(affine: Affine) -> Affine:
     """Returns the transformation that undoes `affine`."""
-    scale = 1.0 / affine.scale
-    right, down = _turned(-affine.right, -affine.down, -affine.angle, scale)
-    return Affine(right, down, -affine.angle, scale)
+    undone = affine._replace(angle=-affine.angle, scale=1.0 / affine.scale)
+    right, down = turned(-affine.right, -affine.down, undone)
+    return undone._replace(right=right, down=down)
 
 
-def _turned(
-    right: tf.Tensor, down: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the move (right, down) after it is turned and scaled, as points of the image are."""
-    cosine, sine = _cosine_and_sine(angle)
-    return scale * (cosine * right + sine * down), scale * (cosine * down - sine * right)
+def turned(right: tf.Tensor, down: tf.Tensor, affine: Affine) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the vector (right, down) as `affine` turns and scales it, without its move."""
+    radians = affine.angle * (math.pi / 180.0)
+    cosine, sine = affine.scale * tf.cos(radians), affine.scale * tf.sin(radians)
+    return cosine * right + sine * down, cosine * down - sine * right
 
 
-def _cosine_and_sine(angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    radians = angle * (math.pi / 180.0)
-    return tf.cos(radians), tf.sin(radians)
-
-
-def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+def _resampled(images: tf.Tensor, maps: tf.Tensor, fill: str) -> tf.Tensor:
     """Returns the images `[batch, H, W, C]` resampled by the maps `[batch, 8]`."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
@@ -144,7 +145,7 @@ def _resampled(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="CONSTANT",
+        fill_mode=fill.upper(),
     )
 
 
@@ -170,4 +171,4 @@ def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.
 
 def _check(name: str, value: float, lowest: float, highest: float, expected: str) -> None:
     if not (math.isfinite(value) and lowest <= value <= highest):
-        raise InputError(f"{name}: expected {expected}; received {value}")
+        raise InputError(name, expected, value)

@@ -126,14 +126,10 @@ def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae
     common = {
         "likelihood": options.likelihood,
         "seed": options.seed,
-        "min_stddev": options.min_stddev,
     }
     if options.model == "iwae":
-        estimator = {
-            "importance_samples": options.importance_samples,
-            "gradient": options.gradient,
-        }
-        return crvae_tf.IWAE(encoder, decoder, **estimator, **common)
+        samples = options.importance_samples
+        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
     if options.model == "beta_vae":
         return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
     return crvae_tf.VAE(encoder, decoder, **common)

@@ -101,7 +101,13 @@ _choice(
     ("none", "affine"),
     "affine: registered networks, whose content holds still when the image moves",
 )
-_integer("pose_steps", 2, 1, "how often registered networks bring an image upright", highest=100)
+_integer(
+    "pose_steps",
+    2,
+    1,
+    "how often registered networks bring an image upright in training; twice as often elsewhere",
+    highest=100,
+)
 _integer("views_per_image", 1, 1, "views that each image of a step is paired with")
 _choice("network", "wae", ("wae", "mlp"), "encoder and decoder")
 _number(

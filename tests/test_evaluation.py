@@ -424,7 +424,7 @@ def test_probes_are_fitted_on_clean_training_means_and_read_the_test_means(train
 
 
 def means_and_labels(model, split, transform, limit):
-    batches = list(datasets.evaluation_batches(split, 100, "dynamic", transform, limit))
+    batches = list(datasets.evaluation_batches(split, 100, "none", transform, limit))
     means = np.concatenate([model.posterior(images).mean() for _, images, _ in batches])
     return means.astype(np.float64), np.concatenate([labels for _, _, labels in batches])
 

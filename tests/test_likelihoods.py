@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import InputError, likelihoods, objectives
+from crvae_tf import likelihoods, objectives
 from tests import reference
 
 LOG_PROBS = {
@@ -157,38 +157,6 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
         likelihoods.get("poisson")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_transformed_likelihood_is_that_of_the_transformed_image(family):
-    logits, images = random_pair((4, 5, 5, 1), binary=family == "bernoulli")
-
-    def transform(means):
-        return 0.2 + 0.5 * tf.reverse(means, axis=[-2])
-
-    found = likelihoods.transformed(likelihoods.get(family)(logits), transform).log_prob(images)
-    means = 0.2 + 0.5 / (1.0 + np.exp(-np.float64(logits)))[..., ::-1, :]
-    expected = LOG_PROBS[family](np.log(means) - np.log1p(-means), images)
-    np.testing.assert_allclose(found, expected.sum(axis=(1, 2, 3)), rtol=1e-4)
-
-
-def test_ink_where_the_transformed_mean_is_0_is_unlikely_and_not_impossible():
-    likelihood = likelihoods.bernoulli(tf.zeros([1, 2, 2, 1]))
-    empty = likelihoods.transformed(likelihood, tf.zeros_like)
-    assert float(empty.log_prob(tf.ones([2, 2, 1]))[0]) == pytest.approx(4.0 * np.log(1e-6), rel=1e-5)
-    assert float(empty.log_prob(tf.zeros([2, 2, 1]))[0]) == pytest.approx(-4e-6, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("likelihood", "name"),
-    [
-        (tfp.distributions.Independent(tfp.distributions.Poisson(tf.ones([2, 2, 1])), 3), "Poisson"),
-        (tfp.distributions.Poisson(tf.ones([2, 2, 1])), "Poisson"),
-    ],
-)
-def test_a_likelihood_without_a_mean_image_to_transform_is_refused(likelihood, name):
-    with pytest.raises(InputError, match=f"view=conditional: expected .* received {name}$"):
-        likelihoods.transformed(likelihood, tf.identity)
-
-
 @pytest.mark.parametrize("kind", ["binary", "gray"])
 def test_bernoulli_log_probabilities_and_gradients_are_those_of_tfp(kind):
     logits = tf.constant(np.linspace(-40.0, 40.0, 2 * 4).reshape([2, 2, 2, 1]), tf.float32)
@@ -205,10 +173,3 @@ def test_bernoulli_log_probabilities_and_gradients_are_those_of_tfp(kind):
         results.append([log_prob, tape.gradient(log_prob, logits)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-5)
-
-
-def test_a_bernoulli_by_its_probabilities_has_the_log_probabilities_of_tfp():
-    by_logits = likelihoods.bernoulli(tf.constant([-2.0, 0.5, 3.0, 1.0], shape=[1, 2, 2, 1]))
-    by_probabilities = likelihoods.transformed(by_logits, lambda means: means)
-    image = tf.constant([1.0, 0.0, 0.3, 1.0], shape=[2, 2, 1])
-    np.testing.assert_allclose(by_probabilities.log_prob(image), by_logits.log_prob(image), rtol=1e-5)

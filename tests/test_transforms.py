@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from crvae_tf import InputError, RandomAffine, randomness
-from crvae_tf.transforms import Affine, apply
+from crvae_tf.transforms import Affine
 from tests import reference
 from tests.conftest import ROOT
 
@@ -267,58 +267,6 @@ def test_all_sizes_zero_is_the_identity_to_the_bit(side):
 
 
 # Its gradient.
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {},
-        {"right": 1.3, "down": -0.7},
-        {"angle": 25.0, "scale": 1.25},
-        {"right": 2.0, "angle": -90.0},
-        {"angle": 15.0, "scale": 0.75, "down": 0.5},
-        {"right": 40.0},
-    ],
-)
-def test_the_gradient_is_that_of_the_linear_map_that_the_transformation_is(parts):
-    """Each pixel's slope is what the result gains where that pixel alone is 1."""
-    drawn = affine(1, **parts)
-    weights = np.random.default_rng(0).normal(size=(5, 6, 1)).astype(np.float32)
-    ones = np.eye(30, dtype=np.float32).reshape(30, 5, 6, 1)
-    spread = RandomAffine().augment_images(ones, affine(30, **parts))
-    expected = np.sum(spread * weights, axis=(1, 2, 3)).reshape(1, 5, 6, 1)
-    images = tf.Variable(tf.ones([1, 5, 6, 1]))
-    with tf.GradientTape() as tape:
-        value = tf.reduce_sum(apply(images, drawn) * weights)
-    np.testing.assert_allclose(tape.gradient(value, images), expected, atol=1e-5)
-
-
-def test_each_image_and_channel_has_its_own_gradient(images):
-    layer = RandomAffine(**SIZES)
-    drawn = layer.sample(6, key())
-
-    @tf.function
-    def gradient(images, drawn):
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            value = tf.reduce_sum(tf.square(apply(images, drawn)))
-        return tape.gradient(value, images)
-
-    together = gradient(images, drawn)
-    for i in range(6):
-        for channel in range(2):
-            alone = images[i : i + 1, ..., channel : channel + 1]
-            found = gradient(alone, Affine(*(part[i : i + 1] for part in drawn)))
-            np.testing.assert_allclose(together[i, ..., channel], found[0, ..., 0], atol=1e-5)
-
-
-def test_samples_of_a_batch_share_its_transformations(images):
-    drawn = RandomAffine(**SIZES).sample(3, key())
-    samples = tf.reshape(images, [2, 1, 3, *images.shape[1:]])
-    found = apply(samples, drawn)
-    assert found.shape == samples.shape
-    for i in range(2):
-        np.testing.assert_array_equal(found[i, 0], apply(samples[i, 0], drawn))
 
 
 # As a Keras layer.

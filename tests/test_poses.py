@@ -1,0 +1,307 @@
+"""Registered networks against closed forms, NumPy, finite differences and `RandomAffine`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import crvae_tf
+from crvae_tf import networks, poses, randomness
+from crvae_tf.poses import Pose, Registration, register, resample
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
+
+tfd = tfp.distributions
+
+SHAPE = (12, 12, 1)
+KEY = randomness.key(4)
+MOVES = RandomAffine(1.5, 20.0, 0.2)
+POSE = Pose.of(MOVES)
+
+
+def smooth_images(number: int, channels: int = 1) -> tf.Tensor:
+    """Bumps that stay within the frame when they are moved by a pixel, and that move hardly blurs."""
+    rows, columns = np.indices(SHAPE[:2])
+    centres = np.random.default_rng(0).uniform(5.0, 6.0, [number, channels, 2, 1, 1])
+    squares = (rows - centres[:, :, 0]) ** 2 + 0.8 * (columns - centres[:, :, 1]) ** 2
+    bumps = np.maximum(1.0 - squares / 10.0, 0.0) ** 2
+    return tf.constant(np.moveaxis(bumps, 1, -1), tf.float32)
+
+
+def affine(number=1, right=0.0, down=0.0, angle=0.0, scale=1.0):
+    return Affine(*(tf.fill([number], float(part)) for part in (right, down, angle, scale)))
+
+
+def drawn(number: int, place: int = 0) -> Affine:
+    return MOVES.sample(number, randomness.fold_in(KEY, place))
+
+
+def matrices(affine: Affine) -> np.ndarray:
+    """Maps of points (right, down, 1) about the centre, by the definition of `Affine`."""
+    angle, scale = np.radians(affine.angle), np.asarray(affine.scale)
+    cosine, sine, zero = scale * np.cos(angle), scale * np.sin(angle), 0.0 * scale
+    rows = [[cosine, sine, affine.right], [-sine, cosine, affine.down], [zero, zero, zero + 1.0]]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def test_composition_is_the_product_of_the_maps():
+    outer, inner = drawn(50), drawn(50, 1)
+    expected = matrices(outer) @ matrices(inner)
+    np.testing.assert_allclose(matrices(compose(outer, inner)), expected, atol=1e-5)
+
+
+def test_the_inverse_undoes_a_transformation():
+    product = matrices(inverse(drawn(50))) @ matrices(drawn(50))
+    np.testing.assert_allclose(product, np.tile(np.eye(3), [50, 1, 1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fill", ["constant", "reflect"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_resampling_is_that_of_random_affine(channels, fill, compiled):
+    images = tf.random.stateless_uniform([40, 12, 9, channels], KEY)
+    layer = RandomAffine(8.0, 180.0, 0.6, fill)
+    far, outside = layer.sample(40, KEY), 0.0 if fill == "constant" else None
+    function = tf.function(resample, jit_compile=True) if compiled else resample
+    received = function(images, far, outside)
+    np.testing.assert_allclose(received, layer.augment_images(images, far), atol=2e-5)
+
+
+def test_what_comes_in_from_outside_is_the_fill():
+    moved = resample(
+        tf.ones([1, 4, 4, 1]), Affine(*(tf.constant([x]) for x in (2.0, 0.0, 0.0, 1.0))), outside=-9.0
+    )
+    np.testing.assert_array_equal(moved[0, :, :, 0], [[-9.0, -9.0, 1.0, 1.0]] * 4)
+
+
+def test_numbers_that_are_not_finite_stay_where_they_are():
+    affine = Affine(*(tf.constant(x) for x in ([0.0, np.nan], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0])))
+    moved = resample(tf.ones([2, 4, 4, 1]), affine).numpy()
+    np.testing.assert_array_equal(moved[0], np.ones([4, 4, 1]))
+    assert np.all(np.isnan(moved[1]))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_are_those_of_finite_differences(compiled):
+    images, affine = tf.random.stateless_uniform([2, 6, 5, 2], KEY), drawn(2)
+    weights = tf.random.stateless_normal([2, 6, 5, 2], KEY)
+
+    def value(images, *affine):
+        return tf.reduce_sum(weights * resample(images, Affine(*affine)))
+
+    function = tf.function(value, jit_compile=True) if compiled else value
+    arguments = [images, *affine]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        found = function(*arguments)
+    exact = tape.gradient(found, arguments)
+    _, numerical = tf.test.compute_gradient(value, arguments, delta=1e-3)
+    for one, other in zip(exact, numerical, strict=True):
+        np.testing.assert_allclose(np.ravel(one), other[0], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"right": 1.3, "down": -0.7},
+        {"angle": 25.0, "scale": 1.25},
+        {"right": 2.0, "angle": -90.0},
+        {"angle": 15.0, "scale": 0.75, "down": 0.5},
+        {"right": 40.0},
+    ],
+)
+def test_the_gradient_is_that_of_the_linear_map_that_the_transformation_is(parts):
+    """Each pixel's slope is what the result gains where that pixel alone is 1."""
+    drawn = affine(1, **parts)
+    weights = np.random.default_rng(0).normal(size=(5, 6, 1)).astype(np.float32)
+    ones = np.eye(30, dtype=np.float32).reshape(30, 5, 6, 1)
+    spread = RandomAffine().augment_images(ones, affine(30, **parts))
+    expected = np.sum(spread * weights, axis=(1, 2, 3)).reshape(1, 5, 6, 1)
+    images = tf.Variable(tf.ones([1, 5, 6, 1]))
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(resample(images, drawn) * weights)
+    np.testing.assert_allclose(tape.gradient(value, images), expected, atol=1e-5)
+
+
+def test_the_gradient_by_the_images_is_the_transpose():
+    images, affine = tf.random.stateless_normal([30, *SHAPE], KEY), drawn(30)
+    other = tf.random.stateless_normal([30, *SHAPE], randomness.fold_in(KEY, 7))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        moved = resample(images, affine)
+    transposed = tape.gradient(moved, images, other)
+    np.testing.assert_allclose(
+        tf.reduce_sum(moved * other), tf.reduce_sum(images * transposed), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dim"), [((2, 15, 0.1), 4), ((2, 0, 0), 2), ((0, 15, 0), 1), ((0, 15, 0.1), 2)]
+)
+def test_a_part_that_is_zero_has_no_coordinate(sizes, dim):
+    transformation = RandomAffine(*sizes)
+    pose = Pose.of(transformation)
+    affine = transformation.sample(20, KEY)
+    assert pose.dim == dim == pose.coordinates(affine).shape[1]
+    for part, expected in zip(pose.transformation(pose.coordinates(affine)), affine, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_units_are_the_sizes_of_the_transformation():
+    largest = Affine(*(tf.constant([x], tf.float32) for x in (1.5, -1.5, 20.0, np.exp(0.2))))
+    np.testing.assert_allclose(POSE.coordinates(largest), [[1.0, -1.0, 1.0, 1.0]], rtol=1e-5)
+
+
+def test_the_identity_has_no_pose():
+    with pytest.raises(crvae_tf.InputError, match="transformation: expected one that moves images"):
+        Pose.of(RandomAffine(0.0, 0.0, 0.0))
+
+
+def test_a_carried_posterior_has_the_composed_pose_and_the_same_rest():
+    mean = tf.random.stateless_normal([20, 7], KEY)
+    posterior = tfd.Independent(tfd.Normal(mean, 0.5 + tf.abs(mean)), 1)
+    carried = POSE.carried(posterior, drawn(20))
+    np.testing.assert_array_equal(carried.stddev(), posterior.stddev())
+    np.testing.assert_array_equal(carried.mean()[:, :3], mean[:, :3])
+    expected = matrices(drawn(20)) @ matrices(POSE.transformation(mean[:, 3:]))
+    received = matrices(POSE.transformation(carried.mean()[:, 3:]))
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_the_content_is_the_first_dimensions():
+    mean = tf.random.stateless_normal([5, 7], KEY)
+    content = POSE.content(tfd.Independent(tfd.Normal(mean, tf.exp(mean)), 1))
+    np.testing.assert_array_equal(content.mean(), mean[:, :3])
+    np.testing.assert_array_equal(content.stddev(), tf.exp(mean)[:, :3])
+
+
+class KnownPose(keras.Model):
+    """A pose network that finds the centre of mass exactly, and thereby the moves."""
+
+    def call(self, images, training=False):
+        rows, columns = (tf.constant(grid - 5.5, tf.float32) for grid in np.indices(SHAPE[:2]))
+        mass = tf.reduce_sum(images, axis=[1, 2, 3])
+        centre = [tf.reduce_sum(images[..., 0] * grid, axis=[1, 2]) / mass for grid in (columns, rows)]
+        mean = tf.stack(centre, axis=1)
+        return mean, 0.0 * mean
+
+
+def moved_networks(steps: int = 1):
+    moves = RandomAffine(1.0, 0.0, 0.0)
+    encoder, decoder = networks.build("mlp", SHAPE, 3, 0.1)
+    registered = register(encoder, decoder, moves, steps, KnownPose())
+    return (*registered, encoder, decoder, moves)
+
+
+def test_with_an_exact_pose_network_a_view_has_the_content_of_its_image_and_the_carried_pose():
+    encoder, decoder, *_, moves = moved_networks()
+    images, transformation = smooth_images(20), moves.sample(20, KEY)
+    views = moves.augment_images(images, transformation)
+    model = crvae_tf.VAE(encoder, decoder)
+    posterior, view_posterior = model.posterior(images), model.posterior(views)
+    upright, view_upright = (
+        encoder.pose.upright(each, q.mean())
+        for each, q in ((images, posterior), (views, view_posterior))
+    )
+    # Two resamplings blur more than one: the peak of a blob loses a tenth.
+    np.testing.assert_allclose(upright, view_upright, atol=0.12)
+    assert np.abs(images - views).max() > 0.3
+    carried = encoder.pose.carried(posterior, transformation)
+    difference = np.abs(carried.mean() - view_posterior.mean())
+    assert difference[:, 3:].max() < 0.01  # The pose.
+    assert difference[:, :3].max() < 0.15  # The content, which sees the blur.
+    assert np.abs(posterior.mean() - view_posterior.mean()).max() > 0.5
+
+
+def test_the_networks_are_the_given_ones_around_a_resampling():
+    encoder, decoder, content_encoder, content_decoder, _ = moved_networks()
+    images = smooth_images(6)
+    mean, log_variance = encoder(images)
+    expected = content_encoder(encoder.pose.upright(images, mean))
+    np.testing.assert_allclose(mean[:, :3], expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mean[:, 3:], KnownPose()(images)[0], atol=0.02)
+    np.testing.assert_allclose(log_variance[:, :3], expected[1], rtol=1e-4, atol=1e-5)
+    logits = resample(content_decoder(mean[:, :3]), encoder.pose.of_mean(mean), poses.OUTSIDE_LOGIT)
+    np.testing.assert_allclose(decoder(mean), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_further_steps_compose_what_they_find_and_resample_the_image_as_it_came():
+    """A network that finds half of the pose has found 1 - 2^-n of it after n steps.
+
+    Outside training there are twice as many steps as in it.
+    """
+
+    class HalfPose(KnownPose):
+        def call(self, images, training=False):
+            return tuple(0.5 * part for part in super().call(images))
+
+    whole = KnownPose()(smooth_images(8))[0]
+    pose = Pose.of(RandomAffine(1.0, 0.0, 0.0))
+    for steps, training in ((1, True), (1, False), (3, True), (2, False)):
+        registration = Registration(HalfPose(), pose, steps)
+        mean, _, upright = registration(smooth_images(8), training=training)
+        taken = steps if training else 2 * steps
+        np.testing.assert_allclose(mean, (1.0 - 0.5**taken) * whole, atol=0.01)
+        moved = resample(smooth_images(8), inverse(pose.transformation(mean)))
+        np.testing.assert_allclose(upright, moved, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fill", "outside"), [("constant", poses.OUTSIDE_LOGIT), ("reflect", None)])
+def test_networks_fill_as_the_transformation_does(fill, outside):
+    moves = RandomAffine(1.0, 0.0, 0.0, fill)
+    content_decoder = networks.build("mlp", SHAPE, 3, 0.1)[1]
+    _, decoder = register(networks.build("mlp", SHAPE, 3, 0.1)[0], content_decoder, moves)
+    latents = tf.concat([tf.ones([2, 3]), [[4.0, 0.0], [0.0, -3.0]]], axis=1)
+    moved = Affine(*(tf.constant(x) for x in ([4.0, 0.0], [0.0, -3.0], [0.0, 0.0], [1.0, 1.0])))
+    expected = resample(content_decoder(tf.ones([2, 3])), moved, outside)
+    np.testing.assert_allclose(decoder(latents), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", ["mlp", "wae"])
+def test_keras_fits_registered_networks_on_triples(network):
+    encoder, decoder = networks.build(network, SHAPE, 4, {"mlp": 0.1, "wae": 0.03}[network])
+    model = crvae_tf.CRVAE(crvae_tf.VAE(*register(encoder, decoder, MOVES)), eta=1.0)
+    images = smooth_images(32)
+    transformation = drawn(32)
+    triples = images, MOVES.augment_images(images, transformation), transformation
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    data = tf.data.Dataset.from_tensor_slices(triples).batch(16).repeat(20)
+    pose_network = next(layer for layer in model.base.encoder.layers if "registration" in layer.name)
+    before = pose_network.get_weights()
+    history = model.fit(data, epochs=2, validation_data=data.take(2), verbose=0).history
+    assert history["loss"][1] < history["loss"][0] - 1.0
+    assert history["val_consistency"][1] > 0.0
+    for initial, learned in zip(before, pose_network.get_weights(), strict=True):
+        assert not np.array_equal(initial, learned)
+
+
+def test_consistency_is_of_the_carried_posterior():
+    model = crvae_tf.CRVAE(crvae_tf.VAE(*register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES)))
+    images, transformation = smooth_images(6), drawn(6)
+    views = MOVES.augment_images(images, transformation)
+    found = model.terms((images, views, transformation), KEY, training=False)["consistency"]
+    carried = model.pose.carried(model.posterior(images), transformation)
+    expected = tfd.kl_divergence(carried, model.posterior(views))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("base", [crvae_tf.VAE, crvae_tf.IWAE])
+def test_images_without_their_transformations_are_refused(base):
+    model = crvae_tf.CRVAE(base(*register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES)))
+    images = smooth_images(2)
+    with pytest.raises(crvae_tf.InputError, match="data: expected triples"):
+        model.terms((images, images), KEY, training=True)
+
+
+def test_at_the_start_images_are_upright_as_they_come():
+    encoder, _ = register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES)
+    images = smooth_images(4)
+    mean, _ = encoder(images)
+    np.testing.assert_array_equal(mean[:, 3:], np.zeros([4, 4]))
+    np.testing.assert_allclose(encoder.pose.upright(images, mean), images, atol=1e-6)
+
+
+def test_a_registration_takes_a_step_or_more():
+    with pytest.raises(crvae_tf.InputError, match="steps: expected 1 or more; received 0"):
+        register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
