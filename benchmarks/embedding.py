@@ -2,9 +2,9 @@
 
   python -m benchmarks.embedding --encoder=RUN/encoder --data_dir=TFDS_FOLDER
 
-Writes training images of MNIST as PNG files and takes turns between tf.data, which reads and decodes them
-with tf.io.decode_image, and launch.embed in a process of its own. Prints images/s, of launch.embed without
-the start of the process, and the peak of its resident memory for two numbers of images.
+Writes training images of MNIST as PNG files and takes turns between tf.data, which reads and decodes
+them with tf.io.decode_image, and launch.embed in a process of its own. Prints images/s, of launch.embed
+without the start of the process, and the peak of its resident memory for two numbers of images.
 """
 
 import pathlib

@@ -154,15 +154,19 @@ def paper_eta(beta: float) -> float:
 
 
 def resolve_dataset(values: dict[str, Any]) -> None:
-    """Fills in what the data set is modelled as by default."""
+    """Fills in what the data set is modelled as by default.
+
+    Of likelihood and binarization, one that is given decides the other.
+    """
     from crvae_tf import datasets
 
     preset = dataclasses.asdict(datasets.defaults(values["dataset"], values["data_dir"]))
     if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(preset):
         preset["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
     elif values["binarization"] and _is_binarized(values) != _is_binarized(preset):
-        gray = "gaussian" if preset["channels"] == 3 else "continuous_bernoulli"
-        preset["likelihood"] = "bernoulli" if _is_binarized(values) else gray
+        is_gray = int(values["channels"] or preset["channels"]) == 1
+        of_levels = "continuous_bernoulli" if is_gray else "gaussian"
+        preset["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
     for name, value in preset.items():
         values[name] = value if values[name] is None else values[name]
     values["channels"] = int(values["channels"])

@@ -439,7 +439,7 @@ def test_the_nearest_are_those_of_a_search_through_all(tmp_path, encoder, digits
 
 def test_an_incomplete_embedding_is_not_searched(tmp_path, encoder, digits_images, expected):
     report = embedding.embed(encoder, digits_images, tmp_path, shard_index=0, shard_count=2)
-    with pytest.raises(InputError, match="a folder of 2 files.*which lacks 1, the first part-00001"):
+    with pytest.raises(InputError, match=r"a folder of 2 files.*which lacks 1, the first part-00001"):
         search.nearest(report.embedding, expected.mean[0], 3)
 
 

@@ -58,6 +58,8 @@ DEFAULTS = {
     "num_devices": None,
     "steps_per_execution": None,
     "jit": "auto",
+    "invert": None,
+    "test_fraction": 0.1,
 }
 
 
@@ -100,6 +102,23 @@ def test_what_the_user_says_of_the_images_comes_before_the_data_sets_defaults():
     )
     assert (received.image_size, received.channels) == (32, 3)
     assert (received.binarization, received.likelihood) == ("none", "gaussian")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--likelihood=gaussian"], ("none", "gaussian")),
+        (["--likelihood=continuous_bernoulli"], ("none", "continuous_bernoulli")),
+        (["--binarization=none"], ("none", "continuous_bernoulli")),
+        (["--binarization=none", "--channels=3"], ("none", "gaussian")),
+        (["--binarization=fixed"], ("fixed", "bernoulli")),
+        (["--dataset=folder:/nowhere", "--likelihood=bernoulli"], ("dynamic", "bernoulli")),
+        (["--dataset=folder:/nowhere", "--binarization=dynamic"], ("dynamic", "bernoulli")),
+    ],
+)
+def test_likelihood_and_binarization_resolve_together(arguments, expected):
+    received = resolved(*arguments)
+    assert (received.binarization, received.likelihood) == expected
 
 
 @pytest.mark.parametrize(("side", "training", "test"), [(28, 2.0, 4.0), (56, 4.0, 8.0), (14, 1.0, 2.0)])
@@ -217,6 +236,7 @@ NUMBERS = {
     "test_rotation": ("in [0, 180]", "-30", "181"),
     "test_scaling": ("in [0, 1)", "-0.25", "1.0"),
     "clip_norm": ("> 0", "0", "-1"),
+    "test_fraction": ("in (0, 1)", "0", "1"),
     "min_stddev": (">= 0", "-0.1"),
     "checkpoint_minutes": ("> 0", "0", "-1"),
     "steps_per_execution": ("an integer >= 1, or auto", "0", "2.5"),
@@ -410,12 +430,12 @@ def test_the_message_of_the_manual_is_this():
             "--num_devices must go with --strategy=mirrored; received 2 with --strategy=none",
         ),
         (
-            ["--binarization=none"],
+            ["--binarization=none", "--likelihood=bernoulli"],
             "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none",
         ),
         (
-            ["--dataset=folder:/nowhere", "--likelihood=bernoulli"],
-            "--likelihood=bernoulli must go with --binarization=dynamic or fixed; received none",
+            ["--binarization=fixed", "--likelihood=gaussian"],
+            "--likelihood=gaussian must go with --binarization=none; received fixed",
         ),
     ],
 )
