@@ -278,15 +278,19 @@ OTHER = {"other": tfds.features.ClassLabel(num_classes=2)}
 @pytest.mark.parametrize(
     ("attributes", "labels", "told"),
     [
-        ({"others": ANNOTATION}, [0, 1, 2, 0], "image is the image, label is the class"),
-        ({"others": ANNOTATION, "supervised_keys": None}, [0, 1, 2, 0], "label is the class"),
-        ({"others": ANNOTATION, "supervised_keys": ("image", "annotation")}, None, "none is the class"),
+        ({"others": ANNOTATION}, [0, 1, 2, 0], "the images are image, the classes are label"),
+        ({"others": ANNOTATION, "supervised_keys": None}, [0, 1, 2, 0], "the classes are label"),
+        (
+            {"others": ANNOTATION, "supervised_keys": ("image", "annotation")},
+            None,
+            "no classes: supervised_keys name none",
+        ),
         (
             {"others": OTHER, "supervised_keys": ("image", {"label": "label", "other": "other"})},
             [0, 1, 2, 0],
-            "label is the class",
+            "the classes are label",
         ),
-        ({"others": OTHER, "supervised_keys": ("image", "other")}, [1] * 4, "other is the class"),
+        ({"others": OTHER, "supervised_keys": ("image", "other")}, [1] * 4, "the classes are other"),
     ],
 )
 def test_supervised_keys_say_which_are_the_images_and_the_labels(tiny, log, attributes, labels, told):

@@ -112,9 +112,10 @@ class FileImages(Images):
     def raw(self, limit):
         for image in self._opened(limit):
             try:
-                yield np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
+                pixels = np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
             except OSError:
                 continue
+            yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # Of older Pillows.
 
     def ranges(self, bounds):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels)

@@ -137,8 +137,10 @@ def load(
         preprocessing = _stretched(found["train"])
         for images in found.values():
             images.preprocessing = preprocessing
-        is_folder = isinstance(found["train"], FileImages)
-        parts = _of_folder(found["train"], test_fraction) if is_folder else _all_kept(found)
+        if isinstance(found["train"], FileImages):
+            parts = _of_folder(found["train"], test_fraction)
+        else:
+            parts = {part: kept(images)[0] for part, images in found.items()}
         fingerprint = found["train"].fingerprint or _fingerprint(parts)
     train, validation, test = _divided(parts, validation_images, test_fraction)
     copies = int(np.isin(test.digests(), train.digests()).sum())
@@ -263,10 +265,6 @@ def _brightest(images: Images, argument: str) -> dict[str, float]:
         if all(share >= _DARK and not kind.startswith("float") for kind, share in found.items()):
             break
     return found
-
-
-def _all_kept(found: dict[str, Images]) -> dict[str, ArrayImages]:
-    return {part: kept(images)[0] for part, images in found.items()}
 
 
 def _of_folder(files: FileImages, test_fraction: float) -> dict[str, ArrayImages]:

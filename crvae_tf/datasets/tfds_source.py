@@ -95,9 +95,10 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
       InputError: it is unknown, has no images or cannot be fetched; it names `argument`.
     """
     builder = open_builder(name, data_dir, argument)
-    features, label = ", ".join(builder.info.features or {}), _label_key(builder)
-    told = f"{name}: of {features}, {image_key(builder, argument)} is the image"
-    _LOGGER.info("%s, %s the class", told, f"{label} is" if label else "none is")
+    image, label = image_key(builder, argument), _label_key(builder)
+    why = "supervised_keys name none" if builder.info.supervised_keys else "no feature is called label"
+    classes = f"the classes are {label}" if label else f"no classes: {why}"
+    _LOGGER.info("%s: the images are %s, %s", name, image, classes)
     if builder.info.splits:
         return builder
     # TFDS keeps a data set by its name and version below this.
