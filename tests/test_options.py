@@ -260,8 +260,8 @@ CHOICES = {
 
 
 def test_every_flag_stands_in_one_of_these_tables():
-    texts = {"dataset", "data_dir", "output_dir"}
-    assert {*INTEGERS, *NUMBERS, *CHOICES, *texts} == {*DEFAULTS, "method"}
+    others = {"dataset", "data_dir", "output_dir", "invert"}
+    assert {*INTEGERS, *NUMBERS, *CHOICES, *others} == {*DEFAULTS, "method"}
 
 
 @pytest.mark.parametrize(

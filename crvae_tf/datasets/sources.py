@@ -186,7 +186,7 @@ def open_images(
     else:
         builder = tfds_source.prepared(name, data_dir, argument)
         images = tfds_source.StoredImages(builder, split or "train", usual)
-    images.origin = images.origin or name
+    images.origin = images.origin if is_own else name
     return images
 
 
