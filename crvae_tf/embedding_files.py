@@ -94,6 +94,8 @@ def read(path: Path) -> Part:
             columns = {column: _array(table[column]) for column in table.column_names}
         keys = columns[FILE] if FILE in columns else columns[INDEX]
         mean, stddev = columns["mean"], columns["stddev"]
+        if mean.ndim != 2 or mean.shape != stddev.shape or len(mean) != len(keys):
+            raise ValueError("columns of other shapes than were written")
         return Part(keys, columns.get("label"), mean, stddev, columns.get("content", mean), broken)
     except _UNREADABLE as error:
         expected = "a file of embeddings; remove it and give the command launch.embed again"

@@ -121,7 +121,8 @@ class FileImages(Images):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels)
 
         def read(index):
-            return index, self.preprocessing.decode(tf.io.read_file(paths[index])), labels[index]
+            data = tf.io.read_file(tf.gather(paths, index))
+            return index, self.preprocessing.decode(data), tf.gather(labels, index)
 
         def batch(bound):
             images = tf.data.Dataset.range(bound[0], bound[1])

@@ -1,6 +1,8 @@
 """From an image of any size to the one size a model takes; the same in training and when served."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -57,17 +59,27 @@ class Preprocessing:
 
     def _converted(self, image: tf.Tensor) -> tf.Tensor:
         """Returns the result for uint8."""
-
-        def converted():
-            made = _with_channels(on_white(_central_square(image, self.crop)), self.channels)
-            return _resized(255 - made if self.invert else made, self.image_size)
-
         if self.invert or self.crop or image.shape[-3:].is_fully_defined():
-            made = converted()
+            made = self._convert(image)
         else:  # The files of most folders have the size already.
             is_made = tf.reduce_all(tf.shape(image) == self.image_shape)
-            made = tf.cond(is_made, lambda: image, converted)
+            made = tf.cond(is_made, lambda: image, lambda: _apart(self)(image))
         return tf.ensure_shape(made, [*image.shape[:-3], *self.image_shape])
+
+    def _convert(self, image: tf.Tensor) -> tf.Tensor:
+        made = _with_channels(on_white(_central_square(image, self.crop)), self.channels)
+        return _resized(255 - made if self.invert else made, self.image_size)
+
+
+@functools.lru_cache
+def _apart(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the conversion of one image as a function that is not inlined; see `decoding`."""
+    return tf.function(
+        preprocessing._convert,
+        input_signature=[tf.TensorSpec([None, None, None], tf.uint8)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def to_unit_interval(images: tf.Tensor) -> tf.Tensor:
