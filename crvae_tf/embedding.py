@@ -170,7 +170,8 @@ def _embedded(
         while waiting and waiting[0][0][0] in embedding.rows(number):
             indices, pixels, labels = waiting.pop()
             waiting.extend(itertools.islice(batches, 1))
-            yield indices, labels, *encoder.encode_pixels(pixels)
+            made = encoder.encode_pixels(pixels)
+            yield indices, labels, made.mean, made.stddev, made.content
 
     for number in numbers:
         yield number, of_part(number)
