@@ -1,11 +1,10 @@
-"""How fast images are embedded beside the bare encoder, and how much memory that takes.
+"""How fast a folder is embedded beside the rate at which tf.data alone reads and decodes its files.
 
   python -m benchmarks.embedding --encoder=RUN/encoder --data_dir=TFDS_FOLDER
 
-Embeds the first 6,000 and all 60,000 training images of MNIST, from an array, from TFDS and from PNG
-files, each with launch.embed in a process of its own; prints images/s without the start of the process,
-and the peak of its resident memory. The bare encoder is given the same images in batches in memory
-before each run.
+Writes training images of MNIST as PNG files and takes turns between tf.data, which reads and decodes
+them with tf.io.decode_image, and launch.embed in a process of its own. Prints images/s, of launch.embed
+without the start of the process, and the peak of its resident memory for two numbers of images.
 """
 
 import pathlib
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import time
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -33,68 +31,53 @@ def main() -> None:
     options = parser.parse_args()
     figures = []
     with tempfile.TemporaryDirectory() as work:
-        sources = write_sources(pathlib.Path(work), options.data_dir)
-        images = np.load(pathlib.Path(work) / f"{SIZES[-1]}.npy")
-        for name, sized in sources.items():
-            for size, arguments in zip(SIZES, sized, strict=True):
-                case = f"{size} images, {name}"
-                figures += measure(case, options.encoder, images, arguments, work, options.repeats)
+        for size in SIZES:
+            folder = pathlib.Path(work, str(size))
+            write_folder(folder, size, options.data_dir)
+            figures += measure(f"{size} images", options.encoder, folder, options.repeats)
     measurement.report(figures)
 
 
-def measure(
-    case: str, encoder: str, images: np.ndarray, arguments: list[str], work: str, repeats: int
-) -> list[Figure]:
-    """Returns the images/s of the bare encoder and of launch.embed, and the latter's peak of memory."""
+def write_folder(folder: pathlib.Path, size: int, data_dir: str | None) -> None:
+    """Writes the first `size` training images of MNIST."""
+    folder.mkdir()
+    stored = tfds.load("mnist", data_dir=data_dir, split=f"train[:{size}]", batch_size=-1)
+    for index, image in enumerate(stored["image"]):
+        (folder / f"{index:05d}.png").write_bytes(tf.io.encode_png(image).numpy())
+
+
+def measure(case: str, encoder: str, folder: pathlib.Path, repeats: int) -> list[Figure]:
+    """Returns the images/s of tf.data and of launch.embed, and the latter's peak of memory."""
     peaks = []
 
     def embedded() -> float:
-        rate, peak = embed(encoder, arguments, work)
+        rate, peak = embed(encoder, folder)
         peaks.append(peak)
         return rate
 
-    contestants = {"bare encoder": lambda: bare_rate(encoder, images), "launch.embed": embedded}
+    contestants = {"tf.data alone": lambda: reading_rate(folder), "launch.embed": embedded}
     rates = measurement.by_turns(contestants, repeats)
     figures = [Figure(case, name, "images/s", values) for name, values in rates.items()]
     return [*figures, Figure(case, "launch.embed, peak", "MiB", peaks)]
 
 
-def write_sources(work: pathlib.Path, data_dir: str | None) -> dict[str, list]:
-    """Returns the arguments of launch.embed for each source and size."""
-    stored = tfds.load("mnist", data_dir=data_dir, split="train", batch_size=-1)
-    images = stored["image"].numpy()
-    place = [] if data_dir is None else [f"--data_dir={data_dir}"]
-    sources = {"array": [], "TFDS": [], "folder": []}
-    for size in SIZES:
-        array, folder = work / f"{size}.npy", work / f"{size}"
-        np.save(array, images[:size])
-        folder.mkdir()
-        for index, image in enumerate(images[:size]):
-            (folder / f"{index:05d}.png").write_bytes(tf.io.encode_png(image).numpy())
-        sources["array"].append([f"--input={array}"])
-        sources["TFDS"].append(["--input=mnist", f"--split=train[:{size}]", *place])
-        sources["folder"].append([f"--input=folder:{folder}"])
-    return sources
-
-
-def bare_rate(encoder: str, images: np.ndarray) -> float:
-    """Returns the images/s of the SavedModel's signature on batches in memory."""
-    saved_model = tf.saved_model.load(encoder)
-    encode = saved_model.signatures["serving_default"]
-    floats = images.astype(np.float32) / 255.0
-    batches = [tf.constant(floats[i : i + BATCH_SIZE]) for i in range(0, len(floats), BATCH_SIZE)]
-    encode(images=batches[0])
+def reading_rate(folder: pathlib.Path) -> float:
+    """Returns the images/s at which tf.data reads and decodes the files in batches."""
+    paths = sorted(str(path) for path in folder.iterdir())
+    images = tf.data.Dataset.from_tensor_slices(paths).map(
+        lambda path: tf.io.decode_image(tf.io.read_file(path), expand_animations=False),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     began = time.perf_counter()
-    for batch in batches:
-        outputs = encode(images=batch)
-        outputs["mean"].numpy(), outputs["stddev"].numpy()
-    return len(images) / (time.perf_counter() - began)
+    for _ in images.batch(BATCH_SIZE).prefetch(tf.data.AUTOTUNE):
+        pass
+    return len(paths) / (time.perf_counter() - began)
 
 
-def embed(encoder: str, arguments: list[str], work: str) -> tuple[float, float]:
+def embed(encoder: str, folder: pathlib.Path) -> tuple[float, float]:
     """Returns images/s and peak of resident memory, MiB, of a run of launch.embed."""
-    with tempfile.TemporaryDirectory(dir=work) as output:
-        command = [f"--encoder={encoder}", f"--output={output}/embeddings", *arguments]
+    with tempfile.TemporaryDirectory() as output:
+        command = [f"--encoder={encoder}", f"--input=folder:{folder}", f"--output={output}/embeddings"]
         process = subprocess.Popen(
             [sys.executable, "-m", "launch.embed", *command],
             stdout=subprocess.PIPE,
@@ -107,7 +90,7 @@ def embed(encoder: str, arguments: list[str], work: str) -> tuple[float, float]:
             time.sleep(0.05)
         if process.returncode:
             sys.exit(f"launch.embed failed: {' '.join(command)}")
-    return float(re.search(r"([\d.]+) images/s", process.stdout.read())[1]), peak
+    return float(re.search(r"([\d.,]+) images/s", process.stdout.read())[1].replace(",", "")), peak
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def likelihood_function(model: crvae_tf.CRVAE, samples: int):
 
 def first_images(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the indices and the images of a batch."""
-    split = crvae_tf.datasets.ArraySplit(train_step.some_images(case.batch_size))
+    split = crvae_tf.datasets.ArrayImages(train_step.some_images(case.batch_size))
     batches = crvae_tf.datasets.evaluation_batches(split, case.batch_size, "dynamic")
     return next(iter(batches))[:2]
 

@@ -22,7 +22,7 @@ import crvae_tf
 from benchmarks import measurement
 from benchmarks.measurement import Figure
 from crvae_tf import datasets, networks, training
-from crvae_tf.datasets import ArraySplit, ImageData
+from crvae_tf.datasets import ArrayImages, ImageData
 from crvae_tf.optimizers import Adam
 from crvae_tf.runs import Run
 
@@ -135,7 +135,7 @@ def bare_step(case: Case) -> Callable[[], tf.Tensor]:
 
 def batches_of(case: Case, images: int | None = None, transformation=TRANSFORMATION) -> Iterator[tuple]:
     """Returns an epoch of pairs as a training makes them, by default of one batch."""
-    split = ArraySplit(some_images(images or case.batch_size))
+    split = ArrayImages(some_images(images or case.batch_size))
     arguments = (split, case.batch_size, "dynamic", transformation, 0, range(1))
     return iter(datasets.training_batches(*arguments))
 
@@ -143,7 +143,7 @@ def batches_of(case: Case, images: int | None = None, transformation=TRANSFORMAT
 def fit_rate(case: Case, steps: int) -> float:
     """Returns the images/s of the second of two epochs of `steps`."""
     steps = steps - steps % 10 or steps  # A number with divisors, as most epochs have one.
-    split = ArraySplit(some_images(steps * case.batch_size))
+    split = ArrayImages(some_images(steps * case.batch_size))
     data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
     model = model_of(case)
     with tempfile.TemporaryDirectory() as folder:

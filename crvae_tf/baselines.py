@@ -124,13 +124,13 @@ def measure(
       data: the images, taken gray.
       transformation: t(x~|x) of the training.
       test_transformation: that of the transformed test set.
-      num_images: how many of the first test images to use; all where this is None.
+      num_images: how many of the test images to use, a fixed sample; all where this is None.
 
     Returns:
-      `pixels`, `pca`, fitted on the first 10,000 clean training images, and `contrastive`. The
+      `pixels`, `pca`, fitted on 10,000 clean training images, and `contrastive`. The
       consistency is without KLs.
     """
-    number = data.test.first(num_images)
+    number = data.test.up_to(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     pixels = _embed(_pixels)(train)
     dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)

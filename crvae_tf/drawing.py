@@ -26,7 +26,7 @@ _SHEET_SIDE = 256
 def first_images(
     data: ImageData, binarization: str, transformation: RandomAffine | None, number: int
 ) -> np.ndarray:
-    """Returns the first `number` test images or their views, float32 `[number, H, W, C]`."""
+    """Returns `number` test images or their views, float32 `[number, H, W, C]`."""
     batches = datasets.evaluation_batches(data.test, number, binarization, transformation, number)
     return next(images for _, images, _ in batches.as_numpy_iterator())
 

@@ -1,11 +1,9 @@
 """The files that embeddings are written to: Parquet or `.npz`, each whole or absent."""
 
-import contextlib
-import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crvae_tf import files
-from crvae_tf.datasets.listings import FILE
 from crvae_tf.errors import InputError
 
 FORMATS = ("parquet", "npz")
-_BROKEN, _NAME, _DIGEST = "broken", "name", "sha256"
-_COMPRESSION = "zstd"
+FILE, INDEX = "file", "index"
+"""What a row is known by, and the name of that column."""
+_BROKEN = "broken"
 # pyarrow's errors are ValueErrors and OSErrors; those from the EOFError on are of .npz.
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError,
@@ -30,12 +28,10 @@ _UNREADABLE = (
 class Part(NamedTuple):
     """The rows of one file."""
 
-    key: str
-    """`file` or `index`: the name of the column that a row is known by."""
     keys: Sequence[str] | np.ndarray
-    """Names, or int64 `[rows]`."""
+    """Names of files, or indices, int64 `[rows]`."""
     labels: Sequence[str] | np.ndarray | None
-    """Of the rows' classes, if they have any: names with `file`, int64 `[rows]` with `index`."""
+    """Of the rows' classes, if they have any: names or numbers, int64 `[rows]`."""
     mean: np.ndarray
     """float32 `[rows, latent_dim]`."""
     stddev: np.ndarray
@@ -44,6 +40,11 @@ class Part(NamedTuple):
     """float32 `[rows, content_dim]`, the embedding; a column of its own where it is not the mean."""
     broken: list[str]
     """The files among the part's that could not be read."""
+
+    @property
+    def key(self) -> str:
+        """What a row is known by."""
+        return INDEX if isinstance(self.keys, np.ndarray) and self.keys.dtype.kind == "i" else FILE
 
 
 def write(path: Path, part: Part) -> None:
@@ -56,31 +57,16 @@ def write(path: Path, part: Part) -> None:
         if path.suffix == ".npz":
             dtype = np.str_ if part.key == FILE else np.int64
             arrays = {name: np.array(column, dtype) for name, column in columns.items()}
-            broken = np.array(part.broken, np.str_)
-            about = {_BROKEN: broken, _NAME: np.array(path.name)}
-            _save_arrays(unfinished, arrays | vectors | about)
-        else:
-            arrow_type = pa.string() if part.key == FILE else pa.int64()
-            digest = _digest(columns | vectors | {_BROKEN: part.broken})
-            metadata = {_BROKEN: json.dumps(part.broken), _NAME: path.name, _DIGEST: digest}
-            columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
-            columns |= {name: _vectors(rows) for name, rows in vectors.items()}
-            table = pa.table(columns).replace_schema_metadata(metadata)
-            # A dictionary of floats would be built in vain.
-            pq.write_table(table, unfinished, compression=_COMPRESSION, use_dictionary=["label"])
-
-
-def _digest(columns: dict[str, Sequence[str] | np.ndarray]) -> str:
-    """Returns the SHA-256 of the columns' names and values; `.npz` files have sums of their own."""
-    digest = hashlib.sha256()
-    for name, column in columns.items():
-        array = np.asarray(column)
-        if array.dtype.kind in "iu":
-            array = array.astype(np.int64)
-        is_text = array.dtype.kind in "OU"
-        digest.update(name.encode())
-        digest.update("\n".join(array.tolist()).encode() if is_text else array.tobytes())
-    return digest.hexdigest()
+            _save_arrays(unfinished, arrays | vectors | {_BROKEN: np.array(part.broken, np.str_)})
+            return
+        arrow_type = pa.string() if part.key == FILE else pa.int64()
+        columns = {name: pa.array(column, arrow_type) for name, column in columns.items()}
+        for name, rows in vectors.items():
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        table = pa.table(columns).replace_schema_metadata({_BROKEN: json.dumps(part.broken)})
+        # A dictionary of floats would be built in vain.
+        checked = {"compression": "zstd", "use_dictionary": ["label"], "write_page_checksum": True}
+        pq.write_table(table, unfinished, **checked)
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -95,55 +81,35 @@ def read(path: Path) -> Part:
     """Reads a part that `write` wrote.
 
     Raises:
-      InputError: the file is damaged, or another, or was written under another name.
+      InputError: the file is damaged, or another.
     """
-    with _damage_told(path):
+    try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 columns = dict(arrays)
-            broken, name = columns.pop(_BROKEN).tolist(), str(columns.pop(_NAME))
+            broken = columns.pop(_BROKEN).tolist()
         else:
-            table = pq.read_table(path)
-            metadata = dict(table.schema.metadata)
-            about = {key.decode(): value.decode() for key, value in metadata.items()}
-            broken, name = json.loads(about[_BROKEN]), about[_NAME]
+            table = pq.read_table(path, page_checksum_verification=True)
+            broken = json.loads(table.schema.metadata[_BROKEN.encode()])
             columns = {column: _array(table[column]) for column in table.column_names}
-            if about[_DIGEST] != _digest(columns | {_BROKEN: broken}):
-                raise ValueError("other embeddings than were written")
-        if name != path.name:
-            raise ValueError(f"a file that was written as {name}")
-        key, *_ = columns
+        keys = columns[FILE] if FILE in columns else columns[INDEX]
         mean, stddev = columns["mean"], columns["stddev"]
-        content = columns.get("content", mean)
-        return Part(key, columns[key], columns.get("label"), mean, stddev, content, broken)
+        if mean.ndim != 2 or mean.shape != stddev.shape or len(mean) != len(keys):
+            raise ValueError("columns of other shapes than were written")
+        return Part(keys, columns.get("label"), mean, stddev, columns.get("content", mean), broken)
+    except _UNREADABLE as error:
+        expected = "a file of embeddings; remove it and give the command launch.embed again"
+        raise InputError(str(path), expected, "one that cannot be read") from error
 
 
 def read_broken(path: Path) -> list[str]:
-    """Returns the `broken` of a part alone.
-
-    Raises:
-      InputError: the file is damaged, or another.
-    """
-    with _damage_told(path):
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return arrays[_BROKEN].tolist()
-        return json.loads(pq.read_schema(path).metadata[_BROKEN.encode()])
-
-
-@contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+    """Returns the `broken` of a part alone; see `read`."""
+    if path.suffix == ".npz":
+        return read(path).broken
     try:
-        yield
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path}: expected a file of embeddings; received one that cannot be read; remove it and "
-            "give the command launch.embed again"
-        ) from error
-
-
-def _vectors(rows: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        return json.loads(pq.read_schema(path).metadata[_BROKEN.encode()])
+    except _UNREADABLE:
+        return read(path).broken
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray:

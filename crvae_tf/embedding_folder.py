@@ -1,17 +1,16 @@
-"""A folder of embeddings: what `_embedding.json` says of it, its parts, and who is at work on them."""
+"""A folder of embeddings: what `_embedding.json` says of it, and its parts."""
 
 import contextlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from crvae_tf import embedding_files, files
 from crvae_tf.embedding_files import Part
 from crvae_tf.errors import InputError
 
-# Programs that read a folder of Parquet files leave out what begins with an underscore.
+# Programs that read a folder of Parquet files leave out what begins with an underscore or a dot.
 ABOUT = "_embedding.json"
 
 
@@ -38,12 +37,9 @@ class Embedding:
           InputError: there are none.
         """
         try:
-            about = files.read_json(Path(path) / ABOUT)
-            return cls(Path(path), about)
-        except (InputError, KeyError, TypeError, ZeroDivisionError) as error:
-            raise InputError(
-                f"{path}: expected a folder of embeddings that launch.embed wrote; received another"
-            ) from error
+            return cls(Path(path), files.read_json(Path(path) / ABOUT))
+        except (OSError, InputError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise InputError("index", "a folder of embeddings that launch.embed wrote", path) from error
 
     def file(self, number: int) -> Path:
         """Returns where the part `number` lies."""
@@ -51,49 +47,33 @@ class Embedding:
         return self.path / name
 
     def rows(self, number: int) -> range:
-        """Returns the rows of the listing that the part `number` is for."""
+        """Returns the rows of the images that the part `number` is for."""
         start = number * self.rows_per_file
         return range(start, min(start + self.rows_per_file, self.num_rows))
 
-    def missing(self) -> list[int]:
-        """Returns the numbers of the parts that are not there."""
-        return [number for number in range(self.num_files) if not self.file(number).exists()]
+    def missing(self, numbers: range | None = None) -> list[int]:
+        """Returns which of the parts `numbers`, or of all, are not there."""
+        numbers = range(self.num_files) if numbers is None else numbers
+        return [number for number in numbers if not self.file(number).exists()]
 
-    def hold(self, numbers: range) -> IO:
-        """Keeps other processes from the parts `numbers` until what is returned is closed.
+    @contextlib.contextmanager
+    def share(self, index: int, count: int) -> Iterator[range]:
+        """Yields the parts that one of `count` jobs is for, and keeps other processes from that job.
 
         Raises:
-          InputError: another process is at work on some of them.
+          InputError: another process is at work on it.
         """
-        held = open(self.path / ABOUT, "r+b")  # noqa: SIM115 - it is the caller's to close.
-        if not files.locked(held, numbers):
-            held.close()
-            raise InputError(
-                f"--output={self.path}: expected parts that no other process is at work on; "
-                "received some that another process is: give each job another --shard_index"
-            )
-        return held
-
-    def check_there(self, held: IO) -> None:
-        """Raises FileNotFoundError if `held`'s `_embedding.json` was removed, moved or replaced since.
-
-        What is written later would lie in a new folder, which no one could go on from.
-        """
-        is_there = False
-        with contextlib.suppress(OSError):
-            is_there = os.path.samestat(os.fstat(held.fileno()), (self.path / ABOUT).stat())
-        if not is_there:
-            raise FileNotFoundError(
-                f"--output={self.path}: expected the folder of the embeddings; received none: it was "
-                "removed or moved while the job was at work"
-            )
-
-    def forget_if_empty(self, held: IO) -> None:
-        """Removes `_embedding.json` and the folder where no part is, and no job but `held`'s own."""
-        if len(self.missing()) == self.num_files and files.locked(held, range(self.num_files)):
-            (self.path / ABOUT).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # The user may keep something else in it.
-                self.path.rmdir()
+        path = self.path / f".share-{index}-of-{count}"
+        with open(path, "wb") as lock:
+            if not files.locked(lock):
+                expected = "the number of a job that no other process does"
+                raise InputError(
+                    "shard_index", expected, f"{index} of {count}, which one is at work on"
+                )
+            try:
+                yield range(*(self.num_files * job // count for job in (index, index + 1)))
+            finally:
+                path.unlink(missing_ok=True)
 
     def parts(self) -> Iterator[Part]:
         """Yields every part, one at a time.
@@ -103,13 +83,16 @@ class Embedding:
         """
         missing = self.missing()
         if missing:
-            raise InputError(
-                f"{self.path}: expected {self.num_files} files; received all but {len(missing)}, the "
-                f"first {self.file(missing[0]).name}: give the command launch.embed again"
+            expected = (
+                f"a folder of {self.num_files} files; the command launch.embed again completes it"
             )
+            received = (
+                f"{self.path}, which lacks {len(missing)}, the first {self.file(missing[0]).name}"
+            )
+            raise InputError("index", expected, received)
         for number in range(self.num_files):
             part = embedding_files.read(self.file(number))
             found, expected = len(part.keys) + len(part.broken), len(self.rows(number))
             if found != expected:
-                raise InputError(f"{self.file(number)}: expected {expected} rows; received {found}")
+                raise InputError("index", f"{expected} rows in {self.file(number)}", found)
             yield part

@@ -3,9 +3,6 @@
 import re
 from collections.abc import Iterable
 
-IMAGE_CHANGED = "expected an image file that stays as it is while it is used; received one that changed"
-"""What a graph that reads image files says, after the file's name, where it can raise no InputError."""
-
 
 class InputError(ValueError):
     """Invalid user input; launchers print its one line without a traceback.
@@ -70,8 +67,7 @@ def is_told(error: Exception) -> bool:
         return True
     from crvae_tf.files import STORAGE_ERRORS
 
-    changed = IMAGE_CHANGED in getattr(error, "message", "")
-    return changed or isinstance(error, STORAGE_ERRORS)
+    return isinstance(error, STORAGE_ERRORS)
 
 
 def one_line(error: Exception) -> str:
@@ -86,8 +82,6 @@ def one_line(error: Exception) -> str:
     """
     text = str(getattr(error, "message", error))
     text = re.sub(r"^Graph execution error:.*\n  File [^\n]*\n", "", text, flags=re.DOTALL)
-    changed = re.search(rf"assertion failed: \[(.*?: {IMAGE_CHANGED})\]", text)
-    text = changed[1] if changed else text
     return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())
 
 

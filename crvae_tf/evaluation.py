@@ -5,6 +5,7 @@ of samples, each of a fixed size and keyed by its number, of which a batch takes
 depends on the size of a batch, and the samples of a smaller K are the first of a larger one.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,11 +18,14 @@ import tensorflow_probability as tfp
 
 from crvae_tf import metrics, objectives, quantities, randomness, strategies
 from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.datasets.images import spread
 from crvae_tf.errors import InputError, NotFiniteError
 from crvae_tf.probes import Probes
 from crvae_tf.randomness import Purpose
 from crvae_tf.strategies import OnEachReplica
 from crvae_tf.transforms import RandomAffine
+
+_LOGGER = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 Embed = Callable[[tf.data.Dataset], np.ndarray]
@@ -52,9 +56,10 @@ def evaluate(
     """Returns the figures of a model on the test set and on the transformed test set.
 
     All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
-    images, in nats. The mutual information is that of the first 10,000 images, the consistency that of
-    the first 1,000. Retrieval, distances and probes are of the encoder as it is served, on gray images;
-    the KLs are of what the model was trained on. Both are of the content alone where z has a pose.
+    images, in nats. The mutual information is that of 10,000 images, the consistency that of 1,000.
+    Where these are not all there are, they are a fixed sample, spread over the whole. Retrieval,
+    distances and probes are of the encoder as it is served, on gray images; the KLs are of what the
+    model was trained on. Both are of the content alone where z has a pose.
 
     Args:
       model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.
@@ -63,7 +68,7 @@ def evaluate(
       transformation: t(x~|x) of the training.
       test_transformation: that of the transformed test set.
       nll_samples: K, the importance samples of the negative log-likelihood, 1 or more.
-      num_images: how many of the first test images to use, 2 or more; all where this is None.
+      num_images: how many of the test images to use, 2 or more; all where this is None.
       batch_size: images at a time; it changes no figure.
       progress: called with the work done and the whole of it.
 
@@ -75,7 +80,7 @@ def evaluate(
       InputError: there are fewer than two images, or no samples.
       NotFiniteError: an embedding is NaN or infinite.
     """
-    num_images = data.test.first(num_images)
+    num_images = data.test.up_to(num_images)
     if num_images < 2:
         raise InputError("num_images", "2 or more test images", num_images)
     if nll_samples < 1:
@@ -154,12 +159,10 @@ def split_figures(
     kept = []
     for tensors in figures_of((indices, images) for indices, images, _ in batches):
         figures = {name: values.numpy() for name, values in tensors.items()}
-        num_images = len(figures["nll"])
         for name, running in moments.items():
             running.update(figures[name])
-        if moments["nll"].count - num_images < MUTUAL_INFORMATION_IMAGES:
-            kept.append([figures[name] for name in ("sample", "mean", "stddev")])
-        advance(num_images)
+        kept.append([figures[name] for name in ("sample", "mean", "stddev")])
+        advance(len(figures["nll"]))
     posteriors = [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
     return _summary(moments, posteriors, nll_samples) | _without_constant(model, moments)
 
@@ -167,9 +170,9 @@ def split_figures(
 def _summary(
     moments: dict[str, metrics.RunningMoments], posteriors: list[np.ndarray], nll_samples: int
 ) -> dict[str, Any]:
-    information = metrics.mutual_information(
-        *(array[:MUTUAL_INFORMATION_IMAGES] for array in posteriors)
-    )
+    number = len(posteriors[0])
+    sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)
+    information = metrics.mutual_information(*(array[sample] for array in posteriors))
     rate, distortion = float(moments["rate"].mean), float(moments["distortion"].mean)
     return {
         "num_images": moments["nll"].count,
@@ -325,15 +328,20 @@ def _probe(
 
 
 def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes fitted on the first clean training images.
+    """Returns probes fitted on clean training images.
 
-    None where the images have no classes, or the test images' are not those of the training images.
+    None where the images have no classes, or the test images' are not those of the training images;
+    which it is, is logged.
     """
     if not (data.train.has_labels and data.test.has_labels):
+        _LOGGER.info("no probe: the images have no classes")
         return None
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     labels = labels_of(train)
-    if len(np.unique(labels)) < 2 or not np.isin(test_labels, labels).all():
+    missing = np.setdiff1d(test_labels, labels).tolist()
+    if len(np.unique(labels)) < 2 or missing:
+        why = f"lack the classes {missing} of test images" if missing else "are of one class"
+        _LOGGER.warning("no probe: the training images %s", why)
         return None
     return Probes(embed(train), labels)
 

@@ -35,7 +35,7 @@ def measure(
       data: the images.
       binarization: as the model was trained with.
       test_transformation: the sizes go from 0 to twice its range, or as far as a transformation goes.
-      num_images: how many of the first test images to use, 2 or more.
+      num_images: how many of the test images to use, a fixed sample, 2 or more.
 
     Returns:
       For each of `translation` (pixels), `rotation` (degrees) and `scaling` (a fraction) nine
@@ -44,7 +44,7 @@ def measure(
       where the images have no classes that could be learned.
     """
     embedder = Embedder(model)
-    num_images = data.test.first(num_images)
+    num_images = data.test.up_to(num_images)
 
     def batches(transform: RandomAffine | None, kept: str = "none"):
         return evaluation_batches(data.test, _IMAGES_PER_STEP, kept, transform, num_images)

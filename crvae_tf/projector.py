@@ -9,23 +9,22 @@ from google.protobuf import text_format
 from tensorboard.plugins import projector
 
 from crvae_tf import drawing, files
-from crvae_tf.datasets import listings
-from crvae_tf.datasets.listings import Listing
+from crvae_tf.datasets import Images
+from crvae_tf.embedding_files import FILE, INDEX
 from crvae_tf.embedding_folder import Embedding
 
 POINTS = 10_000
 """More than these make the page slow."""
 
 _SPRITE_SIDE = 8192
-_BATCH = 256
 
 
-def write(embedding: Embedding, listing: Listing, points: int = POINTS) -> Path:
+def write(embedding: Embedding, images: Images, points: int = POINTS) -> Path:
     """Writes the projector's files for at most `points` images, taken at equal distances.
 
     Args:
       embedding: complete.
-      listing: the images that it was made from.
+      images: that it was made from.
       points: how many, 1 or more.
 
     Returns:
@@ -34,12 +33,12 @@ def write(embedding: Embedding, listing: Listing, points: int = POINTS) -> Path:
     Raises:
       InputError: the embedding is not complete.
     """
-    rows = range(0, listing.num_rows, math.ceil(listing.num_rows / points))
-    vectors, labels = _chosen(embedding, set(np.asarray(listing.keys(rows)).tolist()))
-    pictures = _pictures(listing, rows, largest=_SPRITE_SIDE // math.ceil(math.sqrt(len(rows))))
+    rows = range(0, images.num_images, math.ceil(images.num_images / points))
+    vectors, labels = _chosen(embedding, {images.names[row] if images.names else row for row in rows})
+    pictures = _pictures(images, rows, largest=_SPRITE_SIDE // math.ceil(math.sqrt(len(rows))))
     lines = [[_field(key), *([] if labels is None else [_field(labels[key])])] for key in vectors]
     if labels is not None:
-        lines.insert(0, [listing.key, "label"])
+        lines.insert(0, [FILE if images.names else INDEX, "label"])
     folder = embedding.path / "_projector"
     with files.whole_folder(folder) as unfinished:
         _write_table(unfinished / "vectors.tsv", [map(repr, v.tolist()) for v in vectors.values()])
@@ -61,15 +60,13 @@ def _chosen(embedding: Embedding, wanted: set) -> tuple[dict, dict | None]:
     return vectors, labels or None
 
 
-def _pictures(listing: Listing, rows: range, largest: int) -> np.ndarray:
+def _pictures(images: Images, rows: range, largest: int) -> np.ndarray:
     """Returns the preprocessed images of `rows`, uint8, their side at most `largest`."""
-    batches = listing.batches(listings.grouped(rows, _BATCH))
-    images = np.concatenate([batch.images for batch in batches])
-    if images.dtype != np.uint8:
-        images = np.round(255.0 * images).astype(np.uint8)
-    if images.shape[1] <= largest:
-        return images
-    resized = tf.image.resize(images, [largest, largest], antialias=True)
+    chosen = images.ranges([(row, row + 1) for row in rows])
+    pixels = np.concatenate([pixels for _, pixels, _ in chosen.as_numpy_iterator()])
+    if pixels.shape[1] <= largest:
+        return pixels
+    resized = tf.image.resize(pixels, [largest, largest], antialias=True)
     return np.round(resized).astype(np.uint8)
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from crvae_tf import export
-from crvae_tf.datasets import folders, listings, sources
-from crvae_tf.embedding_files import Part
+from crvae_tf.datasets import FOLDER_PREFIX, folders, open_images
+from crvae_tf.embedding_files import FILE, Part
 from crvae_tf.embedding_folder import Embedding
 from crvae_tf.errors import InputError
 from crvae_tf.export import Encoder
@@ -44,10 +44,8 @@ def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighb
     best, first_row = [], 0
     for part in embedding.parts():
         if part.content.shape[1:] != query.shape:
-            raise InputError(
-                f"{embedding.path}: expected embeddings of {len(query)} dimensions; "
-                f"received {part.content.shape[1]}"
-            )
+            expected = f"embeddings of {len(query)} dimensions"
+            raise InputError("index", expected, f"{embedding.path}, of {part.content.shape[1]}")
         best = sorted(best + _nearest_of(part, query, number, first_row))[:number]
         first_row += len(part.keys)
     return best
@@ -65,10 +63,8 @@ def load_encoder(embedding: Embedding, moved_to: str | None = None) -> Encoder:
     """
     place = moved_to or embedding.about.get("encoder")
     if place is None:
-        raise InputError(
-            f"--encoder: expected the encoder that {embedding.path} was made with, which does not say "
-            "where that lies; received none"
-        )
+        expected = f"the encoder of {embedding.path}, which does not say where that lies"
+        raise InputError("encoder", expected, "none")
     return export.load_encoder(place)
 
 
@@ -79,16 +75,13 @@ def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) 
       InputError: the embedding was made with another encoder, or the file is no image.
     """
     if encoder.fingerprint != embedding.about["encoder_fingerprint"]:
-        raise InputError(
-            f"--encoder: expected the encoder that {embedding.path} was made with; received another"
-        )
-    expected = f"--image={path}: expected a PNG, JPEG, BMP or GIF file; received"
-    if not os.path.isfile(path):
-        raise InputError(f"{expected} no such file")
+        raise InputError("encoder", f"the encoder of {embedding.path}", "another")
     try:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(path)
         return encoder.encode_bytes([Path(path).read_bytes()]).content[0]
     except (OSError, InputError) as error:
-        raise InputError(f"{expected} another file") from error
+        raise InputError("image", "an image file that TensorFlow decodes", path) from error
 
 
 def pictures(
@@ -103,19 +96,18 @@ def pictures(
       data_dir: where TFDS keeps its data, if not where it did then.
 
     Returns:
-      The images as they were before preprocessing; None for one that is gone.
+      Of a folder the files as they are, of others what was embedded; None for an image that is gone.
     """
     about = embedding.about
-    if about["key"] == listings.FILE:
-        folder = about["input"].removeprefix(sources.FOLDER_PREFIX)
+    if about["key"] == FILE:
+        folder = about["input"].removeprefix(FOLDER_PREFIX)
         return [folders.listed_picture(folder, key) for key in keys]
     try:
-        listing = listings.listing(
-            about["input"], encoder.preprocessing, data_dir or about.get("data_dir"), about.get("split")
-        )
+        place = data_dir or about.get("data_dir")
+        images = open_images(about["input"], encoder.preprocessing, place, about.get("split"))
     except InputError:
         return [None] * len(keys)
-    return [listing.picture(key) for key in keys]
+    return [next(images.ranges([(key, key + 1)]).as_numpy_iterator())[1][0] for key in keys]
 
 
 def _nearest_of(part: Part, query: np.ndarray, number: int, first_row: int) -> list[Neighbour]:

@@ -62,6 +62,8 @@ def load_data(options: Options) -> ImageData:
         options.image_size,
         options.channels,
         options.validation_images,
+        options.invert,
+        options.test_fraction,
     )
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
@@ -140,7 +142,7 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     regularised = isinstance(model, crvae_tf.CRVAE)
-    evaluated = data.test.first(options.eval_images)
+    evaluated = data.test.up_to(options.eval_images)
     training.train(
         model,
         data,

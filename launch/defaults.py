@@ -66,11 +66,22 @@ def _fill_epochs(values: dict[str, Any], present: Set[str]) -> None:
 
 
 def _fill_dataset(values: dict[str, Any]) -> None:
+    """Fills in how the data set is modelled; a given likelihood or binarization decides the other."""
     from crvae_tf import datasets
 
     usual = dataclasses.asdict(datasets.defaults(values["dataset"], values["data_dir"]))
+    if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
+        usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
+    elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
+        is_gray = int(values["channels"] or usual["channels"]) == 1
+        of_levels = "continuous_bernoulli" if is_gray else "gaussian"
+        usual["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
     values |= {name: value for name, value in usual.items() if values[name] is None}
     values["channels"] = int(values["channels"])
+
+
+def _is_binarized(values: dict[str, Any]) -> bool:
+    return values["binarization"] != "none"
 
 
 def check(values: dict[str, Any]) -> None:
@@ -79,8 +90,10 @@ def check(values: dict[str, Any]) -> None:
         raise InputError("beta", f"1 for the model {values['model']}", values["beta"])
     if values["eta"] and not values["lambda"]:
         raise InputError("eta", "0 for a lambda of 0", values["eta"])
-    if values["likelihood"] == "bernoulli" and values["binarization"] == "none":
-        raise InputError("binarization", "dynamic or fixed for the Bernoulli likelihood", "none")
+    wanted = "dynamic or fixed" if values["likelihood"] == "bernoulli" else "none"
+    if values["binarization"] not in wanted:
+        expected = f"{wanted} for the likelihood {values['likelihood']}"
+        raise InputError("binarization", expected, values["binarization"])
     _check_pose(values)
     if values["views_per_image"] != 1 and not values["lambda"]:
         raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])

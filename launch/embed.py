@@ -14,18 +14,17 @@ from launch import command, encoder_options
 def main() -> None:
     """Writes the rows of this job, and the projector's files once all jobs are done."""
     import crvae_tf
-    from crvae_tf import embedding, projector
-    from crvae_tf.datasets import listings
+    from crvae_tf import datasets, embedding, projector
     from launch import tables
 
     chosen = encoder_options.embed()
     encoder = crvae_tf.load_encoder(chosen.encoder)
-    listing = listings.listing(chosen.input, encoder.preprocessing, chosen.data_dir, chosen.split)
+    images = datasets.open_images(chosen.input, encoder.preprocessing, chosen.data_dir, chosen.split)
     bar = tables.ProgressBar("embedding", "images")
     began = time.perf_counter()
     report = embedding.embed(
         encoder,
-        listing,
+        images,
         chosen.output,
         file_format=chosen.format,
         rows_per_file=chosen.rows_per_file,
@@ -37,7 +36,7 @@ def main() -> None:
     bar.close()
     print(tables.embedding(report, time.perf_counter() - began))
     if chosen.projector and not report.embedding.missing():
-        folder = projector.write(report.embedding, listing)
+        folder = projector.write(report.embedding, images)
         print(f"tensorboard --logdir={shlex.quote(str(folder))}")
 
 

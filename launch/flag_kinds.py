@@ -140,6 +140,7 @@ NUMBER_OR_LEARNED = Checked(
     lambda value: value == "learned" or 0.0 < value < _LARGEST_NUMBER,
     "> 0 or learned",
 )
+BOOLEAN = flags.BooleanParser()
 TEXT = Checked(str, _is_text, "a text that is not empty, in UTF-8")
 PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
 # TensorFlow reads a folder with one of these signs as a pattern, and finds no checkpoint in it.
@@ -166,6 +167,9 @@ def define_all(options: type, names: Collection[str] | None = None) -> None:
 
 def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
     """Defines a flag of the command that runs."""
+    if parser is BOOLEAN:
+        flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
+        return
     serializer = flags.ArgumentSerializer()
     flags.DEFINE(parser, name, default, meaning, serializer=serializer, module_name=sys.argv[0])
 
@@ -195,7 +199,7 @@ def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
     define(name, default, Integer(lowest), meaning)
 
 
-def boolean(name: str, default: bool, meaning: str) -> None:
+def boolean(name: str, default: bool | None, meaning: str) -> None:
     """Defines a flag that is given as --name or --noname."""
     flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
 

@@ -18,6 +18,7 @@ from crvae_tf.errors import InputError
 from launch import defaults, flag_kinds
 from launch.defaults import METHODS
 from launch.flag_kinds import (
+    BOOLEAN,
     FOLDER_PREFIX,
     IMAGES,
     NUMBER_OR_LEARNED,
@@ -58,10 +59,20 @@ class Options:
     None stands for a default that depends on the data set or on other options; `resolve` fills it in.
     """
 
-    dataset: str = value("digits", IMAGES, "digits (embedded), a TFDS image data set, or folder:PATH")
+    dataset: str = value(
+        "digits", IMAGES, "digits (embedded), a TFDS image data set, folder:PATH or FILE.npy"
+    )
     data_dir: str | None = value(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
     image_size: int = value(None, Integer(1, 2**13), "side of the images, pixels (by data set)")
     channels: int = value(None, Choice(["1", "3"]), "1 for gray, 3 for colour (by data set)")
+    invert: bool | None = value(
+        None, BOOLEAN, "make dark light, for dark ink on a light ground (by data set)"
+    )
+    test_fraction: float = value(
+        0.1,
+        Positive(0.99),
+        "of the images to test on, where the data set has no test images of its own",
+    )
     binarization: str = value(
         None, Choice(["dynamic", "fixed", "none"]), "how pixels become 0 or 1 (by data set)"
     )
@@ -76,7 +87,7 @@ class Options:
         "standard deviation of Gaussian pixels: a number, or learned, one for all pixels (1 for "
         "celeb_a as in the paper, else learned)",
     )
-    validation_images: int = value(0, Integer(0), "last training images to hold out for validation")
+    validation_images: int = value(0, Integer(0), "training images to hold out, a fixed sample")
     eval_split: str = value(
         "test", Choice(["test", "validation"]), "evaluate on the test images or on those held out"
     )

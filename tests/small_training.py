@@ -3,7 +3,7 @@
 import numpy as np
 
 from crvae_tf import CRVAE, VAE, networks, training
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.runs import Run
 from crvae_tf.transforms import RandomAffine
 
@@ -20,7 +20,7 @@ class CrashError(Exception):
 def noise():
     """Images, the same for training, validation and test."""
     images = np.random.default_rng(0).integers(0, 256, [IMAGES, 8, 8, 1], dtype=np.uint8)
-    split = ArraySplit(images, np.arange(IMAGES) % 2)
+    split = ArrayImages(images, np.arange(IMAGES) % 2)
     return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
 
 

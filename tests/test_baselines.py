@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 import launch.baselines
 from crvae_tf import InputError, RandomAffine, baselines, evaluation, files, metrics, networks
-from crvae_tf.datasets import ArraySplit, ImageData, evaluation_batches
+from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.probes import Probes
 from launch import options
@@ -23,7 +23,7 @@ TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.
 @pytest.fixture(scope="module")
 def data(digits):
     parts = (
-        ArraySplit(*(array.numpy() for array in split.fetch(np.arange(number))))
+        ArrayImages(*(array.numpy() for array in split.fetch(np.arange(number))))
         for split, number in ((digits.train, 320), (digits.test, 60))
     )
     return ImageData("digits", *parts, None, digits.preprocessing, "")
@@ -91,7 +91,7 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
 
 def test_pca_has_no_more_dimensions_than_there_are_pixels_or_images(data):
     images, labels = (array.numpy() for array in data.train.fetch(np.arange(4)))
-    few = dataclasses.replace(data, train=ArraySplit(images, labels))
+    few = dataclasses.replace(data, train=ArrayImages(images, labels))
     found = baselines.measure(encoder(), few, TRANSFORMATION, TEST_TRANSFORMATION)
     pca = PCA(4, svd_solver="full").fit(images_of(few.train)[0].reshape(4, -1))
     features, view_features = (

@@ -25,7 +25,7 @@ from crvae_tf import (
     metrics,
     networks,
 )
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import NotFiniteError
 from tests import reference
 
@@ -82,8 +82,8 @@ def noise_data(test=300, train=10, labels=None, train_labels=None, seed=0):
     pixels[:, 0, 0] = 128
     return ImageData(
         "noise",
-        ArraySplit(pixels[:train], train_labels),
-        ArraySplit(pixels[train:], labels),
+        ArrayImages(pixels[:train], train_labels),
+        ArrayImages(pixels[train:], labels),
         None,
         Preprocessing(SIDE, 1),
         "",
@@ -440,10 +440,12 @@ def means_and_labels(model, split, transform, limit):
     ],
     ids=["neither", "only test", "other classes", "a new class", "one class"],
 )
-def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train_labels, labels):
+def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train_labels, labels, caplog):
     data = noise_data(test=30, labels=labels, train_labels=train_labels)
-    result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
+    with caplog.at_level("INFO"):
+        result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
     assert set(result) == {"splits", "consistency"}
+    assert "no probe: the" in caplog.text
 
 
 def test_progress_rises_to_the_whole_of_both_splits():
@@ -455,7 +457,7 @@ def test_progress_rises_to_the_whole_of_both_splits():
 
 def without_labels(data):
     images = next(data.test.batches(data.test.num_images).as_numpy_iterator())[1]
-    return dataclasses.replace(data, test=ArraySplit(images))
+    return dataclasses.replace(data, test=ArrayImages(images))
 
 
 def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_splits(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crvae_tf import VAE, RandomAffine, invariance, metrics, networks
-from crvae_tf.datasets import ArraySplit, evaluation_batches
+from crvae_tf.datasets import ArrayImages, evaluation_batches
 from crvae_tf.evaluation import Embedder
 
 IMAGES = 30
@@ -22,7 +22,7 @@ def model():
 def small(digits):
     def first(split, number):
         images, labels = split.fetch(np.arange(number))
-        return ArraySplit(images.numpy(), labels.numpy())
+        return ArrayImages(images.numpy(), labels.numpy())
 
     return dataclasses.replace(digits, train=first(digits.train, 200), test=first(digits.test, IMAGES))
 
@@ -78,7 +78,7 @@ def test_each_transformation_is_applied_alone(curves, model, small):
 def test_where_classes_cannot_be_learned_there_is_no_probe(model, small, monkeypatch):
     monkeypatch.setattr(invariance, "SIZES", 1)
     images = small.test.fetch(np.arange(IMAGES))[0].numpy()
-    unlabelled = dataclasses.replace(small, train=ArraySplit(images), test=ArraySplit(images))
+    unlabelled = dataclasses.replace(small, train=ArrayImages(images), test=ArrayImages(images))
     found = invariance.measure(model, unlabelled, "none", RandomAffine())
     assert found["rotation"][0]["linear"] is None
     assert found["rotation"][0]["nearest_neighbours"] is None

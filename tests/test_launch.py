@@ -128,7 +128,7 @@ def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line_too(tm
     outcome = launch(
         "train", "--dataset=mnits", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"
     )
-    expected = "expected digits, folder:PATH or the name of a TFDS data set; received mnits"
+    expected = "expected digits, folder:PATH, FILE.npy or the name of a TFDS data set; received mnits"
     assert outcome == Outcome(1, "", f"error: --dataset: {expected}\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line_too(tm
     [
         (["--network=wae", "--image_size=30"], ("--image_size", "divisible by", "received 30x30")),
         (["--validation_images=5000"], ("--validation_images", "received 5000")),
-        (["--dataset=folder:/nowhere"], ("--dataset=folder:/nowhere", "no such folder")),
+        (["--dataset=folder:/nowhere"], ("dataset", "a folder that is there", "folder:/nowhere")),
         (["--method=cr_vae", "--model=iwae"], ("--model must be vae", "received iwae")),
     ],
 )

@@ -56,6 +56,8 @@ DEFAULTS = {
     "checkpoint_minutes": 15.0,
     "seed": 0,
     "output_dir": "runs/digits_cr_vae_0",
+    "invert": None,
+    "test_fraction": 0.1,
 }
 
 
@@ -92,6 +94,23 @@ def test_what_the_user_says_of_the_images_comes_before_the_data_sets_defaults():
     chosen = resolved("--image_size=32", "--channels=3", "--binarization=none", "--likelihood=gaussian")
     received = chosen.image_size, chosen.channels, chosen.binarization, chosen.likelihood
     assert received == (32, 3, "none", "gaussian")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--likelihood=gaussian"], ("none", "gaussian")),
+        (["--likelihood=continuous_bernoulli"], ("none", "continuous_bernoulli")),
+        (["--binarization=none"], ("none", "continuous_bernoulli")),
+        (["--binarization=none", "--channels=3"], ("none", "gaussian")),
+        (["--binarization=fixed"], ("fixed", "bernoulli")),
+        (["--dataset=folder:/nowhere", "--likelihood=bernoulli"], ("dynamic", "bernoulli")),
+        (["--dataset=folder:/nowhere", "--binarization=dynamic"], ("dynamic", "bernoulli")),
+    ],
+)
+def test_likelihood_and_binarization_resolve_together(arguments, expected):
+    received = resolved(*arguments)
+    assert (received.binarization, received.likelihood) == expected
 
 
 @pytest.mark.parametrize(("side", "training", "test"), [(28, 2.0, 4.0), (56, 4.0, 8.0), (14, 1.0, 2.0)])
@@ -183,6 +202,7 @@ NUMBERS = {
     "clip_norm": ("> 0", "0", "-1"),
     "checkpoint_minutes": (">= 0", "-1"),
     "pixel_stddev": ("> 0 or learned", "0", "-1"),
+    "test_fraction": ("> 0 and <= 0.99", "0", "1"),
 }
 CHOICES = {
     "channels": "1, 3",
@@ -216,6 +236,7 @@ def test_every_flag_but_places_stands_in_one_of_these_tables():
         "dataset",
         "data_dir",
         "output_dir",
+        "invert",
     }
 
 

@@ -54,7 +54,7 @@ def applied(preprocessing, image):
 
 def in_tf_data(preprocessing, image):
     """The same where neither height nor width is known when the graph is made."""
-    signature = tf.TensorSpec([None, None, image.shape[-1]], tf.uint8)
+    signature = tf.TensorSpec([None, None, image.shape[-1]], image.dtype)
     dataset = tf.data.Dataset.from_generator(lambda: [image], output_signature=signature)
     return next(dataset.map(preprocessing).as_numpy_iterator())
 
@@ -66,17 +66,6 @@ def test_an_image_with_nothing_to_do_is_kept_to_the_bit(channels):
     np.testing.assert_array_equal(applied(Preprocessing(28, channels, crop=28), image), image)
     np.testing.assert_array_equal(applied(Preprocessing(28, channels, crop=140), image), image)
     np.testing.assert_array_equal(in_tf_data(Preprocessing(28, channels), image), image)
-
-
-@pytest.mark.parametrize("invert", [False, True])
-@pytest.mark.parametrize("crop", [None, 20, 28, 40])
-@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (28, 30, 1), (20, 20, 1)])
-def test_what_is_said_to_be_kept_is_kept(shape, crop, invert):
-    preprocessing = Preprocessing(28, 1, crop, invert)
-    image = random_image(*shape)
-    received = applied(preprocessing, image)
-    kept = received.shape == image.shape and np.array_equal(received, image)
-    assert preprocessing.keeps(shape) == kept
 
 
 def test_inverting_makes_every_level_its_complement():
@@ -141,10 +130,43 @@ def test_every_gray_level_survives_becoming_colour_and_gray_again():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("pixels", [GRAY, COLOUR], ids=["gray", "colour"])
-def test_an_alpha_channel_is_left_out(pixels, channels):
-    with_alpha = np.concatenate([pixels, ALPHA], axis=-1)
+@pytest.mark.parametrize("apply", [applied, in_tf_data])
+def test_an_image_with_an_alpha_channel_is_put_on_white(apply, pixels, channels):
     preprocessing = Preprocessing(SIDE, channels)
-    np.testing.assert_array_equal(applied(preprocessing, with_alpha), applied(preprocessing, pixels))
+    made = apply(preprocessing, np.concatenate([pixels, ALPHA], axis=-1))
+    np.testing.assert_array_equal(made, applied(preprocessing, on_white(pixels)))
+
+
+@pytest.mark.parametrize(
+    ("image", "levels"),
+    [
+        (COLOUR.astype(np.uint16) * 256 + 77, COLOUR),
+        (COLOUR / np.float32(255.0), COLOUR),
+        (COLOUR / 255.0, COLOUR),
+        (COLOUR > 99, np.where(COLOUR > 99, 255, 0)),
+    ],
+    ids=["uint16", "float32", "float64", "bool"],
+)
+@pytest.mark.parametrize("side", [SIDE, 5])
+def test_images_are_scaled_by_their_type(image, levels, side):
+    preprocessing = Preprocessing(side, 3)
+    expected = applied(preprocessing, levels.astype(np.uint8))
+    np.testing.assert_array_equal(applied(preprocessing, image), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "brightest"),
+    [
+        ((GRAY > 99).astype(np.uint8), 1 / 255),
+        (np.where(GRAY > 99, 4095, 0).astype(np.uint16), 4095 / 65535),
+    ],
+    ids=["mask", "12 bits"],
+)
+def test_the_brightest_value_becomes_white_in_arrays_and_files_alike(image, brightest):
+    preprocessing = Preprocessing(SIDE, 1, brightest=brightest)
+    expected = np.where(GRAY > 99, 255, 0)
+    np.testing.assert_array_equal(applied(preprocessing, image), expected)
+    np.testing.assert_array_equal(preprocessing.decode(encoded(image, "PNG")), expected)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +247,6 @@ def test_a_file_of_any_size_gives_the_models_size():
     preprocessing = Preprocessing(16, 1)
     actual = preprocessing.decode(encoded(image, "PNG"))
     np.testing.assert_array_equal(actual, applied(preprocessing, image))
-
-
-def test_of_an_animated_gif_the_first_frame_is_taken():
-    frames = [Image.fromarray(np.full((SIDE, SIDE), level, np.uint8)) for level in (40, 200)]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    actual = Preprocessing(SIDE, 1).decode(buffer.getvalue())
-    np.testing.assert_array_equal(actual, np.full((SIDE, SIDE, 1), 40))
 
 
 def test_levels_become_multiples_of_one_255th():

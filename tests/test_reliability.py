@@ -15,7 +15,7 @@ import tensorflow_probability as tfp
 
 from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, training
 from crvae_tf.checkpoints import Checkpoints
-from crvae_tf.datasets import ArraySplit, ImageData, Preprocessing
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs import Run
 from tests.small_training import BATCH, IMAGES, CrashError, assert_same_to_the_bit, crash, train
@@ -301,7 +301,7 @@ def test_a_hundred_thousand_samples_are_streamed_and_agree_with_float64():
 
 def test_extreme_images_train(tmp_path):
     black = np.zeros([3, 8, 8, 1], np.uint8)
-    split = ArraySplit(black)
+    split = ArrayImages(black)
     data = ImageData("black", split, split, None, Preprocessing(8, 1), "")
     model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=1, width=1e-9))
     lines = training.train(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crvae_tf import VAE, networks, schedules, training
-from crvae_tf.datasets import ArraySplit
+from crvae_tf.datasets import ArrayImages
 from crvae_tf.runs import Run
 from launch import assembly
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
@@ -61,7 +61,7 @@ def trained(tmp_path, data, name, epochs):
 
 def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_path, digits):
     images = digits.train.fetch(np.arange(64))[0].numpy()
-    data = dataclasses.replace(digits, train=ArraySplit(images))
+    data = dataclasses.replace(digits, train=ArrayImages(images))
     whole, lines = trained(tmp_path, data, "whole", epochs=4)
     trained(tmp_path, data, "broken", epochs=2)
     resumed, resumed_lines = trained(tmp_path, data, "broken", epochs=4)

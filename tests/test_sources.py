@@ -1,10 +1,11 @@
-"""The embedded digits, data sets of TFDS (real, prepared and mocked) and folders of image files."""
+"""The embedded digits, data sets of TFDS (real, prepared and mocked), arrays and folders of files."""
 
 import ast
 import functools
 import hashlib
 import importlib
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -15,16 +16,18 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from crvae_tf import InputError, datasets
-from crvae_tf.datasets import NO_LABEL, ArraySplit, Defaults, StreamSplit, tfds_source
+from crvae_tf.datasets import NO_LABEL, Preprocessing, folders, images, open_images, sources
+from crvae_tf.datasets.images import spread
 from tests import reference
 from tests.conftest import ROOT
+from tests.image_files import blocks, encoded
 
 
 def contents(split, limit=None):
     """(images, labels) of a split, in order."""
     batches = list(split.batches(256, limit).as_numpy_iterator())
-    _, images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return images, labels
+    _, pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return pixels, labels
 
 
 def message_of(load, *args, **kwargs):
@@ -49,14 +52,10 @@ def log(caplog):
 # The embedded digits.
 
 
-def test_digits_are_1437_and_360_images_of_28_pixels(digits):
+def test_digits_are_1437_and_360_images_of_28_pixels_a_fifth_of_each_class_for_testing(digits):
     assert (digits.train.num_images, digits.test.num_images) == (1437, 360)
     assert digits.validation is None
     assert digits.train.image_shape == digits.test.image_shape == (28, 28, 1)
-    assert digits.preprocessing.image_shape == (28, 28, 1)
-
-
-def test_a_fifth_of_each_class_of_digits_is_in_the_test_set(digits):
     everything = np.bincount(load_digits().target)
     train, test = (np.bincount(contents(part)[1]) for part in (digits.train, digits.test))
     np.testing.assert_array_equal(train + test, everything)
@@ -69,30 +68,32 @@ def test_digits_are_scikit_learns_scans_20_pixels_high_in_a_dark_frame(digits):
     for split, expected, classes in zip(
         (digits.train, digits.test), splits[:2], splits[2:], strict=True
     ):
-        images, found = contents(split)
+        pixels, found = contents(split)
         np.testing.assert_array_equal(found, classes)
-        framed = images.copy()
+        framed = pixels.copy()
         framed[:, 4:24, 4:24] = 0
         assert not framed.any()
-        small = tf.image.resize(images[:, 4:24, 4:24], [8, 8], antialias=True)
+        small = tf.image.resize(pixels[:, 4:24, 4:24], [8, 8], antialias=True)
         # Enlarged by cubics and made small by triangles: a little smoother, otherwise the same.
         correlation = np.corrcoef(np.ravel(small), np.ravel(expected))[0, 1]
         assert correlation > 0.97
         assert abs(small.numpy().mean() / 255 - expected.mean() / 16) < 0.01
 
 
-def test_digits_held_out_are_the_last_of_the_training_images(digits):
+def test_digits_held_out_are_a_fixed_sample_of_the_training_images(digits):
     held_out = datasets.load("digits", validation_images=100)
     assert (held_out.train.num_images, held_out.validation.num_images) == (1337, 100)
-    whole, parts = contents(digits.train), (contents(held_out.train), contents(held_out.validation))
-    for everything, *pieces in zip(whole, *parts, strict=True):
-        np.testing.assert_array_equal(np.concatenate(pieces), everything)
-    np.testing.assert_array_equal(contents(held_out.test)[0], contents(digits.test)[0])
+    places = spread(100, 1437)
+    for whole, rest, sample in zip(
+        *map(contents, (digits.train, held_out.train, held_out.validation)), strict=True
+    ):
+        np.testing.assert_array_equal(sample, whole[places])
+        np.testing.assert_array_equal(rest, np.delete(whole, places, axis=0))
 
 
 def test_holding_all_digits_out_is_an_input_error():
     message = message_of(datasets.load, "digits", validation_images=1437)
-    assert message == "--validation_images: expected fewer than the 1437 training images; received 1437"
+    assert message == "validation_images: expected fewer than the 1437 training images; received 1437"
 
 
 def test_the_fingerprint_of_digits_is_stable_and_changes_with_the_images(digits):
@@ -102,73 +103,42 @@ def test_the_fingerprint_of_digits_is_stable_and_changes_with_the_images(digits)
     assert smaller.fingerprint != digits.fingerprint
 
 
-# What a data set is modelled as.
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("digits", Defaults(28, 1, "dynamic", "bernoulli")),
-        ("mnist", Defaults(28, 1, "dynamic", "bernoulli")),
-        ("mnist:3.0.1", Defaults(28, 1, "dynamic", "bernoulli")),
-        ("omniglot", Defaults(28, 1, "dynamic", "bernoulli")),
-        ("fashion_mnist", Defaults(28, 1, "none", "continuous_bernoulli")),
-        ("cifar10", Defaults(32, 3, "none", "gaussian")),
-        ("celeb_a", Defaults(64, 3, "none", "gaussian")),
-        ("oxford_flowers102", Defaults(64, 3, "none", "gaussian")),
-        ("folder:anywhere", Defaults(64, 3, "none", "gaussian")),
+        ("digits", (28, 1, "dynamic", "bernoulli")),
+        ("mnist:3.0.1", (28, 1, "dynamic", "bernoulli")),
+        ("omniglot", (28, 1, "dynamic", "bernoulli")),
+        ("fashion_mnist", (28, 1, "none", "continuous_bernoulli")),
+        ("cifar10", (32, 3, "none", "gaussian")),
+        ("celeb_a", (64, 3, "none", "gaussian")),
+        ("oxford_flowers102", (64, 3, "none", "gaussian")),
+        ("folder:anywhere", (64, 3, "none", "gaussian")),
     ],
 )
 def test_a_data_set_has_defaults_of_its_own(name, expected, tmp_path):
-    assert datasets.defaults(name, str(tmp_path)) == expected
+    assert datasets.defaults(name, str(tmp_path)) == datasets.Defaults(*expected)
 
 
 # Prepared folders of MNIST and OMNIGLOT.
 
 
-@pytest.fixture
-def streamed(monkeypatch):
-    """Reads no more of a data set of TFDS than is asked for."""
-    monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", 0)
+def test_mnist_is_in_the_order_of_tfds_and_kept_to_the_bit(shared_data_dir):
+    for split, labels in (
+        ("train", [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]),
+        ("test", [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]),
+    ):
+        mnist = open_images("mnist", Preprocessing(28, 1), shared_data_dir, f"{split}[:10]")
+        raw = tfds.as_numpy(tfds.load("mnist", split=f"{split}[:10]", data_dir=shared_data_dir))
+        pixels, found = contents(mnist)
+        assert found.tolist() == labels
+        np.testing.assert_array_equal(pixels, [example["image"] for example in raw])
 
 
-@pytest.mark.usefixtures("streamed")
-def test_mnist_is_in_the_order_of_tfds(shared_data_dir):
-    mnist = datasets.load("mnist", shared_data_dir, validation_images=10_000)
-    sizes = (mnist.train.num_images, mnist.validation.num_images, mnist.test.num_images)
-    assert sizes == (50_000, 10_000, 10_000)
-    # TFDS writes examples in an order of its own: these are the first labels that it has everywhere.
-    assert contents(mnist.train, 10)[1].tolist() == [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]
-    assert contents(mnist.test, 10)[1].tolist() == [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]
-    last = tfds.as_numpy(tfds.load("mnist", split="train[50000:50010]", data_dir=shared_data_dir))
-    assert contents(mnist.validation, 10)[1].tolist() == [example["label"] for example in last]
-
-
-@pytest.mark.usefixtures("streamed")
-def test_mnist_images_are_kept_to_the_bit(shared_data_dir):
-    raw = tfds.as_numpy(tfds.load("mnist", split="test[:20]", data_dir=shared_data_dir))
-    images, _ = contents(datasets.load("mnist", shared_data_dir).test, 20)
-    np.testing.assert_array_equal(images, [example["image"] for example in raw])
-
-
-@pytest.mark.usefixtures("streamed")
-def test_omniglot_becomes_light_strokes_on_dark_at_28_pixels(shared_data_dir):
-    omniglot = datasets.load("omniglot", shared_data_dir)
-    assert (omniglot.train.num_images, omniglot.test.num_images) == (19_280, 13_180)
-    images, labels = contents(omniglot.test, 200)
-    assert images.shape == (200, 28, 28, 1)
-    assert len(np.unique(labels)) > 100
-    # Over the whole of it 0.084 of the area is ink, and next to none of it in the outermost row.
-    assert 0.06 < images.mean() / 255 < 0.11
-    assert images[:, 0].mean() / 255 < 0.01
-    assert (images.max(axis=(1, 2, 3)) > 150).all()
-
-
-@pytest.mark.usefixtures("streamed")
 def test_omniglot_equals_inverting_and_resizing_by_hand(shared_data_dir):
     raw = tfds.as_numpy(tfds.load("omniglot", split="train[:5]", data_dir=shared_data_dir))
-    images, labels = contents(datasets.load("omniglot", shared_data_dir).train, 5)
-    for image, label, example in zip(images, labels, raw, strict=True):
+    omniglot = open_images("omniglot", Preprocessing(28, 1), shared_data_dir, "train[:5]")
+    for image, label, example in zip(*contents(omniglot), raw, strict=True):
         assert example["image"].shape == (105, 105, 3)
         expected = reference.antialiased_resize(255.0 - example["image"][:, :, :1], 28)
         np.testing.assert_allclose(image, expected, atol=0.5 + 1e-3)
@@ -179,9 +149,9 @@ def test_omniglot_equals_inverting_and_resizing_by_hand(shared_data_dir):
 def test_all_of_mnist_has_the_published_statistics(shared_data_dir):
     """Mean 0.1307 and standard deviation 0.3081 of the training set, and the counts of the classes."""
     mnist = datasets.load("mnist", shared_data_dir)
-    images, labels = contents(mnist.train)
-    assert abs(images.mean() / 255 - 0.1307) < 5e-5
-    assert abs(images.std() / 255 - 0.3081) < 5e-5
+    pixels, labels = contents(mnist.train)
+    assert abs(pixels.mean() / 255 - 0.1307) < 5e-5
+    assert abs(pixels.std() / 255 - 0.3081) < 5e-5
     train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert np.bincount(labels).tolist() == train
@@ -192,9 +162,10 @@ def test_all_of_mnist_has_the_published_statistics(shared_data_dir):
 def test_all_of_omniglot_has_twenty_drawings_of_each_character(shared_data_dir):
     omniglot = datasets.load("omniglot", shared_data_dir)
     for split, characters in ((omniglot.train, 964), (omniglot.test, 659)):
-        images, labels = contents(split)
+        pixels, labels = contents(split)
         assert np.unique(labels, return_counts=True)[1].tolist() == [20] * characters
-        assert 0.07 < images.mean() / 255 < 0.09
+        assert 0.07 < pixels.mean() / 255 < 0.09
+        assert pixels[:, 0].mean() / 255 < 0.01
 
 
 # Data sets of TFDS that are made here.
@@ -205,17 +176,18 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     sizes = {"train": 7, "test": 4}  # noqa: RUF012
-    labelled = True
-    shape = (None, None, 3)
+    image = tfds.features.Image(shape=(None, None, 3))
+    others = {}  # noqa: RUF012
+    supervised_keys = ("image", "label")
+    level = 10
 
     def _info(self):
-        features = {"image": tfds.features.Image(shape=self.shape)}
-        if self.labelled:
-            features["label"] = tfds.features.ClassLabel(num_classes=3)
+        label = tfds.features.ClassLabel(num_classes=3)
+        features = {**self.others, "image": self.image, "label": label}
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "label") if self.labelled else None,
+            supervised_keys=self.supervised_keys,
             disable_shuffling=True,
         )
 
@@ -223,9 +195,15 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(number) for name, number in self.sizes.items()}
 
     def _generate_examples(self, number=0):
+        dtype, others = self.image.np_dtype, {}
+        for key, feature in self.others.items():
+            is_image = isinstance(feature, tfds.features.Image)
+            others[key] = np.full((6, 6, 1), 250, np.uint8) if is_image else 1
         for i in range(number):
-            example = {"image": np.full((10 + i, 20, self.shape[-1]), 10 * i, np.uint8)}
-            yield i, example | ({"label": i % 3} if self.labelled else {})
+            image = np.full((10 + i, 20, self.image.shape[-1]), self.level * i, dtype)
+            if image.shape[-1] == 4:
+                image[..., 3] = 255 * (i % 2)
+            yield i, {**others, "image": image, "label": i % 3}
 
 
 @pytest.fixture
@@ -240,51 +218,111 @@ def tiny(tmp_path, monkeypatch):
     return load
 
 
-def test_a_tfds_data_set_is_prepared_and_its_images_of_many_sizes_become_one(tiny):
+def first_pixels(split):
+    return contents(split)[0][:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("limit", [0, 2**30], ids=["in a file", "in memory"])
+def test_a_tfds_data_set_is_prepared_and_its_images_of_many_sizes_become_one(tiny, monkeypatch, limit):
+    monkeypatch.setattr(images, "MEMORY_LIMIT", limit)
     data = tiny()
     assert data.train.image_shape == (8, 8, 3)
     for split, number in ((data.train, 7), (data.test, 4)):
-        images, labels = contents(split)
+        pixels, labels = contents(split)
         levels = np.broadcast_to(10 * np.arange(number)[:, None, None, None], [number, 8, 8, 3])
-        np.testing.assert_array_equal(images, levels)
+        np.testing.assert_array_equal(pixels, levels)
         np.testing.assert_array_equal(labels, np.arange(number) % 3)
 
 
-@pytest.mark.parametrize("limit", [0, 2**30], ids=["streamed", "in memory"])
-def test_the_last_training_images_of_a_tfds_data_set_are_held_out(tiny, monkeypatch, limit):
-    monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", limit)
-    data = tiny(validation_images=2)
-    for split, numbers in ((data.train, range(5)), (data.validation, [5, 6]), (data.test, range(4))):
-        assert isinstance(split, ArraySplit if limit else StreamSplit)
-        assert split.num_images == len(numbers)
-        assert contents(split)[0][:, 0, 0, 0].tolist() == [10 * number for number in numbers]
-
-
-def test_holding_all_of_a_tfds_data_set_out_is_an_input_error(tiny):
+def test_training_images_of_a_tfds_data_set_are_held_out(tiny):
+    data, places = tiny(validation_images=2), spread(2, 7)
+    assert first_pixels(data.validation) == (10 * places).tolist()
+    assert first_pixels(data.train) == [10 * i for i in range(7) if i not in places]
     message = message_of(tiny, validation_images=7)
-    assert message == "--validation_images: expected fewer than the 7 training images; received 7"
+    assert message == "validation_images: expected fewer than the 7 training images; received 7"
 
 
-def test_a_tfds_data_set_without_classes_has_no_labels(tiny):
-    data = tiny({"labelled": False})
-    assert not data.train.has_labels
-    assert contents(data.train)[1].tolist() == [NO_LABEL] * 7
+def deep(dtype, channels=1):
+    file_format = None if dtype == np.float32 else "png"
+    return tfds.features.Image(shape=(None, None, channels), dtype=dtype, encoding_format=file_format)
 
 
-def test_a_gray_tfds_data_set_has_one_channel_unless_three_are_asked_for(tiny):
-    assert tiny({"shape": (None, None, 1)}).train.image_shape == (8, 8, 1)
-    assert tiny({"shape": (None, None, 1)}, channels=3).train.image_shape == (8, 8, 3)
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"image": deep(np.uint16), "level": 2560}, [0, 10, 20, 30]),
+        ({"image": deep(np.uint16), "level": 20}, [0, 42, 85, 128]),
+        ({"image": deep(np.float32), "level": np.float32(1 / 6)}, [0, 42, 85, 128]),
+        ({"image": deep(np.uint8, 4)}, [255, 10, 255, 30]),
+        ({"image": deep(np.uint8), "level": 1}, [0, 42, 85, 128]),
+    ],
+    ids=["uint16", "few bits of uint16", "float32", "RGBA", "few levels"],
+)
+def test_images_of_every_type_are_scaled_by_it_and_put_on_white(tiny, attributes, expected, tmp_path):
+    data = tiny(attributes, channels=1)
+    np.testing.assert_allclose(first_pixels(data.test), expected, atol=1)
+    embedded = open_images("tiny_images", data.preprocessing, str(tmp_path), "test")
+    np.testing.assert_array_equal(contents(embedded)[0], contents(data.test)[0])
+
+
+def test_floats_that_are_no_images_in_the_unit_interval_are_refused(tiny):
+    message = message_of(tiny, {"image": deep(np.float32), "level": 40.0})
+    expected = "images in [0, 1] where they are floats; received tiny_images, with 40 to 40"
+    assert message == f"dataset: expected {expected}"
+
+
+ANNOTATION = {"annotation": tfds.features.Image(shape=(6, 6, 1))}
+OTHER = {"other": tfds.features.ClassLabel(num_classes=2)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "labels", "told"),
+    [
+        ({"others": ANNOTATION}, [0, 1, 2, 0], "the images are image, the classes are label"),
+        ({"others": ANNOTATION, "supervised_keys": None}, [0, 1, 2, 0], "the classes are label"),
+        (
+            {"others": ANNOTATION, "supervised_keys": ("image", "annotation")},
+            None,
+            "no classes: supervised_keys name none",
+        ),
+        (
+            {"others": OTHER, "supervised_keys": ("image", {"label": "label", "other": "other"})},
+            [0, 1, 2, 0],
+            "the classes are label",
+        ),
+        ({"others": OTHER, "supervised_keys": ("image", "other")}, [1] * 4, "the classes are other"),
+    ],
+)
+def test_supervised_keys_say_which_are_the_images_and_the_labels(tiny, log, attributes, labels, told):
+    data = tiny(attributes)
+    assert first_pixels(data.test) == [0, 10, 20, 30]
+    assert contents(data.test)[1].tolist() == (labels or [NO_LABEL] * 4)
+    assert data.test.has_labels == (labels is not None)
+    assert told in log.text
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gray_tfds_data_set_has_one_channel_unless_three_are_asked_for(tiny, channels):
+    data = tiny({"image": deep(np.uint8)}, channels=None if channels == 1 else 3)
+    assert data.train.image_shape == (8, 8, channels)
 
 
 def test_the_validation_split_stands_for_a_missing_test_split(tiny):
     assert tiny({"sizes": {"train": 7, "validation": 3}}).test.num_images == 3
 
 
-@pytest.mark.parametrize("sizes", [{"train": 7}, {"test": 7}, {"everything": 7}])
-def test_a_tfds_data_set_without_training_and_test_split_is_an_input_error(tiny, sizes):
-    [name] = sizes
-    message = message_of(tiny, {"sizes": sizes})
-    assert message == f"--dataset=tiny_images: expected splits train and test; received {name}"
+@pytest.mark.parametrize("name", ["train", "test", "everything"])
+def test_test_images_are_held_out_of_a_single_split_and_that_is_said(tiny, log, name):
+    data = tiny({"sizes": {name: 7}}, test_fraction=0.3)
+    assert (data.train.num_images, data.test.num_images) == (5, 2)
+    assert first_pixels(data.test) == (10 * spread(2, 7)).tolist()
+    assert "held out to test on: 2 of 7 images" in log.text
+
+
+def test_a_data_set_without_a_training_split_is_an_input_error(tiny):
+    message = message_of(tiny, {"sizes": {"one": 7, "two": 3}})
+    expected = "a data set with a split train; received tiny_images, with one, two"
+    assert message == f"dataset: expected {expected}"
 
 
 def test_the_fingerprint_of_a_tfds_data_set_changes_with_its_data(tmp_path, monkeypatch):
@@ -327,49 +365,29 @@ def mocked(tmp_path):
     return mock
 
 
-def test_celeb_a_is_streamed_and_cropped_to_140_and_resized_to_64(mocked):
-    """The training set is 2.0 GB at 64x64x3, the test set 0.2."""
-    with mocked("celeb_a", 6, train=162_770, validation=19_867, test=19_962):
-        raw = [example["image"] for example in tfds.as_numpy(tfds.load("celeb_a", split="train"))]
-        data = datasets.load("celeb_a")
-        images, _ = contents(data.train)
-        [(epoch, step, indices, shuffled)] = data.train.shuffled_batches(6, 0, range(1))
-    assert isinstance(data.train, StreamSplit)
-    assert isinstance(data.test, ArraySplit)
-    assert data.train.num_images == 162_770
-    assert data.train.image_shape == (64, 64, 3)
-    assert data.train.steps_per_epoch(64) == 2544
-    assert raw[0].shape == (218, 178, 3)
-    for image, pixels in zip(images, raw, strict=True):
-        expected = reference.antialiased_resize(pixels[39:179, 19:159], 64)
-        np.testing.assert_allclose(image, expected, atol=0.5 + 1e-3)
-    assert (int(epoch), int(step)) == (0, 0)
-    np.testing.assert_array_equal(shuffled, images[indices])
-    np.testing.assert_array_equal(contents(data.test)[0], images)
+def test_images_of_many_sizes_are_cropped_and_resized_as_by_hand(mocked):
+    with mocked("oxford_flowers102", 5, train=5, validation=5, test=5):
+        data = datasets.load("oxford_flowers102", image_size=16)
+        stored = list(tfds.as_numpy(tfds.load("oxford_flowers102", split="test")))
+    for image, example in zip(contents(data.test)[0], stored, strict=True):
+        original = example["image"]
+        side = min(original.shape[:2])
+        top, left = (original.shape[0] - side) // 2, (original.shape[1] - side) // 2
+        square = original[top : top + side, left : left + side]
+        np.testing.assert_allclose(image, reference.antialiased_resize(square, 16), atol=0.5 + 1e-3)
+
+
+@pytest.mark.parametrize(("name", "crop"), [("celeb_a", 140), ("celeb_a:2.1.0", 140), ("lfw", None)])
+def test_faces_of_celeb_a_are_cropped_to_140_pixels(name, crop):
+    assert sources._usual(name, Preprocessing(64, 3), None).crop == crop
 
 
 def test_pixels_that_are_stored_as_0_and_1_are_black_and_white(mocked):
     with mocked("binarized_mnist", 5, train=5, validation=5, test=5):
         data = datasets.load("binarized_mnist")
         stored = [example["image"] for example in tfds.as_numpy(tfds.load(data.name, split="test"))]
-    images, _ = contents(data.test)
-    np.testing.assert_array_equal(images, np.where(np.array(stored) > 0, 255, 0))
-    assert {0, 255} == set(np.unique(images))
-
-
-def test_a_mocked_data_set_of_many_sizes_equals_cropping_and_resizing_by_hand(mocked):
-    with mocked("oxford_flowers102", 5, train=5, validation=5, test=5):
-        data = datasets.load("oxford_flowers102", image_size=16)
-        examples = list(tfds.as_numpy(tfds.load("oxford_flowers102", split="test")))
-    images, labels = contents(data.test)
-    assert labels.tolist() == [example["label"] for example in examples]
-    assert len({example["image"].shape for example in examples}) == 5
-    for image, example in zip(images, examples, strict=True):
-        height, width, _ = example["image"].shape
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = example["image"][top : top + side, left : left + side]
-        np.testing.assert_allclose(image, reference.antialiased_resize(square, 16), atol=0.5 + 1e-3)
+    pixels, _ = contents(data.test)
+    np.testing.assert_array_equal(pixels, np.where(np.array(stored) > 0, 255, 0))
 
 
 # What cannot be had.
@@ -377,19 +395,16 @@ def test_a_mocked_data_set_of_many_sizes_equals_cropping_and_resizing_by_hand(mo
 
 @pytest.mark.parametrize("name", ["no_such_images", "mnist/nothing", "mnist:9.9.9", "not a name", ""])
 def test_an_unknown_name_is_an_input_error_in_one_line(name, tmp_path):
+    expected = "digits, folder:PATH, FILE.npy or the name of a TFDS data set"
     message = message_of(datasets.load, name, str(tmp_path))
-    assert message == (
-        f"--dataset: expected digits, folder:PATH or the name of a TFDS data set; received {name}"
-    )
+    assert message == f"dataset: expected {expected}; received {name}"
 
 
 def test_a_tfds_data_set_without_images_is_an_input_error(tmp_path):
-    assert message_of(datasets.load, "imdb_reviews", str(tmp_path)) == (
-        "--dataset=imdb_reviews: expected a data set with images; received text, label"
-    )
-    assert message_of(tfds_source.StoredSplit, "imdb_reviews", str(tmp_path), "train") == (
-        "--input=imdb_reviews: expected a data set with images; received text, label"
-    )
+    expected = "a data set with images; received imdb_reviews, with text, label"
+    assert message_of(datasets.load, "imdb_reviews", str(tmp_path)) == f"dataset: expected {expected}"
+    message = message_of(open_images, "imdb_reviews", Preprocessing(8, 1), str(tmp_path))
+    assert message == f"input: expected {expected}"
 
 
 def test_without_a_network_one_line_names_the_ways_out_after_what_is_fetched(
@@ -403,23 +418,10 @@ def test_without_a_network_one_line_names_the_ways_out_after_what_is_fetched(
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download_and_prepare)
     message = message_of(datasets.load, "mnist", str(tmp_path))
-    assert message.startswith("--dataset=mnist: expected it prepared under --data_dir=")
-    assert str(tmp_path) in message
-    assert "received ConnectionError: Max retries exceeded with url" in message
-    assert message.endswith("; --dataset=digits needs neither")
-    [line] = set(said_before)
-    assert line.startswith("fetching mnist/3.0.1 ")
-    assert str(tmp_path) in line
-
-
-def test_the_data_dir_that_the_message_names_can_be_given_as_it_stands(tmp_path, monkeypatch):
-    """TFDS looks for NAME/VERSION below it."""
-
-    def download_and_prepare(self, **kwargs):
-        raise ConnectionError
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download_and_prepare)
-    assert f"--data_dir={tmp_path} " in message_of(datasets.load, "mnist", str(tmp_path))
+    assert message.startswith("dataset: expected digits, or a data set that is prepared below ")
+    assert f"prepared below {tmp_path} or" in message  # TFDS looks for NAME/VERSION below it.
+    assert "received mnist, and ConnectionError: Max retries exceeded with url" in message
+    assert f"fetching mnist/3.0.1 into {tmp_path};" in said_before[-1]
 
 
 def test_a_prepared_data_set_is_not_fetched_again(tiny, monkeypatch):
@@ -443,12 +445,47 @@ def test_what_tfds_needs_to_download_and_does_not_declare_is_declared_here():
     assert callable(importlib.import_module("importlib_resources").files)
 
 
+# Arrays.
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (blocks(0, height=40, width=1, side=1)[:, :, None, None], ""),
+        (np.repeat(blocks(0, height=40, width=8, side=1)[:, None], 8, axis=1), ""),
+        (np.repeat(blocks(0, height=40, width=8, side=1)[:, None], 8, axis=1) * 257.0 / 65535, ""),
+        (
+            (np.repeat(blocks(0, height=40, width=8, side=1)[:, None], 8, axis=1) > 99).astype("u1"),
+            "black",
+        ),
+    ],
+    ids=["pixels", "gray", "floats", "masks"],
+)
+def test_an_array_is_trained_on_as_it_is_embedded(tmp_path, log, array, told):
+    name = str(tmp_path / "images.npy")
+    np.save(name, array)
+    data = datasets.load(name, image_size=8)
+    assert (data.train.num_images, data.test.num_images) == (36, 4)
+    embedded, places = contents(open_images(name, data.preprocessing))[0], spread(4, 40)
+    np.testing.assert_array_equal(contents(data.test)[0], embedded[places])
+    np.testing.assert_array_equal(contents(data.train)[0], np.delete(embedded, places, axis=0))
+    assert embedded.max() > 200
+    assert data.fingerprint == datasets.load(name, image_size=8).fingerprint
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (20, 30, 1)])
+def test_one_image_is_taken_as_one_and_that_is_said(tmp_path, log, shape):
+    np.save(tmp_path / "one.npy", np.zeros(shape, np.uint8))
+    assert open_images(str(tmp_path / "one.npy"), Preprocessing(8, 3)).num_images == 1
+    assert f"{list(shape)} is taken as one image" in log.text
+
+
 # Folders of image files.
 
 
-def write_image(path, level=100, side=4):
+def write_image(path, level=100, side=4, kind=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((side, side), level, np.uint8)).save(path)
+    Image.fromarray(np.full((side, side), level, np.uint8)).save(path, kind)
 
 
 def write_images(folder, names):
@@ -461,9 +498,9 @@ def load_folder(folder, **kwargs):
     return datasets.load(f"folder:{folder}", image_size=4, channels=1, **kwargs)
 
 
-def is_test(name):
+def is_test(name, fraction=0.1):
     """Whether a file is a test image: a tenth of all names."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < 0.1
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < fraction
 
 
 def names_of(number, for_test, pattern="{}.png"):
@@ -473,18 +510,19 @@ def names_of(number, for_test, pattern="{}.png"):
 
 
 def levels(split):
-    return sorted(contents(split)[0][:, 0, 0, 0].tolist())
+    return sorted(first_pixels(split))
 
 
-def test_a_folder_is_split_by_a_hash_of_each_name(tmp_path):
+@pytest.mark.parametrize("limit", [0, 2**30], ids=["in a file", "in memory"])
+@pytest.mark.parametrize("fraction", [0.1, 0.4])
+def test_a_folder_is_split_by_a_hash_of_each_name(tmp_path, monkeypatch, limit, fraction):
+    monkeypatch.setattr(images, "MEMORY_LIMIT", limit)
     names = [f"{i}.png" for i in range(150)]
     write_images(tmp_path, names)
-    data = load_folder(tmp_path)
-    expected = [i for i, name in enumerate(names) if is_test(name)]
-    assert 5 < len(expected) < 30
+    data = load_folder(tmp_path, test_fraction=fraction)
+    expected = [i for i, name in enumerate(names) if is_test(name, fraction)]
     assert levels(data.test) == expected
     assert levels(data.train) == sorted(set(range(150)) - set(expected))
-    assert data.validation is None
 
 
 def test_adding_and_removing_files_moves_no_other(tmp_path):
@@ -501,165 +539,228 @@ def test_adding_and_removing_files_moves_no_other(tmp_path):
         assert set(new) - {250} == set(old) - {0}
 
 
-def test_the_folders_directly_below_are_the_classes(tmp_path):
-    train, test = names_of(4, False, "cat/{}.png"), names_of(2, True, "dog/deep/{}.png")
-    for i, name in enumerate(train):
-        write_image(tmp_path / name, i)
-    for i, name in enumerate(test):
-        write_image(tmp_path / name, 100 + i)
-    data = load_folder(tmp_path)
-    assert data.train.has_labels
-    assert data.test.has_labels
-    assert contents(data.train)[1].tolist() == [0] * 4
-    assert contents(data.test)[1].tolist() == [1] * 2
-    assert levels(data.test) == [100, 101]
+def test_every_part_of_a_folder_has_all_its_classes(tmp_path):
+    """Files are read class after class."""
+    for folder in ("ant", "bee", "cow"):
+        write_images(tmp_path / folder, [f"{i:03}.png" for i in range(60)])
+    data = load_folder(tmp_path, validation_images=15)
+    parts = (data.train.sample(15), data.validation, data.test, data.test.sample(6))
+    for part in parts:
+        assert set(contents(part)[1]) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(
-    "patterns", [["{}.png"], ["only/{}.png"], ["{}.png", "cat/{}.png", "dog/{}.png"]]
+    "parts", [("train", "test"), ("Train", "val"), ("train", "validation", "test")]
 )
-def test_without_two_classes_or_with_images_outside_of_them_there_are_no_labels(tmp_path, patterns):
+def test_the_users_own_split_is_kept(tmp_path, parts):
+    for level, part in enumerate(parts):
+        for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
+            write_image(tmp_path / part / name, 60 * (level + 1))
+    data = load_folder(tmp_path)
+    assert (levels(data.train), levels(data.test)) == ([60] * 3, [60 * len(parts)] * 3)
+    assert (data.validation is None) == (len(parts) == 2)
+    for split in filter(None, (data.train, data.validation, data.test)):
+        assert contents(split)[1].tolist() == [0, 0, 1]
+    embedded = open_images(f"folder:{tmp_path}", data.preprocessing)
+    assert list(embedded.class_names) == ["cat", "dog"]
+
+
+def test_a_split_beside_other_folders_is_none(tmp_path):
+    for folder in ("train", "test", "bus"):
+        write_images(tmp_path / folder, names_of(9, False) + names_of(3, True))
+    assert list(load_folder(tmp_path).train.class_names) == ["bus", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "told"),
+    [
+        (["{}.png"], "no classes: 4 lie in no class's folder, as "),
+        (["only/{}.png"], "no classes: all lie in the folder only"),
+        (["{}.png", "cat/{}.png", "dog/{}.png"], "no classes: 4 lie in no class's folder"),
+    ],
+)
+def test_why_there_are_no_labels_is_said(tmp_path, log, patterns, told):
     for pattern in patterns:
         write_images(tmp_path, names_of(3, False, pattern) + names_of(1, True, pattern))
-    data = load_folder(tmp_path)
+    data = load_folder(tmp_path, test_fraction=0.3)
     assert not data.train.has_labels
     assert set(contents(data.train)[1]) == {NO_LABEL}
+    assert told in log.text
 
 
-def test_held_out_images_of_a_folder_are_not_trained_on(tmp_path):
-    write_images(tmp_path, [f"{i}.png" for i in range(60)])
-    whole, data = load_folder(tmp_path), load_folder(tmp_path, validation_images=10)
-    assert data.validation.num_images == 10
-    assert not set(levels(data.train)) & set(levels(data.validation))
-    assert sorted(levels(data.train) + levels(data.validation)) == levels(whole.train)
-    assert levels(data.test) == levels(whole.test)
+def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
+    for i in range(30):
+        write_image(tmp_path / "cat" / f"{i}.png", i)
+        write_image(tmp_path / "dog" / f"{i}.webp", i, side=6, kind="WEBP")
+    for i in range(3):
+        write_image(tmp_path / "cat" / f"{i}.tif", i)
+        write_image(tmp_path / "cat" / "@eaDir" / f"{i}.png", i)
+    (tmp_path / "readme.txt").write_text("")
+    write_image(tmp_path / ".thumbnails" / "0.png")
+    (tmp_path / "cat" / "._0.png").write_bytes(b"of another system")
+    (tmp_path / "cat" / "folder.png").mkdir()
+    load_folder(tmp_path, test_fraction=0.4)
+    assert f"folder:{tmp_path}: 60 images of 4x4 to 6x6 pixels; 2 classes: cat 30, dog 30" in log.text
+    assert "left out: .tif 3, in @eaDir 3, .txt 1; Pillow converts what it reads" in log.text
 
 
-def test_files_of_every_kind_and_any_name_are_found_and_others_are_left_alone(tmp_path):
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.arange(16, dtype=np.uint16).reshape(4, 4) * 273, "of uint16 is 6.25%"),
+        (np.eye(4, dtype=np.uint8), "of uint8 is 0.39%"),
+        (np.eye(4, dtype=np.uint8) * 5, "of uint8 is 1.96%"),
+    ],
+    ids=["12 bits", "mask", "classes"],
+)
+def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_path, log, image, told):
+    for i in range(30):
+        (tmp_path / f"{i}.png").write_bytes(encoded(np.roll(image, i, axis=0), "PNG"))
+    data = load_folder(tmp_path, test_fraction=0.4)
+    for split in (data.train, data.test):
+        pixels = contents(split)[0]
+        assert (pixels.min(), pixels.max()) == (0, 255)
+    assert told in log.text
+    assert "stretched" in log.text
+
+
+def test_dark_files_among_others_are_warned_of_and_taken_as_they_are(tmp_path, log):
+    write_images(tmp_path, [f"{i}.png" for i in range(100, 150)])
+    for i in range(9):
+        deep_image = np.full((4, 4), 4095, np.uint16)
+        (tmp_path / f"deep{i}.png").write_bytes(encoded(deep_image, "PNG"))
+    assert load_folder(tmp_path).preprocessing.brightest == 1.0
+    assert "of uint16 is 6.25% of what that can hold: these images look black" in log.text
+
+
+def test_test_images_that_are_also_trained_on_are_counted(tmp_path, log):
+    for i, name in enumerate(names_of(5, False) + names_of(3, True)):
+        write_image(tmp_path / name, 10 * (i % 6))
+    load_folder(tmp_path)
+    assert "2 of 3 test images equal training images, byte by byte" in log.text
+
+
+def test_dark_ink_on_a_light_ground_is_inverted(tmp_path):
+    for name, level in zip(names_of(3, False) + names_of(1, True), (100, 150, 200, 250), strict=True):
+        write_image(tmp_path / name, level)
+    data = load_folder(tmp_path, invert=True)
+    assert levels(data.train) == [55, 105, 155]
+    assert levels(open_images(f"folder:{tmp_path}", data.preprocessing)) == [5, 55, 105, 155]
+
+
+def test_files_of_every_kind_and_any_name_are_found(tmp_path):
     kinds = ["{}.png", "{}.PNG", "{}.jpg", "{}.jpeg", "{}.bmp", "{}.gif", "ä ö {}.png", "[{}]*?.png"]
     for kind, level in zip(kinds, range(10, 90, 10), strict=True):
         [name] = names_of(1, False, kind)
         write_image(tmp_path / name, level)
     write_image(tmp_path / names_of(1, True)[0], 200)
-    (tmp_path / "notes.txt").write_text("not an image")
-    (tmp_path / "noextension").write_bytes(b"")
     data = load_folder(tmp_path)
     np.testing.assert_allclose(levels(data.train), range(10, 90, 10), atol=1)
     assert levels(data.test) == [200]
 
 
-def test_the_smallest_folder_has_one_image_to_train_on_and_one_to_test_on(tmp_path):
-    [train], [test] = names_of(1, False), names_of(1, True)
-    write_image(tmp_path / train, 10)
-    write_image(tmp_path / test, 20)
-    data = load_folder(tmp_path)
-    assert (levels(data.train), levels(data.test)) == ([10], [20])
+def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
+    data = encoded(np.full((8, 8, 3), 9, np.uint8), "PNG")
+    strange = {
+        b"two\nlines.png": r"two\x0alines.png",
+        rb"two\x0alines.png": r"two\x5cx0alines.png",
+        b"caf\xe9.png": r"caf\xe9.png",
+        "schön 猫.PNG".encode(): "schön 猫.PNG",
+        b"-- $(x) 'q'.png": "-- $(x) 'q'.png",
+    }
+    for name in strange:
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
+            file.write(data)
+    found = open_images(f"folder:{tmp_path}", Preprocessing(8, 3))
+    assert set(found.names) == set(strange.values())
+    assert (contents(found)[0] == 9).all()
+    for name in found.names:
+        np.testing.assert_array_equal(
+            folders.listed_picture(str(tmp_path), name), np.full((8, 8, 3), 9)
+        )
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path):
+    classes, outside = tmp_path / "classes", tmp_path / "outside"
+    write_images(classes, [f"{folder}/{i}.png" for folder in ("cat", "dog") for i in range(5)])
+    write_images(outside, ["0.png", "1.png"])
+    (classes / "linked").symlink_to(outside)
+    (classes / "dog" / "loop").symlink_to(classes)
+    (classes / "cat" / "again").symlink_to(outside)
+    (outside / "back").symlink_to(classes / "dog")
+    (classes / "itself").symlink_to("itself")
+    found = open_images(f"folder:{classes}", Preprocessing(8, 3))
+    assert len({os.path.realpath(path) for path in found.paths}) == found.num_images == 12
+    assert {"cat/0.png", "dog/4.png"} <= set(found.names)
 
 
 @pytest.mark.parametrize("names", [names_of(3, False), names_of(3, True), names_of(1, True)])
 def test_a_folder_too_small_to_be_split_is_an_input_error(tmp_path, names):
     write_images(tmp_path, names)
-    assert message_of(load_folder, tmp_path) == (
-        f"--dataset=folder:{tmp_path}: expected enough images to hold out a tenth for testing; "
-        f"received {len(names)}"
-    )
+    expected = "images enough to train on when 0.1 of them are held out to test on"
+    received = f"folder:{tmp_path}, with {len(names)}"
+    assert message_of(load_folder, tmp_path) == f"dataset: expected {expected}; received {received}"
 
 
-def test_holding_all_of_a_folder_out_is_an_input_error(tmp_path):
-    write_images(tmp_path, names_of(5, False) + names_of(2, True))
-    message = message_of(load_folder, tmp_path, validation_images=5)
-    assert message == "--validation_images: expected fewer than the 5 training images; received 5"
-
-
-def test_a_missing_folder_is_an_input_error(tmp_path):
-    missing = tmp_path / "missing"
-    assert message_of(load_folder, missing) == (
-        f"--dataset=folder:{missing}: expected a folder; received no such folder"
-    )
-
-
-def test_a_file_in_place_of_a_folder_is_an_input_error(tmp_path):
+def test_a_missing_folder_and_a_file_in_its_place_are_input_errors(tmp_path):
     write_image(tmp_path / "image.png")
-    assert "expected a folder; received" in message_of(load_folder, tmp_path / "image.png")
+    for place in (tmp_path / "missing", tmp_path / "image.png"):
+        expected = f"dataset: expected a folder that is there; received folder:{place}"
+        assert message_of(load_folder, place) == expected
 
 
-@pytest.mark.parametrize("files", [[], ["notes.txt"], ["empty/notes.txt"]])
-def test_a_folder_without_images_is_an_input_error(tmp_path, files):
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    assert message_of(load_folder, tmp_path) == (
-        f"--dataset=folder:{tmp_path}: expected .png, .jpg, .jpeg, .bmp, .gif files; received none"
-    )
+def test_a_folder_without_images_says_what_it_holds(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    expected = "a folder with .png, .jpg, .jpeg, .bmp, .gif, .webp, .jxl files"
+    received = f"folder:{tmp_path}, with .txt 1"
+    assert message_of(load_folder, tmp_path) == f"dataset: expected {expected}; received {received}"
 
 
-BROKEN = {"empty": b"", "text": b"not an image", "truncated": None}
-REASONS = {
-    "empty": "Input is empty.",
-    "text": "Unknown image file format.",
-    "truncated": "Invalid PNG",
+BROKEN = {
+    "Input is empty.": b"",
+    "Unknown image file format.": b"not an image",
+    "Invalid PNG": encoded(blocks(0, 3), "PNG")[:50],
+    "a JPEG 2000 file, which TensorFlow does not decode": encoded(blocks(0, 3), "JPEG2000"),
+    "a TIFF file, which TensorFlow does not decode": encoded(blocks(0, 3), "TIFF"),
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_is_left_out_with_a_warning_that_says_why(tmp_path, log, kind):
+@pytest.mark.parametrize("why", BROKEN)
+def test_a_broken_file_is_left_out_with_a_warning_that_says_why(tmp_path, log, why):
     names = [f"{i:03}.png" for i in range(101)]
     write_images(tmp_path, names)
     intact = load_folder(tmp_path)
-    broken = tmp_path / "060.png"
-    broken.write_bytes(broken.read_bytes()[:50] if BROKEN[kind] is None else BROKEN[kind])
+    (tmp_path / "060.png").write_bytes(BROKEN[why])
     log.clear()
     data = load_folder(tmp_path)
-    warnings = {r.getMessage() for r in log.records if r.levelno == logging.WARNING}
-    counted = "1 of 101 files are left out"
-    (named,) = warnings - {counted}
-    assert named.startswith(f"left out, cannot be decoded: 060.png: {REASONS[kind]}")
-    assert counted in warnings
+    warnings = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
+    assert "1 of 101 files are left out" in warnings
+    assert any(line.startswith(f"left out, cannot be decoded: 060.png: {why}") for line in warnings)
     everything = levels(data.train) + levels(data.test)
     assert sorted(everything) == [i for i in range(101) if i != 60]
     assert data.fingerprint != intact.fingerprint
 
 
-def test_broken_files_are_named_wherever_they_are(tmp_path, log):
-    names = [f"{i:03}.png" for i in range(200)]
-    write_images(tmp_path, names)
-    for name in (names[0], names[-1]):
-        (tmp_path / name).write_bytes(b"broken")
-    data = load_folder(tmp_path)
-    warned = {record.getMessage() for record in log.records}
-    reason = "left out, cannot be decoded: {}: Unknown image file format."
-    for name in ("000.png", "199.png"):
-        assert any(line.startswith(reason.format(name)) for line in warned)
-    assert len(warned) == 3
-    assert data.train.num_images + data.test.num_images == 198
-
-
 def test_more_than_one_file_in_a_hundred_broken_is_an_input_error(tmp_path):
     names = [f"{i:03}.png" for i in range(100)]
     write_images(tmp_path, names)
-    (tmp_path / names[3]).write_bytes(b"broken")
+    (tmp_path / names[3]).unlink()
+    (tmp_path / names[3]).symlink_to("nothing")
     load_folder(tmp_path)
     (tmp_path / names[7]).write_bytes(b"broken")
-    assert message_of(load_folder, tmp_path) == (
-        f"--dataset=folder:{tmp_path}: expected at most 1% broken files; received 2 of 100, "
-        f"the first {names[3]}"
-    )
+    expected = "a folder with at most 1% broken files; received 2 of 100"
+    message = message_of(load_folder, tmp_path)
+    assert message == f"dataset: expected {expected}, the first {names[3]}"
 
 
-def test_the_fingerprint_of_a_folder_is_stable_and_changes_with_its_files(tmp_path):
-    write_images(tmp_path, names_of(5, False) + names_of(2, True))
-    first = load_folder(tmp_path).fingerprint
-    assert load_folder(tmp_path).fingerprint == first
-    write_image(tmp_path / "extra.png")
-    second = load_folder(tmp_path).fingerprint
-    (tmp_path / "extra.png").rename(tmp_path / "renamed.png")
-    third = load_folder(tmp_path).fingerprint
-    assert len({first, second, third}) == 3
-
-
-def test_the_fingerprint_changes_with_the_pixels_of_a_file_of_the_same_size(tmp_path):
-    """As those of bitmaps are, whatever they show."""
+def test_the_fingerprint_of_a_folder_changes_with_its_files_and_their_pixels(tmp_path):
     write_images(tmp_path, names_of(5, False, "{}.bmp") + names_of(2, True, "{}.bmp"))
-    before = load_folder(tmp_path).fingerprint
+    found = [load_folder(tmp_path).fingerprint]
+    assert load_folder(tmp_path).fingerprint == found[0]
+    write_image(tmp_path / "extra.png")
+    found.append(load_folder(tmp_path).fingerprint)
+    (tmp_path / "extra.png").rename(tmp_path / "renamed.png")
+    found.append(load_folder(tmp_path).fingerprint)
     write_image(tmp_path / names_of(1, False, "{}.bmp")[0], 222)
-    assert load_folder(tmp_path).fingerprint != before
+    found.append(load_folder(tmp_path).fingerprint)
+    assert len(set(found)) == 4

@@ -2,18 +2,14 @@
 
 import errno
 import os
-import shutil
 import subprocess
 
 import pytest
-import tensorflow as tf
 
 from crvae_tf import files
-from crvae_tf.datasets import ImageData, Preprocessing, folders
-from crvae_tf.errors import IMAGE_CHANGED, is_told, one_line
+from crvae_tf.errors import one_line
 from crvae_tf.files import STORAGE_ERRORS
 from crvae_tf.runs import Run
-from tests.image_files import blocks, encoded
 from tests.small_training import assert_same_to_the_bit, train
 
 
@@ -77,46 +73,3 @@ def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path,
     assert str(gone.value).startswith(f"{tmp_path / 'run'}: expected the run's folder")
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "moved" / "config.json").exists()
-
-
-@pytest.fixture
-def images(tmp_path):
-    """A folder of images."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for index in range(60):
-        (folder / f"{index}.png").write_bytes(encoded(blocks(index, side=2), "PNG"))
-    return folder
-
-
-def train_on_files(folder, run, then):
-    """Trains on images that are read from the disk; calls `then` when the training has begun."""
-    preprocessing = Preprocessing(8, 1)
-    splits = folders.splits(str(folder), preprocessing, 0, memory_limit=0)
-    data = ImageData("folder", splits[0], splits[2], None, preprocessing, splits[3])
-    train(run, data, epochs=9, later_seconds=lambda: then() or 0.0)
-
-
-def test_images_that_vanish_are_told_by_name(images, tmp_path):
-    with pytest.raises(STORAGE_ERRORS) as gone:
-        train_on_files(images, tmp_path / "run", lambda: shutil.rmtree(images))
-    assert f"{images}/" in one_line(gone.value)
-    assert "No such file or directory" in one_line(gone.value)
-
-
-@pytest.mark.parametrize("contents", [b"", encoded(blocks(99, side=2), "PNG")])
-def test_an_image_that_changes_while_it_is_trained_on_is_told_by_name(images, tmp_path, contents):
-    """A damaged one, and another image."""
-    names = sorted(path.name for path in images.iterdir())
-
-    def change():
-        for name in names:
-            (images / name).write_bytes(contents)
-
-    with pytest.raises(tf.errors.InvalidArgumentError) as changed:
-        train_on_files(images, tmp_path / "run", change)
-    assert is_told(changed.value)
-    told = one_line(changed.value)
-    assert told.startswith(f"{images}/")
-    assert told.endswith(".png: " + IMAGE_CHANGED)
-    assert "\n" not in told

@@ -29,7 +29,7 @@ from crvae_tf import (
     weights,
 )
 from crvae_tf.checkpoints import Checkpoints
-from crvae_tf.datasets import ArraySplit, ImageData
+from crvae_tf.datasets import ArrayImages, ImageData
 from crvae_tf.runs import Run
 from tests.conftest import ROOT
 from tests.small_training import TIMINGS, assert_same_to_the_bit, assert_same_weights
@@ -42,7 +42,7 @@ def some_digits():
     """300 images to train on (5 steps of 64, the last of 44), 50 to validate on, 20 to test on."""
     digits = datasets.load("digits")
     _, images, labels = next(digits.train.batches(370).as_numpy_iterator())
-    parts = [ArraySplit(images[a:b], labels[a:b]) for a, b in ((0, 300), (300, 350), (350, 370))]
+    parts = [ArrayImages(images[a:b], labels[a:b]) for a, b in ((0, 300), (300, 350), (350, 370))]
     train, validation, test = parts
     return ImageData("digits", train, test, validation, digits.preprocessing, "")
 

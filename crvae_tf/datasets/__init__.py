@@ -1,5 +1,6 @@
-"""Image data: sources, splits, preprocessing and the pipelines that models are fed by."""
+"""Image data: images in a fixed order, preprocessing and the pipelines that models are fed by."""
 
+from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images
 from crvae_tf.datasets.pipelines import (
     BINARIZATIONS,
     evaluation_batches,
@@ -15,25 +16,24 @@ from crvae_tf.datasets.sources import (
     defaults,
     is_prepared,
     load,
+    open_images,
 )
-from crvae_tf.datasets.splits import NO_LABEL, ArraySplit, FileSplit, Split, StreamSplit
 
 __all__ = [
     "BINARIZATIONS",
     "DIGITS",
     "FOLDER_PREFIX",
     "NO_LABEL",
-    "ArraySplit",
+    "ArrayImages",
     "Defaults",
-    "FileSplit",
     "ImageData",
+    "Images",
     "Preprocessing",
-    "Split",
-    "StreamSplit",
     "defaults",
     "evaluation_batches",
     "is_prepared",
     "load",
+    "open_images",
     "training_batches",
     "validation_pairs",
 ]

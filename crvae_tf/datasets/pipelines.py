@@ -9,8 +9,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from crvae_tf import randomness
+from crvae_tf.datasets.images import Images
 from crvae_tf.datasets.preprocessing import to_unit_interval
-from crvae_tf.datasets.splits import Split
 from crvae_tf.errors import check_choice
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import Affine, RandomAffine
@@ -26,7 +26,7 @@ _IMAGE, _VIEW = 0, 1
 
 
 def training_batches(
-    split: Split,
+    split: Images,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None,
@@ -90,7 +90,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    split: Split,
+    split: Images,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None = None,
@@ -105,7 +105,7 @@ def evaluation_batches(
       batch_size: images in a batch; the last may be short.
       binarization: see `training_batches`.
       transformation: t(x~|x), or None for the images as they are.
-      limit: how many of the first images to return; all where this is None.
+      limit: how many images to return, a fixed sample; all where this is None.
 
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64
@@ -128,7 +128,7 @@ def evaluation_batches(
 
 
 def validation_pairs(
-    split: Split,
+    split: Images,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None,
@@ -154,7 +154,7 @@ def validation_pairs(
 
 
 def _test_binarizer(
-    split: Split, binarization: str
+    split: Images, binarization: str
 ) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
     """Returns what binarises gray images of `indices`, or their views, once and for all."""
     check_choice("binarization", binarization, BINARIZATIONS)
@@ -174,7 +174,7 @@ def _test_transformations(transformation: RandomAffine, indices: tf.Tensor) -> A
     return transformation.sample_run(indices, randomness.key(TEST_SEED, Purpose.TRANSFORMATION))
 
 
-def _uniforms(split: Split, *leading: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def _uniforms(split: Images, *leading: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the draw of one uniform number for every pixel of `leading` images."""
     return lambda key: tf.random.stateless_uniform([*leading, *split.image_shape], key)
 

@@ -1,0 +1,231 @@
+"""Images in a fixed order: what training, evaluation and embedding take.
+
+Images are known by their index, their place in that order. In training, batch `step` of `epoch` is a
+function of (seed, epoch, step), so that a run can begin again anywhere.
+"""
+
+import abc
+import math
+import tempfile
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from crvae_tf import randomness
+from crvae_tf.datasets.preprocessing import Preprocessing
+from crvae_tf.errors import InputError
+from crvae_tf.randomness import Purpose
+
+NO_LABEL = -1
+MEMORY_LIMIT = 2**30
+"""More bytes than this are kept in a temporary file."""
+
+_BATCH = 256
+_SPREAD_SEED = 0
+
+
+class Images(abc.ABC):
+    """Images in a fixed order.
+
+    Attributes:
+      num_images: how many there are.
+      preprocessing: applied to each; None where they have been preprocessed.
+      has_labels: whether the images have a class.
+      class_names: by label, or None where a class is known by its number.
+      names: of the files, or None where an image is known by its index.
+      origin: what the user calls them.
+      fingerprint: changes when the images do.
+    """
+
+    num_images: int
+    preprocessing: Preprocessing | None
+    has_labels: bool
+    class_names: Sequence[str] | None = None
+    names: Sequence[str] | None = None
+    origin = fingerprint = ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of each, preprocessed."""
+        return self.preprocessing.image_shape
+
+    @abc.abstractmethod
+    def raw(self, limit: int | None) -> Iterable[np.ndarray]:
+        """Returns images as they are before preprocessing: `limit` of them, or all."""
+
+    @abc.abstractmethod
+    def ranges(self, bounds: Sequence[tuple[int, int]]) -> tf.data.Dataset:
+        """Returns a batch for each (start, stop) of `bounds`, which ascend.
+
+        Images that cannot be read are left out, and so are batches of none.
+
+        Returns:
+          A data set of (indices int64 `[batch]`, images uint8 `[batch, H, W, C]`, labels int64
+          `[batch]`, `NO_LABEL` where there is none).
+        """
+
+    def batches(self, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
+        """Returns `sample(limit)` once, in order, as `ranges` does."""
+        part = self if limit is None else self.sample(limit)
+        return part.ranges(grouped(range(part.num_images), batch_size))
+
+    def check_read(self, indices: np.ndarray) -> None:  # noqa: B027 - most images can all be read.
+        """Says which images are missing among the `indices` that were read.
+
+        Raises:
+          InputError: too many are.
+        """
+
+
+class ArrayImages(Images):
+    """Images in an array, which can be fetched by index: what models are trained and evaluated on.
+
+    Args:
+      stored: `[num_images, h, w, c]`; uint8 where nothing preprocesses it. A memory map stays one.
+      labels: int64 `[num_images]`, or None.
+      preprocessing: see `Images`.
+
+    Raises:
+      InputError: there is no image, or they are of another type or rank.
+    """
+
+    def __init__(
+        self,
+        stored: np.ndarray,
+        labels: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,
+    ):
+        if len(stored) < 1 or stored.ndim != 4 or (stored.dtype != np.uint8 and not preprocessing):
+            received = f"{stored.dtype} {list(stored.shape)}"
+            raise InputError("images", "uint8 [N, H, W, C], N >= 1", received)
+        self.preprocessing, self.has_labels = preprocessing, labels is not None
+        self._stored = stored if isinstance(stored, np.memmap) else tf.constant(stored)
+        self._hold(np.arange(len(stored)), np.full(len(stored), NO_LABEL) if labels is None else labels)
+
+    def _hold(self, places: np.ndarray, labels: np.ndarray) -> None:
+        self.num_images = len(places)
+        self._places, self._labels = tf.constant(places, tf.int64), tf.constant(labels, tf.int64)
+
+    @property
+    def image_shape(self):
+        return super().image_shape if self.preprocessing else tuple(self._stored.shape[1:])
+
+    def subset(self, indices: np.ndarray) -> "ArrayImages":
+        """Returns the images of `indices`, which count from 0 anew."""
+        part = object.__new__(ArrayImages)
+        part.__dict__.update(self.__dict__)
+        part._hold(self._places.numpy()[indices], self._labels.numpy()[indices])
+        return part
+
+    def up_to(self, limit: int | None) -> int:
+        """Returns how many images there are up to a limit; None is no limit."""
+        return self.num_images if limit is None else min(limit, self.num_images)
+
+    def sample(self, limit: int | None) -> "ArrayImages":
+        """Returns a fixed sample of `limit` images, spread over the whole; all where that is None."""
+        return self.subset(spread(self.up_to(limit), self.num_images))
+
+    def hold_out(self, number: int) -> tuple["ArrayImages", "ArrayImages"]:
+        """Returns all images but those of `sample(number)`, and these."""
+        held = spread(number, self.num_images)
+        return self.subset(np.setdiff1d(np.arange(self.num_images), held)), self.subset(held)
+
+    def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns (images, labels) of the `indices` `[batch]`."""
+        places, stored = tf.gather(self._places, indices), self._stored
+        if isinstance(stored, np.memmap):
+            dtype = stored.dtype.newbyteorder("=")
+            images = tf.numpy_function(lambda rows: stored[rows].astype(dtype), [places], dtype)
+            images = tf.ensure_shape(images, [None, *stored.shape[1:]])
+        else:
+            images = tf.gather(stored, places)
+        images = self.preprocessing(images) if self.preprocessing else images
+        return images, tf.gather(self._labels, indices)
+
+    def raw(self, limit):
+        stored = np.asarray(self._stored)[:limit]
+        return (stored[start : start + _BATCH] for start in range(0, len(stored), _BATCH))
+
+    def digests(self) -> list[int]:
+        """Returns for each image a number that is the same where the bytes are, in this process."""
+        stored = np.asarray(self._stored)
+        return [hash(stored[place].tobytes()) for place in self._places.numpy()]
+
+    def ranges(self, bounds):
+        def batch(bound):
+            indices = tf.range(bound[0], bound[1])
+            return indices, *self.fetch(indices)
+
+        dataset = tf.data.Dataset.from_tensor_slices(np.array(bounds, np.int64))
+        return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns the number of batches that hold every image once; the last may be short."""
+        return math.ceil(self.num_images / batch_size)
+
+    def shuffled_batches(
+        self, batch_size: int, seed: int, epochs: range, first_step: int = 0
+    ) -> tf.data.Dataset:
+        """Returns every image once an epoch, each epoch in an order of its own.
+
+        Args:
+          batch_size: images in a batch; the last of an epoch may be short.
+          seed: of the order.
+          epochs: which epochs to return, one after the other.
+          first_step: the step at which the first of them begins.
+
+        Returns:
+          A data set of (epoch, step, indices, images), the first two int64 scalars.
+        """
+        steps = self.steps_per_epoch(batch_size)
+
+        def epoch_batches(epoch):
+            key = randomness.key(seed, Purpose.ORDER, epoch)
+            indices = tf.range(self.num_images, dtype=tf.int64)
+            order = tf.random.experimental.stateless_shuffle(indices, key)
+
+            def batch(step):
+                indices = order[step * batch_size : (step + 1) * batch_size]
+                return epoch, step, indices, self.fetch(indices)[0]
+
+            begin = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
+            return tf.data.Dataset.range(begin, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+        return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_batches)
+
+
+def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
+    """Returns preprocessed images, kept in memory or in a temporary file, and which could be read."""
+    shape = (images.num_images, *images.image_shape)
+    if math.prod(shape) <= MEMORY_LIMIT:
+        pixels = np.empty(shape, np.uint8)
+    else:
+        pixels = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)  # noqa: SIM115
+    read, labels, end = [], [], 0
+    for indices, batch, some_labels in images.batches(_BATCH).as_numpy_iterator():
+        pixels[end : end + len(batch)] = batch
+        end += len(batch)
+        read.append(indices)
+        labels.append(some_labels)
+    read = np.concatenate([*read, np.zeros(0, np.int64)])
+    images.check_read(read)
+    made = ArrayImages(pixels[:end], np.concatenate(labels) if images.has_labels else None)
+    made.class_names = images.class_names
+    return made, read
+
+
+def grouped(rows: range, size: int) -> list[tuple[int, int]]:
+    """Returns (start, stop) of groups of `size`, the last of which may be smaller.
+
+    >>> grouped(range(10, 15), 2)
+    [(10, 12), (12, 14), (14, 15)]
+    """
+    return [(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
+
+
+def spread(number: int, whole: int) -> np.ndarray:
+    """Returns `number` of `whole` places, ascending: one drawn from each of as many equal stretches."""
+    bounds = np.arange(number + 1) * whole // max(number, 1)
+    drawn = np.random.default_rng(_SPREAD_SEED).random(number)
+    return bounds[:-1] + (drawn * np.diff(bounds)).astype(np.int64)

@@ -1,0 +1,221 @@
+"""The order of images, in memory and in a temporary file; samples of them, and what is held out."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crvae_tf import InputError
+from crvae_tf.datasets import NO_LABEL, ArrayImages, images
+from crvae_tf.datasets.images import kept, spread
+
+NUMBER = 11
+BATCH_SIZE = 4
+STEPS = 3
+
+
+def numbered_images(number):
+    """Image i is of level 10 + i throughout."""
+    return np.broadcast_to(np.uint8(np.arange(number) + 10)[:, None, None, None], [number, 3, 3, 1])
+
+
+def make_images(number=NUMBER, labels=True):
+    """The same images with the labels 100 + i."""
+    return ArrayImages(numbered_images(number), np.arange(number) + 100 if labels else None)
+
+
+@pytest.fixture(params=["memory", "temporary file", "sample"])
+def split(request, monkeypatch):
+    if request.param == "memory":
+        return make_images()
+    if request.param == "sample":
+        larger = np.repeat(numbered_images(NUMBER), 3, axis=0)
+        return ArrayImages(larger, np.repeat(np.arange(NUMBER) + 100, 3)).sample(NUMBER)
+    monkeypatch.setattr(images, "MEMORY_LIMIT", 0)
+    return kept(make_images())[0]
+
+
+def in_order(split, *args):
+    return list(split.batches(*args).as_numpy_iterator())
+
+
+def shuffled(split, seed=0, epochs=range(1), first_step=0, batch_size=BATCH_SIZE):
+    return list(split.shuffled_batches(batch_size, seed, epochs, first_step).as_numpy_iterator())
+
+
+def orders(split, seed=0, epochs=range(3), batch_size=BATCH_SIZE):
+    """The order of each epoch."""
+    batches = shuffled(split, seed, epochs, batch_size=batch_size)
+    return [
+        np.concatenate([indices for epoch, _, indices, _ in batches if epoch == wanted]).tolist()
+        for wanted in epochs
+    ]
+
+
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        for part, wanted in zip(batch, other, strict=True):
+            np.testing.assert_array_equal(part, wanted)
+
+
+# In order.
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 50])
+def test_batches_hold_every_image_once_in_order_with_its_index_and_label(split, batch_size):
+    batches = in_order(split, batch_size)
+    indices, pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_array_equal(indices, np.arange(NUMBER))
+    np.testing.assert_array_equal(pixels, numbered_images(NUMBER))
+    np.testing.assert_array_equal(labels, np.arange(NUMBER) + 100)
+    assert (indices.dtype, pixels.dtype, labels.dtype) == (np.int64, np.uint8, np.int64)
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 3]), (11, [11]), (5, [5, 5, 1])])
+def test_the_short_last_batch_is_kept(split, batch_size, sizes):
+    assert [len(indices) for indices, _, _ in in_order(split, batch_size)] == sizes
+    assert [len(indices) for _, _, indices, _ in shuffled(split, batch_size=batch_size)] == sizes
+    assert split.steps_per_epoch(batch_size) == len(sizes)
+
+
+# Shuffled.
+
+
+def test_each_epoch_is_a_permutation_of_all_images(split):
+    for order in orders(split, epochs=range(5)):
+        assert sorted(order) == list(range(NUMBER))
+
+
+def test_shuffled_images_are_those_of_their_indices(split):
+    for _, _, indices, pixels in shuffled(split, epochs=range(2)):
+        np.testing.assert_array_equal(pixels, numbered_images(NUMBER)[indices])
+
+
+def test_epochs_have_orders_of_their_own(split):
+    found = orders(split, epochs=range(6))
+    assert len({tuple(order) for order in found}) == 6
+
+
+def test_one_seed_gives_one_order(split):
+    assert orders(split, seed=5) == orders(split, seed=5)
+
+
+def test_the_order_is_not_the_global_seeds(split, request):
+    request.addfinalizer(lambda: tf.random.set_seed(None))
+    found = []
+    for global_seed in (1, 2, 0):
+        tf.random.set_seed(global_seed)
+        found.append(orders(split))
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_order_is_not_the_batch_sizes(split):
+    assert orders(split, batch_size=3) == orders(split, batch_size=11)
+
+
+def test_epochs_and_steps_are_counted(split):
+    positions = [(int(epoch), int(step)) for epoch, step, _, _ in shuffled(split, epochs=range(2, 4))]
+    assert positions == [(2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("first_step", [0, 1, 3])
+def test_resuming_at_an_epoch_and_a_step_continues_exactly(split, epoch, first_step):
+    """Step 3 of 3 is where the next epoch begins."""
+    everything = shuffled(split, epochs=range(2))
+    resumed = shuffled(split, epochs=range(epoch, 2), first_step=first_step)
+    assert_same(resumed, everything[STEPS * epoch + first_step :])
+
+
+def test_images_without_a_class_have_no_label():
+    unlabelled = make_images(labels=False)
+    assert not unlabelled.has_labels
+    for _, _, labels in in_order(unlabelled, BATCH_SIZE):
+        np.testing.assert_array_equal(labels, np.full(len(labels), NO_LABEL))
+
+
+def test_no_order_comes_back_in_hundreds_of_epochs_and_seeds():
+    """A shuffle that keeps eight bits of its key begins again after 256."""
+    twenty = make_images(20)
+    found = orders(twenty, epochs=range(300), batch_size=20)
+    found += [orders(twenty, seed, range(1), batch_size=20)[0] for seed in range(1, 24)]
+    assert len({tuple(order) for order in found}) == 323
+
+
+def test_the_orders_of_neighbouring_epochs_and_seeds_are_not_correlated():
+    number = 200
+    split = make_images(number)
+    found = orders(split, 0, range(3), number) + orders(split, 1, range(3), number)
+    correlations = np.corrcoef([*found, np.arange(number)])[~np.eye(7, dtype=bool)]
+    assert np.abs(correlations).max() < 4.5 / math.sqrt(number)
+
+
+def test_every_image_is_as_likely_in_every_place():
+    """A chi-square test: below 0.1 % by chance for 16 degrees of freedom."""
+    epochs = 300
+    found = np.array(orders(make_images(5), epochs=range(epochs)))
+    counts = np.array([np.bincount(places, minlength=5) for places in found.T])
+    assert ((counts - epochs / 5) ** 2 / (epochs / 5)).sum() < 39.25
+
+
+def test_a_split_of_one_image_is_one_batch_an_epoch():
+    single = make_images(1)
+    assert single.steps_per_epoch(BATCH_SIZE) == 1
+    positions = [(int(e), int(s), i.tolist()) for e, s, i, _ in shuffled(single, epochs=range(3))]
+    assert positions == [(0, 0, [0]), (1, 0, [0]), (2, 0, [0])]
+
+
+# Samples.
+
+
+@pytest.mark.parametrize(("number", "whole"), [(1, 1), (3, 7), (100, 1000), (999, 1000), (0, 5)])
+def test_a_sample_has_one_image_of_each_of_as_many_equal_stretches(number, whole):
+    places = spread(number, whole)
+    assert len(places) == number
+    starts = np.arange(number) * whole // max(number, 1)
+    assert (places >= starts).all()
+    assert (places < [*starts[1:], whole][:number]).all()
+
+
+def test_a_sample_of_images_in_turn_has_all_classes_in_their_shares():
+    """As equal distances would not."""
+    for labels in (np.arange(1000) % 2, np.arange(1000) // 500):
+        sampled = labels[spread(100, 1000)]
+        assert 30 <= sampled.sum() <= 70
+
+
+@pytest.mark.parametrize(("limit", "number"), [(1, 1), (4, 4), (500, 11), (None, 11)])
+def test_a_limit_takes_a_fixed_sample_with_indices_of_its_own(split, limit, number):
+    batches = in_order(split, BATCH_SIZE, limit)
+    indices, pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_array_equal(indices, np.arange(number))
+    places = spread(number, NUMBER)
+    np.testing.assert_array_equal(pixels, numbered_images(NUMBER)[places])
+    np.testing.assert_array_equal(labels, places + 100)
+    assert split.up_to(limit) == number
+
+
+@pytest.mark.parametrize("number", [1, 4, 10])
+def test_a_sample_is_held_out_and_the_rest_stays(split, number):
+    train, held = split.hold_out(number)
+    assert (train.num_images, held.num_images) == (11 - number, number)
+    [(_, pixels, labels)] = in_order(held, 11)
+    np.testing.assert_array_equal(labels, spread(number, NUMBER) + 100)
+    np.testing.assert_array_equal(pixels[:, 0, 0, 0], labels - 90)
+    [(_, _, others)] = in_order(train, 11)
+    assert sorted([*labels, *others]) == list(range(100, 111))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "received"),
+    [
+        (np.zeros([0, 8, 8, 1], np.uint8), r"received uint8 \[0, 8, 8, 1\]"),
+        (np.zeros([3, 8, 8, 1], np.uint16), r"received uint16 \[3, 8, 8, 1\]"),
+        (np.zeros([3, 8, 8], np.uint8), r"received uint8 \[3, 8, 8\]"),
+    ],
+)
+def test_no_images_and_images_of_another_type_are_refused(pixels, received):
+    with pytest.raises(InputError, match=rf"images: expected uint8 \[N, H, W, C\], N >= 1; {received}"):
+        ArrayImages(pixels)
