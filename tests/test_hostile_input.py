@@ -29,7 +29,7 @@ def jpeg(width, height):
     return bytes(stored)
 
 
-@pytest.mark.parametrize("claim", [png, gif, bmp, jpeg])
+@pytest.mark.parametrize("claim", [png, jpeg])
 def test_a_file_that_claims_pixels_that_it_lacks_is_refused(claim):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoding.decode(tf.constant(claim(65500, 65500)))
@@ -89,7 +89,7 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, name, content):
     run = Run(tmp_path)
     path = getattr(run, name)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=re.escape(f"{path}: expected JSON; received ")) as error:
+    with pytest.raises(InputError, match=rf"^{path}: expected (lines of )?JSON; received ") as error:
         getattr(run, f"read_{name}")()
     assert "\n" not in str(error.value)
 

@@ -42,7 +42,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kibibytes", [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (40, 80)), 160]
+    "kibibytes", [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (40, 80)), 120]
 )
 def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     small_disk, noise, unbroken, kibibytes
