@@ -7,6 +7,7 @@ from setuptools import setup
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "crvae_tf/__init__.py").read_text())[1]
+WINGS = ("datasets", "evaluation", "runs", "serving", "studies", "training")
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "tf2onnx>=1.16"]
 
 setup(
@@ -17,7 +18,12 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=["crvae_tf", "crvae_tf.datasets", "crvae_tf.studies", "crvae_tf.studies.report", "launch"],
+    packages=[
+        "crvae_tf",
+        *(f"crvae_tf.{wing}" for wing in WINGS),
+        "crvae_tf.studies.report",
+        "launch",
+    ],
     package_data={
         "crvae_tf.studies": ["paper_tables.csv"],
         "crvae_tf.studies.report": ["templates/*"],

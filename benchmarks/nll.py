@@ -18,7 +18,7 @@ import crvae_tf
 from benchmarks import measurement, train_step
 from benchmarks.measurement import Figure
 from benchmarks.train_step import Case
-from crvae_tf import evaluation
+from crvae_tf.evaluation import evaluate as evaluation
 
 CASES = {Case("mlp", batch_size=50): 1000, Case("wae", 0.25, batch_size=50): 40}
 """And the K of each."""

@@ -21,10 +21,11 @@ import tensorflow as tf
 import crvae_tf
 from benchmarks import measurement
 from benchmarks.measurement import Figure
-from crvae_tf import datasets, networks, training
+from crvae_tf import datasets, networks
 from crvae_tf.datasets import ArrayImages, ImageData
-from crvae_tf.optimizers import Adam
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
+from crvae_tf.training.optimizers import Adam
 
 try:
     import torch

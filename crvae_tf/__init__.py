@@ -14,11 +14,11 @@ _HOMES = {
     "RandomAffine": "transforms",
     "consistency": "objectives",
     "elbo": "objectives",
-    "evaluate": "evaluation",
-    "export_decoder": "export",
-    "export_encoder": "export",
+    "evaluate": "evaluation.evaluate",
+    "export_decoder": "serving.export",
+    "export_encoder": "serving.export",
     "importance_weighted_bound": "objectives",
-    "load_encoder": "export",
+    "load_encoder": "serving.export",
 }
 """The module of each public name, imported when it is asked for: most need TensorFlow."""
 

@@ -65,7 +65,7 @@ def is_told(error: Exception) -> bool:
     """Returns whether an error is not a fault of the program, so that `one_line` of it is enough."""
     if isinstance(error, InputError | NotFiniteError | LostWorkerError | OSError):
         return True
-    from crvae_tf.files import STORAGE_ERRORS
+    from crvae_tf.runs.files import STORAGE_ERRORS
 
     return isinstance(error, STORAGE_ERRORS)
 

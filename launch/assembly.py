@@ -17,24 +17,18 @@ import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import (
-    conversion,
-    datasets,
-    drawing,
-    evaluation,
-    invariance,
-    networks,
-    poses,
-    provenance,
-    strategies,
-    training,
-    weights,
-)
+from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import Embedder
-from crvae_tf.runs import Run
-from crvae_tf.schedules import burda_rate, cosine_rate
+from crvae_tf.evaluation import drawing, invariance
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.evaluation.evaluate import Embedder
+from crvae_tf.runs import provenance, weights
+from crvae_tf.runs.run import Run
+from crvae_tf.serving import conversion
+from crvae_tf.training import fit as training
+from crvae_tf.training import strategies
+from crvae_tf.training.schedules import burda_rate, cosine_rate
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 

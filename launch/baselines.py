@@ -12,8 +12,9 @@ from launch.options import Options
 
 def measure(chosen: Options) -> None:
     """Trains the contrastive encoder and measures all three, unless that is done."""
-    from crvae_tf import baselines, files
-    from crvae_tf.runs import Run
+    from crvae_tf.evaluation import baselines
+    from crvae_tf.runs import files
+    from crvae_tf.runs.run import Run
     from launch import assembly
 
     data = assembly.load_data(chosen)

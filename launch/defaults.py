@@ -58,7 +58,7 @@ def _with_method(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
 def _fill_epochs(values: dict[str, Any], present: Set[str]) -> None:
     if values["schedule"] != "burda":
         return
-    from crvae_tf.schedules import BURDA_EPOCHS
+    from crvae_tf.training.schedules import BURDA_EPOCHS
 
     if "epochs" in present and values["epochs"] != BURDA_EPOCHS:
         raise InputError("epochs", f"{BURDA_EPOCHS} under the schedule burda", values["epochs"])

@@ -14,7 +14,8 @@ from launch import command, encoder_options
 def main() -> None:
     """Writes the rows of this job, and the projector's files once all jobs are done."""
     import crvae_tf
-    from crvae_tf import datasets, embedding, projector
+    from crvae_tf import datasets
+    from crvae_tf.serving import embedding, projector
     from launch import tables
 
     chosen = encoder_options.embed()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from crvae_tf import files
-from crvae_tf.runs import Run
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from launch.options import PLACES, Options
 
 _SECONDS_BETWEEN_LOOKS = 0.5

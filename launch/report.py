@@ -29,7 +29,8 @@ def check() -> None:
 
 def test_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
-    from crvae_tf import datasets, drawing
+    from crvae_tf import datasets
+    from crvae_tf.evaluation import drawing
     from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
     from launch import assembly, run_sets
 
@@ -50,7 +51,7 @@ test_images.__test__ = False
 
 def main() -> None:
     """Writes the page that --output names."""
-    from crvae_tf import files
+    from crvae_tf.runs import files
     from crvae_tf.studies import report
     from launch import assembly, tables
 

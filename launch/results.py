@@ -35,7 +35,7 @@ def check() -> None:
 
 def main() -> None:
     """Writes the page that the flags describe."""
-    from crvae_tf import files
+    from crvae_tf.runs import files
     from crvae_tf.studies import pages
     from launch import run_sets
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crvae_tf.errors import InputError
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, evaluation_frame
 from launch.options import CHECKPOINTING, Options
 

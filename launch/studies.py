@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import files
 from crvae_tf.errors import InputError
-from crvae_tf.runs import Run
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, curves, evaluation_frame, pages, paper
 from crvae_tf.studies.paper import Method
 from launch import baselines, compare, options

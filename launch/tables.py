@@ -6,11 +6,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from crvae_tf import quantities
 from crvae_tf.datasets.folders import printable
-from crvae_tf.embedding import Report
-from crvae_tf.quantities import NLL, Quantity
-from crvae_tf.search import Neighbour
+from crvae_tf.evaluation import quantities
+from crvae_tf.evaluation.quantities import NLL, Quantity
+from crvae_tf.serving.embedding import Report
+from crvae_tf.serving.search import Neighbour
 
 
 def evaluation(result: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from launch import command, options
 
 def main() -> None:
     """Brings the run that the flags describe to its end."""
-    from crvae_tf import strategies
+    from crvae_tf.training import strategies
     from launch import assembly
 
     chosen = options.resolve()

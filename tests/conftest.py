@@ -9,8 +9,10 @@ from typing import NamedTuple
 import keras
 import pytest
 
-from crvae_tf import CRVAE, VAE, RandomAffine, datasets, drawing, networks, training
-from crvae_tf.runs import Run
+from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks
+from crvae_tf.evaluation import drawing
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
 from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import RandomAffine, datasets, networks, objectives, strategies
+from crvae_tf import RandomAffine, datasets, networks, objectives
 from crvae_tf.errors import Interrupted
+from crvae_tf.training import strategies
 from tests import small_training
 
 SHAPE = (8, 8, 1)

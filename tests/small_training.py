@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from crvae_tf import CRVAE, VAE, networks, training
+from crvae_tf import CRVAE, VAE, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
 from crvae_tf.transforms import RandomAffine
 
 IMAGES, BATCH = 95, 10

@@ -10,10 +10,13 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 import launch.baselines
-from crvae_tf import InputError, RandomAffine, baselines, evaluation, files, metrics, networks
+from crvae_tf import InputError, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.probes import Probes
+from crvae_tf.evaluation import baselines, metrics
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.evaluation.probes import Probes
+from crvae_tf.runs import files
 from launch import options
 from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
 

@@ -19,10 +19,11 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 import crvae_tf
-from crvae_tf import InputError, embedding, networks, projector, search
+from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
-from crvae_tf.embedding_folder import Embedding
-from crvae_tf.export import Embeddings
+from crvae_tf.serving import embedding, projector, search
+from crvae_tf.serving.embedding_folder import Embedding
+from crvae_tf.serving.export import Embeddings
 from launch import tables
 from tests.image_files import blocks, encoded, exif
 
@@ -191,7 +192,7 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
     np.save(tmp_path / "images.npy", images)
     arguments = (encoder_path, tmp_path / "embeddings", str(tmp_path / "images.npy"))
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["crvae_tf.embedding"])
+    processes.set_forkserver_preload(["crvae_tf.serving.embedding"])
     for kill in range(2):
         made = len(list(tmp_path.glob("embeddings/part-*")))
         process = processes.Process(target=embed_until_killed, args=arguments)

@@ -13,20 +13,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from sklearn.linear_model import LogisticRegression
 
-from crvae_tf import (
-    CRVAE,
-    IWAE,
-    VAE,
-    BetaVAE,
-    RandomAffine,
-    datasets,
-    evaluate,
-    evaluation,
-    metrics,
-    networks,
-)
+from crvae_tf import CRVAE, IWAE, VAE, BetaVAE, RandomAffine, datasets, evaluate, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import NotFiniteError
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.evaluation import metrics
 from tests import reference
 
 tfd = tfp.distributions

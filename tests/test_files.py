@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from crvae_tf import files
 from crvae_tf.errors import InputError, NotFiniteError
+from crvae_tf.runs import files
 
 
 def contents(folder):

@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from crvae_tf import InputError, files
-from crvae_tf.runs import Run
+from crvae_tf import InputError
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from launch import grid
 from launch.options import Options
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.

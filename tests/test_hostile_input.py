@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crvae_tf import CRVAE, VAE, InputError, RandomAffine, embedding_files, networks
-from crvae_tf import evaluation as evaluating
+from crvae_tf import CRVAE, VAE, InputError, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, decoding, folders, open_images
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import evaluate as evaluating
+from crvae_tf.runs.run import Run
+from crvae_tf.serving import embedding_files
 from tests.image_files import blocks, encoded
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from crvae_tf.interruption import Interruption, handlers_given_back
+from crvae_tf.training.interruption import Interruption, handlers_given_back
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

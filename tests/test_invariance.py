@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from crvae_tf import VAE, RandomAffine, invariance, metrics, networks
+from crvae_tf import VAE, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, evaluation_batches
-from crvae_tf.evaluation import Embedder
+from crvae_tf.evaluation import invariance, metrics
+from crvae_tf.evaluation.evaluate import Embedder
 
 IMAGES = 30
 

@@ -16,8 +16,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf import CRVAE, VAE, invariance, load_encoder, networks, weights
-from crvae_tf.runs import Run
+from crvae_tf import CRVAE, VAE, load_encoder, networks
+from crvae_tf.evaluation import invariance
+from crvae_tf.runs import weights
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import curves
 from launch import command, compare, encoder_options, options
 from tests.command_line import defined, outcome_of

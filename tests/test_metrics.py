@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import metrics
+from crvae_tf.evaluation import metrics
 from tests import reference
 
 tfd = tfp.distributions

@@ -11,8 +11,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from crvae_tf import evaluation
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
 from tests import command_line
 from tests.image_files import encoded

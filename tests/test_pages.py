@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from crvae_tf import InputError, files, provenance
-from crvae_tf.runs import Run
+from crvae_tf import InputError
+from crvae_tf.runs import files, provenance
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import pages
 from tests.conftest import ROOT
 from tests.made_up import evaluation

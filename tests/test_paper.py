@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from crvae_tf.errors import InputError
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import evaluation_frame, paper
 from crvae_tf.studies.paper import FAILED, HELD, NOISE, NOT_RUN, Method
 from tests.made_up import evaluation, probe

@@ -3,8 +3,10 @@
 import keras
 import pytest
 
-from crvae_tf import CRVAE, VAE, RandomAffine, datasets, evaluation, networks, training
-from crvae_tf.runs import Run
+from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
 from tests import small_training
 from tests.replicas import SHAPE, CalmVAE
 

@@ -13,11 +13,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import VAE, evaluation, likelihoods, networks, objectives, training
-from crvae_tf.checkpoints import Checkpoints
+from crvae_tf import VAE, likelihoods, networks, objectives
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
+from crvae_tf.training.checkpoints import Checkpoints
 from tests.small_training import BATCH, IMAGES, CrashError, assert_same_to_the_bit, crash, train
 
 tfd = tfp.distributions

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from crvae_tf import drawing
 from crvae_tf.errors import InputError
-from crvae_tf.export import Embeddings
+from crvae_tf.evaluation import drawing
+from crvae_tf.serving.export import Embeddings
 from crvae_tf.studies import report
 from crvae_tf.studies.report import gallery, page, sheets
 from tests import made_up

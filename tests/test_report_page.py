@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from crvae_tf import files
-from crvae_tf.quantities import BY_NAME
-from crvae_tf.runs import Run
+from crvae_tf.evaluation.quantities import BY_NAME
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from launch import assembly, report
 from launch.options import PLACES, Options
 from tests.command_line import outcome_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
 from tests.conftest import ROOT
 
 SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"

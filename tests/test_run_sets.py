@@ -2,8 +2,9 @@
 
 import pytest
 
-from crvae_tf import InputError, files
-from crvae_tf.runs import Run
+from crvae_tf import InputError
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from launch import options, results, run_sets
 from tests.command_line import forgotten_flags, outcome_of, resolved  # noqa: F401 - the first is a fixture.
 from tests.made_up import evaluation

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from crvae_tf import InputError, files
-from crvae_tf.runs import Run
+from crvae_tf import InputError
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 
 CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "here", "nll_samples": 5}
 PARTS = ["model.weights.h5", "evaluation.json", "encoder", "decoder", "figures"]

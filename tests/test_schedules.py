@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from crvae_tf import VAE, networks, schedules, training
+from crvae_tf import VAE, networks
 from crvae_tf.datasets import ArrayImages
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
+from crvae_tf.training import fit as training
+from crvae_tf.training import schedules
 from launch import assembly
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 

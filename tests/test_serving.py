@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import InputError, conversion, networks
+from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing
+from crvae_tf.serving import conversion
 from tests.conftest import python_blocks
 from tests.image_files import blocks, encoded
 

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from crvae_tf import files
 from crvae_tf.errors import one_line
-from crvae_tf.files import STORAGE_ERRORS
-from crvae_tf.runs import Run
+from crvae_tf.runs import files
+from crvae_tf.runs.files import STORAGE_ERRORS
+from crvae_tf.runs.run import Run
 from tests.small_training import assert_same_to_the_bit, train
 
 

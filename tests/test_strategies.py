@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from crvae_tf import InputError, strategies
+from crvae_tf import InputError
+from crvae_tf.training import strategies
 
 SLURM = {
     "SLURM_PROCID": "2",

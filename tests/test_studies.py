@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from crvae_tf import datasets, files
+from crvae_tf import datasets
 from crvae_tf.errors import InputError
+from crvae_tf.runs import files
 from launch import assembly, baselines, flag_kinds, options, reproduce, studies
 from tests.command_line import defined
 from tests.conftest import ROOT

@@ -16,21 +16,14 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crvae_tf import (
-    CRVAE,
-    VAE,
-    InputError,
-    RandomAffine,
-    callbacks,
-    datasets,
-    drawing,
-    networks,
-    training,
-    weights,
-)
-from crvae_tf.checkpoints import Checkpoints
+from crvae_tf import CRVAE, VAE, InputError, RandomAffine, datasets, networks
 from crvae_tf.datasets import ArrayImages, ImageData
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import drawing
+from crvae_tf.runs import weights
+from crvae_tf.runs.run import Run
+from crvae_tf.training import callbacks
+from crvae_tf.training import fit as training
+from crvae_tf.training.checkpoints import Checkpoints
 from tests.conftest import ROOT
 from tests.small_training import TIMINGS, assert_same_to_the_bit, assert_same_weights
 

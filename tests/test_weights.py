@@ -7,7 +7,8 @@ import h5py
 import keras
 import pytest
 
-from crvae_tf import VAE, InputError, networks, weights
+from crvae_tf import VAE, InputError, networks
+from crvae_tf.runs import weights
 from tests.conftest import ROOT
 from tests.small_training import assert_same_weights
 
@@ -54,7 +55,7 @@ def test_a_file_without_the_models_weights_is_refused_in_one_line(tmp_path):
 def test_where_a_file_may_not_grow_that_large_the_process_goes_on(tmp_path):
     program = f"""
 import resource
-from crvae_tf import weights
+from crvae_tf.runs import weights
 from tests.test_weights import new_model
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
 from tests import cluster
 from tests.conftest import ROOT
 from tests.small_training import untimed

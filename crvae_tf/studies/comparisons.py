@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crvae_tf.quantities import NLL
+from crvae_tf.evaluation.quantities import NLL
 from crvae_tf.studies import evaluation_frame, paper
 from crvae_tf.studies.evaluation_frame import Evaluation, columns_of, dataset_title
 

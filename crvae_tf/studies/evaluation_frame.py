@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from crvae_tf import quantities
 from crvae_tf.errors import InputError
-from crvae_tf.quantities import BY_NAME
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import quantities
+from crvae_tf.evaluation.quantities import BY_NAME
+from crvae_tf.runs.run import Run
 
 Evaluation = dict[str, Any]
 Column = tuple[str, str]

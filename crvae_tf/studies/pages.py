@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from crvae_tf import files
 from crvae_tf.errors import InputError
-from crvae_tf.runs import Run
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, evaluation_frame, paper
 from crvae_tf.studies.evaluation_frame import dataset_title
 

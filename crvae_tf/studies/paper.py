@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from crvae_tf.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
+from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
 from crvae_tf.studies import evaluation_frame
 from crvae_tf.studies.evaluation_frame import Evaluation, dataset_title, method_title
 

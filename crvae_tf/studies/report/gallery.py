@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from crvae_tf import drawing, randomness
+from crvae_tf import randomness
 from crvae_tf.errors import InputError
-from crvae_tf.export import Decoder, Embeddings, load_decoder, load_encoder
+from crvae_tf.evaluation import drawing
 from crvae_tf.randomness import Purpose
+from crvae_tf.serving.export import Decoder, Embeddings, load_decoder, load_encoder
 from crvae_tf.studies.report.records import RunRecord
 
 SEARCHED_IMAGES = 1000

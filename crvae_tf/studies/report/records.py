@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crvae_tf.errors import InputError
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
 
 _COLOURS = ("#0b5cad", "#b3261e", "#1b7837", "#7b3fa0", "#8a5a00", "#00707f", "#a0287a", "#4d4d4d")
 """Dark enough for white text on them."""

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from crvae_tf import quantities
-from crvae_tf.quantities import CONDITIONS, PARTS, Quantity
+from crvae_tf.evaluation import quantities
+from crvae_tf.evaluation.quantities import CONDITIONS, PARTS, Quantity
 from crvae_tf.studies.report.records import RunRecord
 
 _MISSING = "\N{EN DASH}"

@@ -17,8 +17,8 @@ from typing import Any
 import tensorflow as tf
 
 from crvae_tf.errors import InputError, LostWorkerError, check_choice, reason
-from crvae_tf.interruption import handlers_given_back
-from crvae_tf.runs import Run
+from crvae_tf.runs.run import Run
+from crvae_tf.training.interruption import handlers_given_back
 
 Strategy = tf.distribute.Strategy
 

@@ -16,14 +16,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import embedding_files, files
 from crvae_tf.datasets import Images
 from crvae_tf.datasets.folders import FileImages, check_broken_share
 from crvae_tf.datasets.images import grouped
-from crvae_tf.embedding_files import FILE, INDEX, Part
-from crvae_tf.embedding_folder import ABOUT, Embedding
 from crvae_tf.errors import InputError, check_choice
-from crvae_tf.export import Encoder
+from crvae_tf.runs import files
+from crvae_tf.serving import embedding_files
+from crvae_tf.serving.embedding_files import FILE, INDEX, Part
+from crvae_tf.serving.embedding_folder import ABOUT, Embedding
+from crvae_tf.serving.export import Encoder
 
 Places = dict[str, str | None]
 

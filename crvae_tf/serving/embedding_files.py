@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crvae_tf import files
 from crvae_tf.errors import InputError
+from crvae_tf.runs import files
 
 FORMATS = ("parquet", "npz")
 FILE, INDEX = "file", "index"

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from crvae_tf import files
 from crvae_tf.errors import InputError
+from crvae_tf.runs import files
 
 
 class Run:

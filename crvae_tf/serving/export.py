@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import files
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import InputError
-from crvae_tf.files import DAMAGED_VARIABLES
 from crvae_tf.poses import Pose
+from crvae_tf.runs import files
+from crvae_tf.runs.files import DAMAGED_VARIABLES
 
 _ABOUT = "about.json"
 _GRAY_NOTE = (

@@ -8,11 +8,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from crvae_tf import files, strategies
 from crvae_tf.errors import InputError, Interrupted, reason
-from crvae_tf.files import DAMAGED_VARIABLES
-from crvae_tf.interruption import Interruption
-from crvae_tf.runs import Run
+from crvae_tf.runs import files
+from crvae_tf.runs.files import DAMAGED_VARIABLES
+from crvae_tf.runs.run import Run
+from crvae_tf.training import strategies
+from crvae_tf.training.interruption import Interruption
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -16,13 +16,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import metrics, objectives, quantities, randomness, strategies
+from crvae_tf import objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.datasets.images import spread
 from crvae_tf.errors import InputError, NotFiniteError
-from crvae_tf.probes import Probes
+from crvae_tf.evaluation import metrics, quantities
+from crvae_tf.evaluation.probes import Probes
 from crvae_tf.randomness import Purpose
-from crvae_tf.strategies import OnEachReplica
+from crvae_tf.training import strategies
+from crvae_tf.training.strategies import OnEachReplica
 from crvae_tf.transforms import RandomAffine
 
 _LOGGER = logging.getLogger(__name__)

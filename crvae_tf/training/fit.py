@@ -7,14 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import datasets, files, strategies, weights
-from crvae_tf.callbacks import FiniteGuard, MetricsLog, TensorBoard, TimeEstimate
-from crvae_tf.checkpoints import Checkpoints
+from crvae_tf import datasets
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import Interrupted
-from crvae_tf.interruption import Interruption
-from crvae_tf.optimizers import Adam
-from crvae_tf.runs import Run
+from crvae_tf.runs import files, weights
+from crvae_tf.runs.run import Run
+from crvae_tf.training import strategies
+from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, TensorBoard, TimeEstimate
+from crvae_tf.training.checkpoints import Checkpoints
+from crvae_tf.training.interruption import Interruption
+from crvae_tf.training.optimizers import Adam
 from crvae_tf.transforms import RandomAffine
 
 

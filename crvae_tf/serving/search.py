@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crvae_tf import export
 from crvae_tf.datasets import FOLDER_PREFIX, folders, open_images
-from crvae_tf.embedding_files import FILE, Part
-from crvae_tf.embedding_folder import Embedding
 from crvae_tf.errors import InputError
-from crvae_tf.export import Encoder
+from crvae_tf.serving import export
+from crvae_tf.serving.embedding_files import FILE, Part
+from crvae_tf.serving.embedding_folder import Embedding
+from crvae_tf.serving.export import Encoder
 
 
 class Neighbour(NamedTuple):

@@ -3,10 +3,16 @@
 import keras
 import numpy as np
 
-from crvae_tf import metrics
 from crvae_tf.datasets import ImageData, evaluation_batches
-from crvae_tf.evaluation import CONSISTENCY_IMAGES, Embedder, fit_probes, identities_of, labels_of
-from crvae_tf.probes import Probes
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.evaluate import (
+    CONSISTENCY_IMAGES,
+    Embedder,
+    fit_probes,
+    identities_of,
+    labels_of,
+)
+from crvae_tf.evaluation.probes import Probes
 from crvae_tf.transforms import RandomAffine
 
 InvarianceCurves = dict[str, list[dict[str, float | None]]]

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from crvae_tf import datasets, files, randomness
+from crvae_tf import datasets, randomness
 from crvae_tf.datasets import ImageData
 from crvae_tf.randomness import Purpose
+from crvae_tf.runs import files
 from crvae_tf.transforms import RandomAffine
 
 _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")

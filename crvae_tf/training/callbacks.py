@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import drawing, files
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.runs import Run
+from crvae_tf.evaluation import drawing
+from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from crvae_tf.transforms import RandomAffine
 
 _LOGGER = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from crvae_tf import datasets
-from crvae_tf.callbacks import FiniteGuard
 from crvae_tf.datasets import ImageData
-from crvae_tf.evaluation import PROBE_IMAGES, Embed, embedding_figures
-from crvae_tf.maximization import BoundMaximizer
+from crvae_tf.evaluation.evaluate import PROBE_IMAGES, Embed, embedding_figures
+from crvae_tf.training.callbacks import FiniteGuard
+from crvae_tf.training.maximization import BoundMaximizer
 from crvae_tf.transforms import RandomAffine
 
 TEMPERATURE = 0.5

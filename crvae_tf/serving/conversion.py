@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from crvae_tf import files
 from crvae_tf.errors import InputError
-from crvae_tf.export import load_encoder
+from crvae_tf.runs import files
+from crvae_tf.serving.export import load_encoder
 
 _ONNX_OPSET = 17
 

@@ -8,10 +8,11 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
-from crvae_tf import drawing, files
 from crvae_tf.datasets import Images
-from crvae_tf.embedding_files import FILE, INDEX
-from crvae_tf.embedding_folder import Embedding
+from crvae_tf.evaluation import drawing
+from crvae_tf.runs import files
+from crvae_tf.serving.embedding_files import FILE, INDEX
+from crvae_tf.serving.embedding_folder import Embedding
 
 POINTS = 10_000
 """More than these make the page slow."""

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from crvae_tf import embedding_files, files
-from crvae_tf.embedding_files import Part
 from crvae_tf.errors import InputError
+from crvae_tf.runs import files
+from crvae_tf.serving import embedding_files
+from crvae_tf.serving.embedding_files import Part
 
 # Programs that read a folder of Parquet files leave out what begins with an underscore or a dot.
 ABOUT = "_embedding.json"

@@ -1,0 +1,1 @@
+"""What models and embeddings are measured by."""

@@ -1,0 +1,1 @@
+"""A run's directory: whole files, weights and where they came from."""

@@ -1,0 +1,1 @@
+"""Training: compile, fit, checkpoint, resume, and the devices it runs on."""
