@@ -65,9 +65,20 @@ def is_told(error: Exception) -> bool:
     """Returns whether an error is not a fault of the program, so that `one_line` of it is enough."""
     if isinstance(error, InputError | NotFiniteError | LostWorkerError | OSError):
         return True
-    from crvae_tf.runs.files import STORAGE_ERRORS
+    return isinstance(error, storage_errors())
 
-    return isinstance(error, STORAGE_ERRORS)
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Returns what is raised where a disk is full, or a file is gone or may not be read or written."""
+    import tensorflow as tf  # Flags are answered without it.
+
+    return (
+        OSError,
+        tf.errors.DataLossError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.ResourceExhaustedError,
+    )
 
 
 def one_line(error: Exception) -> str:

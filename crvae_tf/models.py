@@ -14,8 +14,8 @@ import tensorflow_probability as tfp
 
 from crvae_tf import likelihoods, objectives
 from crvae_tf.errors import InputError, check_choice
+from crvae_tf.maximization import BoundMaximizer
 from crvae_tf.poses import Pose
-from crvae_tf.training.maximization import BoundMaximizer
 
 tfd = tfp.distributions
 

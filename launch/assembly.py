@@ -20,10 +20,10 @@ import crvae_tf
 from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import drawing, invariance
 from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.evaluation import invariance
 from crvae_tf.evaluation.evaluate import Embedder
-from crvae_tf.runs import provenance, weights
+from crvae_tf.runs import drawing, provenance, weights
 from crvae_tf.runs.run import Run
 from crvae_tf.serving import conversion
 from crvae_tf.training import fit as training

@@ -43,7 +43,7 @@ def draw(
       data_dir: holds the runs' data, if they were moved.
       wanted: `figure_1`, `invariance` or both.
     """
-    from crvae_tf.evaluation import drawing
+    from crvae_tf.runs import drawing
     from crvae_tf.studies import curves
     from launch import assembly, run_sets
 

@@ -30,7 +30,7 @@ def check() -> None:
 def test_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
     from crvae_tf import datasets
-    from crvae_tf.evaluation import drawing
+    from crvae_tf.runs import drawing
     from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
     from launch import assembly, run_sets
 

@@ -10,7 +10,7 @@ from launch import command, encoder_options
 def main() -> None:
     """Prints the nearest images and writes the contact sheet."""
     from crvae_tf.datasets import folders
-    from crvae_tf.evaluation import drawing
+    from crvae_tf.runs import drawing
     from crvae_tf.serving import search
     from crvae_tf.serving.embedding_folder import Embedding
     from launch import tables

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks
-from crvae_tf.evaluation import drawing
+from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
 from crvae_tf.training import fit as training
 from tests import small_training

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crvae_tf.evaluation import drawing
+from crvae_tf.runs import drawing
 
 
 def plane_of(axes):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import drawing
+from crvae_tf.runs import drawing
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.studies import report
 from crvae_tf.studies.report import gallery, page, sheets

@@ -18,8 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from crvae_tf import CRVAE, VAE, InputError, RandomAffine, datasets, networks
 from crvae_tf.datasets import ArrayImages, ImageData
-from crvae_tf.evaluation import drawing
-from crvae_tf.runs import weights
+from crvae_tf.runs import drawing, weights
 from crvae_tf.runs.run import Run
 from crvae_tf.training import callbacks
 from crvae_tf.training import fit as training

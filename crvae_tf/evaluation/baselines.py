@@ -14,8 +14,8 @@ from sklearn.decomposition import PCA
 from crvae_tf import datasets
 from crvae_tf.datasets import ImageData
 from crvae_tf.evaluation.evaluate import PROBE_IMAGES, Embed, embedding_figures
+from crvae_tf.maximization import BoundMaximizer
 from crvae_tf.training.callbacks import FiniteGuard
-from crvae_tf.training.maximization import BoundMaximizer
 from crvae_tf.transforms import RandomAffine
 
 TEMPERATURE = 0.5

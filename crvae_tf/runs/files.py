@@ -12,16 +12,9 @@ from typing import IO, Any
 
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, NotFiniteError, reason
+from crvae_tf.errors import InputError, NotFiniteError, reason, storage_errors
 
-STORAGE_ERRORS = (
-    OSError,
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.ResourceExhaustedError,
-)
-"""What is raised where a disk is full, or a file or a folder is gone or may not be read or written."""
+STORAGE_ERRORS = storage_errors()
 
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""

@@ -9,8 +9,7 @@ from google.protobuf import text_format
 from tensorboard.plugins import projector
 
 from crvae_tf.datasets import Images
-from crvae_tf.evaluation import drawing
-from crvae_tf.runs import files
+from crvae_tf.runs import drawing, files
 from crvae_tf.serving.embedding_files import FILE, INDEX
 from crvae_tf.serving.embedding_folder import Embedding
 

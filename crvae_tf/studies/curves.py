@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crvae_tf.evaluation import drawing, quantities
+from crvae_tf.evaluation import quantities
 from crvae_tf.evaluation.invariance import InvarianceCurves
 from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, Quantity
+from crvae_tf.runs import drawing
 from crvae_tf.studies import comparisons
 
 INVARIANCE = (*quantities.CONSISTENCY[::3], *quantities.PROBE)

@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.evaluation import drawing
-from crvae_tf.runs import files
+from crvae_tf.runs import drawing, files
 from crvae_tf.runs.run import Run
 from crvae_tf.transforms import RandomAffine
 

@@ -20,8 +20,8 @@ from scipy.spatial.distance import cdist
 
 from crvae_tf import randomness
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import drawing
 from crvae_tf.randomness import Purpose
+from crvae_tf.runs import drawing
 from crvae_tf.serving.export import Decoder, Embeddings, load_decoder, load_encoder
 from crvae_tf.studies.report.records import RunRecord
 

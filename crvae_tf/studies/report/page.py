@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 import crvae_tf
-from crvae_tf.evaluation import drawing
 from crvae_tf.evaluation.quantities import Quantity
+from crvae_tf.runs import drawing
 from crvae_tf.studies import curves
 from crvae_tf.studies.report import gallery, sheets
 from crvae_tf.studies.report.gallery import Served
