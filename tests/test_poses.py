@@ -8,7 +8,10 @@ import tensorflow_probability as tfp
 
 import crvae_tf
 from crvae_tf import networks, poses, randomness
+from crvae_tf.datasets import ArrayImages, Preprocessing
 from crvae_tf.poses import Pose, Registration, register, resample
+from crvae_tf.serving import conversion, embedding
+from crvae_tf.serving.embedding_folder import Embedding
 from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
 
 tfd = tfp.distributions
@@ -305,3 +308,50 @@ def test_at_the_start_images_are_upright_as_they_come():
 def test_a_registration_takes_a_step_or_more():
     with pytest.raises(crvae_tf.InputError, match="steps: expected 1 or more; received 0"):
         register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A registered model, and the folder with its exported encoder."""
+    model = crvae_tf.VAE(*register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES))
+    kernel = model.encoder.get_layer("registration").network.get_layer("mean").kernel
+    kernel.assign(0.3 * tf.random.stateless_normal(kernel.shape, KEY))
+    folder = tmp_path_factory.mktemp("served") / "encoder"
+    crvae_tf.export_encoder(model, folder, Preprocessing(12, 1), "none")
+    return model, folder
+
+
+def test_the_served_encoder_gives_content_pose_and_upright_images(served):
+    model, folder = served
+    images = smooth_images(5)
+    mean = model.posterior(images).mean()
+    found = tf.saved_model.load(str(folder)).signatures["serving_default"](images=images)
+    assert set(found) == {"mean", "stddev", "content", "pose", "upright"}
+    np.testing.assert_allclose(found["content"], mean[:, :3], rtol=1e-4, atol=1e-5)
+    pose = tf.stack(model.pose.of_mean(mean), axis=1)
+    np.testing.assert_allclose(found["pose"], pose, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["upright"], model.pose.upright(images, mean), atol=1e-4)
+    assert np.abs(pose - [0.0, 0.0, 0.0, 1.0]).max() > 0.1
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "npz"])
+def test_embeddings_hold_content_and_pose(served, tmp_path, file_format):
+    encoder = crvae_tf.load_encoder(served[1])
+    pixels = np.uint8(255.0 * smooth_images(7))
+    images = ArrayImages(pixels)
+    embedding.embed(encoder, images, tmp_path, file_format=file_format, rows_per_file=4)
+    parts = list(Embedding.open(tmp_path).parts())
+    expected = encoder(np.float32(pixels / np.float32(255.0)))
+    for name in ("content", "pose"):
+        found = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-4, atol=1e-4)
+
+
+def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
+    folder, images = served[1], smooth_images(3).numpy()
+    conversion.convert(folder, tmp_path / "encoder.tflite")
+    run = tf.lite.Interpreter(str(tmp_path / "encoder.tflite")).get_signature_runner()
+    found = run(images=images)
+    expected = tf.saved_model.load(str(folder)).signatures["serving_default"](images=images)
+    for name in ("content", "pose", "upright"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=name)

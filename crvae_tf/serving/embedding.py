@@ -150,8 +150,8 @@ def _write_missing(
     return Report(embedding, new_rows, broken)
 
 
-Embedded = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Indices, labels, means, standard deviations and contents of a batch."""
+Embedded = tuple[np.ndarray, ...]
+"""Indices, labels, means, standard deviations, contents and, if there are any, poses of a batch."""
 
 
 def _embedded(
@@ -172,7 +172,8 @@ def _embedded(
             indices, pixels, labels = waiting.pop()
             waiting.extend(itertools.islice(batches, 1))
             made = encoder.encode_pixels(pixels)
-            yield indices, labels, made.mean, made.stddev, made.content
+            pose = () if made.pose is None else (made.pose,)
+            yield indices, labels, made.mean, made.stddev, made.content, *pose
 
     for number in numbers:
         yield number, of_part(number)
@@ -181,14 +182,15 @@ def _embedded(
 def _part(encoder: Encoder, images: Images, rows: range, batches: list[Embedded]) -> Part:
     """Returns a part of its batches, and warns of the rows that are in none."""
     nothing = [np.zeros(0, np.int64), np.zeros(0, np.int64)]
-    nothing += [
-        np.zeros((0, dim), np.float32) for dim in (*2 * [encoder.latent_dim], encoder.content_dim)
-    ]
-    columns = zip(nothing, *batches, strict=True)
-    indices, labels, mean, stddev, content = (np.concatenate(column) for column in columns)
+    dims = [encoder.latent_dim, encoder.latent_dim, encoder.content_dim]
+    dims += [4] if encoder.content_dim < encoder.latent_dim else []
+    nothing += [np.zeros((0, dim), np.float32) for dim in dims]
+    columns = [np.concatenate(column) for column in zip(nothing, *batches, strict=True)]
+    indices, labels, mean, stddev, content, *pose = columns
     broken = np.setdiff1d(rows, indices)
     names = images.tell_broken(broken) if isinstance(images, FileImages) else []
     keys = [images.names[index] for index in indices] if images.names else indices
     if images.class_names is not None:
         labels = [images.class_names[label] for label in labels]
-    return Part(keys, labels if images.has_labels else None, mean, stddev, content, names)
+    labels = labels if images.has_labels else None
+    return Part(keys, labels, mean, stddev, content, names, *pose)

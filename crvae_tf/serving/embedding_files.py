@@ -40,6 +40,8 @@ class Part(NamedTuple):
     """float32 `[rows, content_dim]`, the embedding; a column of its own where it is not the mean."""
     broken: list[str]
     """The files among the part's that could not be read."""
+    pose: np.ndarray | None = None
+    """Of registered networks, float32 `[rows, 4]`: pixels right, pixels down, degrees, factor."""
 
     @property
     def key(self) -> str:
@@ -53,6 +55,8 @@ def write(path: Path, part: Part) -> None:
     vectors = {"mean": part.mean, "stddev": part.stddev}
     if part.content.shape != part.mean.shape:
         vectors["content"] = part.content
+    if part.pose is not None:
+        vectors["pose"] = part.pose
     with files.whole_file(path, parents=False) as unfinished:
         if path.suffix == ".npz":
             dtype = np.str_ if part.key == FILE else np.int64
@@ -96,7 +100,8 @@ def read(path: Path) -> Part:
         mean, stddev = columns["mean"], columns["stddev"]
         if mean.ndim != 2 or mean.shape != stddev.shape or len(mean) != len(keys):
             raise ValueError("columns of other shapes than were written")
-        return Part(keys, columns.get("label"), mean, stddev, columns.get("content", mean), broken)
+        content, pose = columns.get("content", mean), columns.get("pose")
+        return Part(keys, columns.get("label"), mean, stddev, content, broken, pose)
     except _UNREADABLE as error:
         expected = "a file of embeddings; remove it and give the command launch.embed again"
         raise InputError(str(path), expected, "one that cannot be read") from error
