@@ -245,6 +245,9 @@ def settings(given: str) -> tuple[dict[str, str], ...]:
     )
 
 
+_UNSAID = {"": "nothing", "None": "none"}
+
+
 def refusal(error: Exception) -> str:
     """Returns what absl says of a mistake as one line of this project's form."""
     text = " ".join(str(error).split())
@@ -256,8 +259,8 @@ def refusal(error: Exception) -> str:
     }
     for pattern, told in forms.items():
         if match := re.fullmatch(pattern, text):
-            line = match.expand(told)
-            return f"{line}nothing" if line.endswith("; received ") else line
+            line, _, received = match.expand(told).partition("; received ")
+            return f"{line}; received {_UNSAID.get(received, received)}"
     return text
 
 
