@@ -118,10 +118,8 @@ def _wae_geometry(image_shape: ImageShape) -> tuple[int, int]:
     height, width, _ = image_shape
     kernel, doublings = (4, 2) if height <= 28 else (5, 3)
     if height != width or height % 2**doublings:
-        raise InputError(
-            f"--image_size: expected a square side divisible by {2**doublings} for the network wae; "
-            f"received {height}x{width}"
-        )
+        expected = f"a square side divisible by {2**doublings} for the network wae"
+        raise InputError("image_size", expected, f"{height}x{width}")
     return kernel, doublings
 
 

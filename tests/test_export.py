@@ -254,7 +254,7 @@ def test_images_of_another_shape_type_or_range_are_refused(encoder, images, mess
 @pytest.mark.parametrize("broken", [b"no image", b"", None])
 def test_bytes_that_are_no_image_are_refused(encoder, gray, broken):
     whole = png(gray[0])
-    with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP or GIF files"):
+    with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP files"):
         encoder.encode_bytes([whole, whole[: len(whole) // 2] if broken is None else broken])
 
 

@@ -39,9 +39,8 @@ def to_onnx(encoder: str | PathLike, path: str | PathLike) -> None:
     try:
         import tf2onnx
     except ImportError as error:
-        raise InputError(
-            'ONNX: expected tf2onnx, pip install "crvae-tf[onnx]"; received an environment without it'
-        ) from error
+        expected = 'one with tf2onnx: pip install "crvae-tf[onnx]"'
+        raise InputError("environment", expected, "one without it") from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     image_shape = load_encoder(encoder).image_shape
     saved_model = tf.saved_model.load(str(encoder))

@@ -46,7 +46,7 @@ def export_encoder(
     """Writes the encoder as a SavedModel with two signatures, in place of what was at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
-    string `[N]`, the contents of PNG, JPEG, BMP or GIF files of any size, and preprocesses them as in
+    string `[N]`, the contents of image files of any size, and preprocesses them as in
     training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. With registered networks they
     also return `content`, the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right
     and down, degrees counter-clockwise, factor; and `upright`, the images brought upright. `about.json`
@@ -127,9 +127,7 @@ def load_encoder(path: str | PathLike) -> "Encoder":
         _check_about(about, saved_model.signatures["serving_default"])
         return Encoder(saved_model, about, _fingerprint(path))
     except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
-        raise InputError(
-            f"{path}: expected an exported encoder; received a folder without one"
-        ) from error
+        raise InputError(str(path), "an exported encoder", "a folder without one") from error
 
 
 def _check_about(about: dict, signature: Callable) -> None:
@@ -154,9 +152,7 @@ def load_decoder(path: str | PathLike) -> "Decoder":
     try:
         return Decoder(tf.saved_model.load(str(path)))
     except (OSError, ValueError, KeyError, AttributeError, *DAMAGED_VARIABLES) as error:
-        raise InputError(
-            f"{path}: expected an exported decoder; received a folder without one"
-        ) from error
+        raise InputError(str(path), "an exported decoder", "a folder without one") from error
 
 
 class Decoder:
@@ -212,13 +208,10 @@ class Encoder:
         images = np.asarray(images)
         if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
             shape = ", ".join(map(str, self.image_shape))
-            raise InputError(
-                f"images: expected float32 [N, {shape}]; received {images.dtype} {list(images.shape)}"
-            )
+            received = f"{images.dtype} {list(images.shape)}"
+            raise InputError("images", f"float32 [N, {shape}]", received)
         if not np.all((images >= 0.0) & (images <= 1.0)):
-            raise InputError(
-                f"images: expected values in [0, 1]; received {images.min()} to {images.max()}"
-            )
+            raise InputError("images", "values in [0, 1]", f"{images.min()} to {images.max()}")
         return _embeddings(self._encode(images=tf.constant(images)))
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
@@ -236,9 +229,8 @@ class Encoder:
                 self._encode_bytes(image_bytes=tf.constant(list(image_bytes), tf.string))
             )
         except tf.errors.InvalidArgumentError as error:
-            raise InputError(
-                "image_bytes: expected the contents of PNG, JPEG, BMP or GIF files; received others"
-            ) from error
+            expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
+            raise InputError("image_bytes", expected, "others") from error
 
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
