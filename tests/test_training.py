@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -65,7 +66,7 @@ def train_until_killed(directory):
     run = Run(directory)
 
     def watch():
-        while not list(run.checkpoints.glob("*.index")):
+        while not list(run.checkpoints.glob("ckpt-*.index")):
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -123,6 +124,19 @@ def test_two_runs_are_the_same_to_the_bit(whole, data, tmp_path):
     model = new_model()
     lines = train(model, Run(tmp_path), data)
     assert_same_to_the_bit((model, lines), (whole[0], whole[2]))
+
+
+def test_the_index_of_a_checkpoint_is_there_when_all_of_it_is(data, tmp_path, monkeypatch):
+    """A process that is killed while it writes leaves nothing that a run would go on from."""
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *names: moved.append(names) or replace(*names))
+    run = Run(tmp_path)
+    train(new_model(), run, data, epochs=1)
+    assert [part.suffix for part, _ in moved] == [".data-00000-of-00001", ".index"]
+    assert all(part.name.startswith(".unfinished.") for part, _ in moved)
+    (run.checkpoints / ".unfinished.ckpt-9.index").write_bytes(b"killed")
+    Run(tmp_path).lock()
+    assert not list(run.checkpoints.glob(".unfinished.*"))
 
 
 def test_a_run_that_was_killed_ends_as_one_that_never_stopped(whole, data, tmp_path):

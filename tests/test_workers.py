@@ -55,7 +55,7 @@ def ends(processes):
 
 def wait_for_a_checkpoint(run):
     until = time.monotonic() + HANGS
-    while not list(run.checkpoints.glob("*.index")):
+    while not list(run.checkpoints.glob("ckpt-*.index")):
         assert time.monotonic() < until
         time.sleep(0.01)
 

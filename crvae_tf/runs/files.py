@@ -19,7 +19,8 @@ STORAGE_ERRORS = storage_errors()
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
 
-_UNFINISHED = ".unfinished."
+UNFINISHED = ".unfinished."
+"""What the name of a file begins with until all of it is written."""
 
 
 def write_text(path: str | Path, text: str, parents: bool = True) -> None:
@@ -103,7 +104,7 @@ def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
     """Yields the name of what is not yet `path`; what has it at the end is removed."""
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}.{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}.{path.name}")
     try:
         yield unfinished
     finally:
@@ -112,7 +113,7 @@ def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
 
 def unfinished(folder: Path) -> list[Path]:
     """Returns what `whole_file` and `whole_folder` left in a folder where a process was killed."""
-    return list(folder.glob(f"{_UNFINISHED}*"))
+    return list(folder.glob(f"{UNFINISHED}*"))
 
 
 def remove(path: Path) -> None:

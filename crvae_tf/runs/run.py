@@ -1,5 +1,6 @@
 """A run's directory: what lies where, and whether it may be written to."""
 
+import itertools
 import json
 import os
 import weakref
@@ -105,7 +106,8 @@ class Run:
         if not files.locked(self._held):
             expected = "a run that no other process is at work on"
             raise InputError("output_dir", expected, f"{self.directory}, which another is at work on")
-        for path in (*files.unfinished(self.directory), *files.unfinished(self.figures)):
+        folders = self.directory, self.figures, self.checkpoints
+        for path in itertools.chain.from_iterable(map(files.unfinished, folders)):
             files.remove(path)
 
     def check_there(self) -> None:

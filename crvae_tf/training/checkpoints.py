@@ -126,7 +126,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._position.assign(position)
         self._run.check_there()
         folder = self._run.checkpoints
-        self._checkpoint.write(str(folder / f"{_PREFIX}{position}"))
+        unfinished = f"{files.UNFINISHED}{_PREFIX}{position}"
+        self._checkpoint.write(str(folder / unfinished))
+        # TensorFlow writes the index in place. Renamed last, it is there when all of the checkpoint is.
+        parts = sorted(folder.glob(f"{unfinished}.*"), key=lambda part: part.suffix == ".index")
+        for part in parts:
+            part.replace(folder / f"{_PREFIX}{position}{part.name.removeprefix(unfinished)}")
         kept = {path.name for path in _checkpoints(folder)[-_KEPT:]}
         for path in folder.glob(f"{_PREFIX}*"):  # What killed processes left behind, too.
             if path.stem not in kept:
