@@ -17,15 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 import crvae_tf
-from crvae_tf import RandomAffine, datasets, networks, objectives
+from crvae_tf import RandomAffine, datasets, networks, objectives, poses
 from crvae_tf.errors import Interrupted
 from crvae_tf.training import strategies
 from tests import small_training
 
 SHAPE = (8, 8, 1)
 PENALTY = 0.5
-RATES = {"mlp": 0.1, "wae": 0.01}
-WIDTHS = {"mlp": 0.05, "wae": 0.02}
+RATES = {"mlp": 0.1, "wae": 0.01, "registered mlp": 0.01}
+WIDTHS = {"mlp": 0.05, "wae": 0.02, "registered mlp": 0.05}
 SIZES = {"uneven_last_batch": (7, 4), "uneven_first_batch": (5, 5), "empty_replica": (5, 4)}
 
 
@@ -57,19 +57,25 @@ def small_model(base: type[crvae_tf.VAE]) -> crvae_tf.CRVAE:
     return crvae_tf.CRVAE(base(*networks.build("mlp", SHAPE, latent_dim=3, width=0.05)))
 
 
-def pairs(images: int, batch: int) -> tf.data.Dataset:
-    """Returns pairs of random images in batches over all replicas."""
+def views_of_noise(images: int, batch: int, registered: bool) -> tf.data.Dataset:
+    """Returns pairs of random images, or triples, in batches over all replicas."""
     generator = np.random.default_rng(0)
     pixels = (generator.random((2, images, *SHAPE)) > 0.5).astype(np.float32)
-    return tf.data.Dataset.from_tensor_slices((pixels[0], pixels[1])).batch(batch)
+    transformation = RandomAffine().sample(images, tf.constant([0, 1]))
+    data = (*pixels, transformation) if registered else tuple(pixels)
+    return tf.data.Dataset.from_tensor_slices(data).batch(batch)
 
 
 def calm_model(network: str) -> crvae_tf.CRVAE:
     """Returns a compiled and built model, with a penalty on the dense kernels of its encoder."""
-    encoder, decoder = networks.build(network, SHAPE, latent_dim=3, width=WIDTHS[network])
+    encoder, decoder = networks.build(network.split()[-1], SHAPE, latent_dim=3, width=WIDTHS[network])
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.Dense):
             layer.kernel.regularizer = keras.regularizers.L2(PENALTY)
+    if network.startswith("registered"):
+        encoder, decoder = poses.register(encoder, decoder, RandomAffine())
+        # Bilinear interpolation has no derivative at a pixel, where a pose of 0 would take it.
+        encoder.get_layer("registration").network.get_layer("mean").bias.assign([0.3, -0.2, 0.4, 0.1])
     model = crvae_tf.CRVAE(CalmVAE(encoder, decoder))
     model.compile(optimizer=keras.optimizers.SGD(RATES[network]))
     model.optimizer.build(model.trainable_variables)
@@ -78,7 +84,8 @@ def calm_model(network: str) -> crvae_tf.CRVAE:
 
 def trained(model: crvae_tf.CRVAE, images: int, batch: int) -> dict:
     """Returns the weights and the history of one epoch with validation."""
-    history = model.fit(pairs(images, batch), validation_data=pairs(images, batch), verbose=0).history
+    data = views_of_noise(images, batch, registered=bool(model.pose))
+    history = model.fit(data, validation_data=data, verbose=0).history
     terms = {name: float(np.squeeze(values)) for name, values in history.items()}
     return {"weights": [w.tolist() for w in model.get_weights()], "terms": terms}
 

@@ -70,14 +70,15 @@ def assert_same_training(one, other, rounding: float = 1e-6) -> None:
     assert isinstance(other, dict), other
     for a, b in zip(one["weights"], other["weights"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=rounding)
-    assert one["terms"] == pytest.approx(other["terms"], rel=1e-5)
+    # A rate near 0 is the difference of terms near 1, so float32 rounds it by some 1e-7.
+    assert one["terms"] == pytest.approx(other["terms"], rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("network", replicas.WIDTHS)
 @pytest.mark.parametrize("case", replicas.SIZES)
 def test_two_replicas_take_the_steps_of_one(outcomes, case, network):
     # The gradient of a bias before batch normalisation is nothing but rounding.
-    rounding = {"mlp": 1e-6, "wae": 5e-6}[network]
+    rounding = 5e-6 if network == "wae" else 1e-6
     assert_same_training(outcomes["1"][network][case], outcomes["2"][network][case], rounding)
 
 
