@@ -27,7 +27,6 @@ def main() -> None:
         encoder,
         images,
         chosen.output,
-        file_format=chosen.format,
         rows_per_file=chosen.rows_per_file,
         shard_index=chosen.shard_index,
         shard_count=chosen.shard_count,
@@ -36,8 +35,8 @@ def main() -> None:
     )
     bar.close()
     print(tables.embedding(report, time.perf_counter() - began))
-    if chosen.projector and not report.embedding.missing():
-        folder = projector.write(report.embedding, images)
+    if chosen.projector and not report.index.missing():
+        folder = projector.write(report.index, images)
         print(f"tensorboard --logdir={shlex.quote(str(folder))}")
 
 

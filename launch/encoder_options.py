@@ -13,7 +13,6 @@ from launch.options import define, define_evaluation
 
 SAVED_MODEL = "saved_model"
 _EXPORT_FORMATS = (SAVED_MODEL, "tflite", "onnx")
-_EMBEDDING_FORMATS = ("parquet", "npz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,6 @@ class EmbedOptions:
     output: str
     data_dir: str | None
     split: str | None
-    format: str
     rows_per_file: int | None
     shard_index: int
     shard_count: int
@@ -61,7 +59,6 @@ def define_embed() -> None:
     _required("input", expected, "the images", flag_kinds.images)
     _required("output", "a folder to write to", "where the embeddings lie")
     flag_kinds.text("split", None, "of a TFDS data set, as TFDS writes it (train)")
-    flag_kinds.choice("format", "parquet", _EMBEDDING_FORMATS, "of the files")
     flag_kinds.integer("rows_per_file", None, 1, "rows of a file (10000, fewer with many jobs)")
     flag_kinds.integer("shard_index", 0, 0, "which job this is, from 0 on")
     flag_kinds.integer("shard_count", 1, 1, "how many jobs share the work")

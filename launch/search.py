@@ -12,15 +12,15 @@ def main() -> None:
     from crvae_tf.datasets import folders
     from crvae_tf.runs import drawing
     from crvae_tf.serving import search
-    from crvae_tf.serving.embedding_folder import Embedding
+    from crvae_tf.serving.index import Index
     from launch import tables
     from launch.defaults import check_apart
 
     chosen = encoder_options.search()
-    index = Embedding.open(chosen.index)
+    index = Index(chosen.index)
     check_apart("output", chosen.output, index.about["input"])
     encoder = search.load_encoder(index, chosen.encoder)
-    query = search.embed_file(index, encoder, chosen.image)
+    query = search.embed_file(encoder, chosen.image)
     found = search.nearest(index, query, chosen.neighbours)
     print(tables.neighbours(found))
     pictures = search.pictures(index, encoder, [image.key for image in found], chosen.data_dir)

@@ -49,7 +49,7 @@ def _rows(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> l
 
 def embedding(report: Report, seconds: float) -> str:
     """Returns what a call of `embedding.embed` brought about, in lines."""
-    index = report.embedding
+    index = report.index
     rate = report.new_rows / seconds
     lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]
     if report.broken:

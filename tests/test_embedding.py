@@ -11,6 +11,7 @@ import time
 from multiprocessing import get_context
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -22,8 +23,8 @@ import crvae_tf
 from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
 from crvae_tf.serving import embedding, projector, search
-from crvae_tf.serving.embedding_folder import Embedding
 from crvae_tf.serving.export import Embeddings
+from crvae_tf.serving.index import Index, vectors
 from launch import tables
 from tests.image_files import blocks, encoded, exif
 
@@ -49,45 +50,51 @@ def encoder(encoder_path):
 
 
 @pytest.fixture(scope="module")
+def other_encoder(tmp_path_factory):
+    return export_encoder(tmp_path_factory.mktemp("other") / "encoder", seed=1)
+
+
+@pytest.fixture(scope="module")
 def digits_images(encoder):
     return open_images("digits", encoder.preprocessing, split="test")
 
 
 @pytest.fixture(scope="module")
 def expected(encoder, digits):
-    """The means of all test digits, embedded at once."""
+    """What all test digits are embedded to at once."""
     (_, images, _) = next(digits.test.batches(360).as_numpy_iterator())
     return encoder(images.astype(np.float32) / np.float32(255.0))
 
 
-def columns(path):
-    parts = list(Embedding.open(path).parts())
-    names = ("keys", "labels", "mean", "stddev")
-    return [np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in names]
+@pytest.fixture
+def embedded(tmp_path, encoder, digits_images):
+    """The test digits' embeddings in files of 100 rows."""
+    return embedding.embed(encoder, digits_images, tmp_path / "index", rows_per_file=100).index
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "npz"])
-def test_every_row_is_there_once_with_its_own_values(
-    tmp_path, encoder, digits, digits_images, expected, file_format
-):
-    embedding.embed(
-        encoder, digits_images, tmp_path, file_format=file_format, rows_per_file=100, batch_size=32
-    )
-    keys, labels, mean, stddev = columns(tmp_path)
-    np.testing.assert_array_equal(keys, np.arange(360))
-    (_, _, true_labels) = next(digits.test.batches(360).as_numpy_iterator())
-    np.testing.assert_array_equal(labels, true_labels)
-    np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(stddev, expected.stddev, rtol=1e-5, atol=1e-6)
+def rows_of(path):
+    """All columns of a folder of embeddings."""
+    table = pa.concat_tables(table for table, _ in Index(path).parts())
+    columns = {name: table[name] for name in table.column_names}
+    for name in ("mean", "stddev"):
+        columns[name] = vectors(columns[name])
+    return columns
 
 
-def test_a_folder_of_parquet_files_is_read_as_one_table(tmp_path, encoder, digits_images, expected):
-    report = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100)
-    projector.write(report.embedding, digits_images)
+def assert_embedded(columns, expected):
+    for name in ("mean", "stddev"):
+        np.testing.assert_allclose(columns[name], getattr(expected, name), rtol=1e-5, atol=1e-6)
+
+
+def test_every_row_is_there_once(tmp_path, encoder, digits, digits_images, expected):
+    report = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100, batch_size=32)
+    projector.write(report.index, digits_images)
     table = pq.read_table(tmp_path)
     assert table.column_names == ["index", "label", "mean", "stddev"]
     assert table["index"].to_pylist() == list(range(360))
-    np.testing.assert_allclose(table["mean"].to_pylist(), expected.mean, rtol=1e-5, atol=1e-6)
+    (_, _, labels) = next(digits.test.batches(360).as_numpy_iterator())
+    assert table["label"].to_pylist() == labels.tolist()
+    assert_embedded(rows_of(tmp_path), expected)
 
 
 def test_jobs_fill_one_folder_with_files_of_their_own(tmp_path, encoder, digits_images):
@@ -99,47 +106,46 @@ def test_jobs_fill_one_folder_with_files_of_their_own(tmp_path, encoder, digits_
         )
         written.append(set(tmp_path.glob("part-*")) - before)
         assert report.new_rows == sum(pq.read_metadata(file).num_rows for file in written[-1])
-        assert bool(report.embedding.missing()) == (job != 1)
+        assert bool(report.index.missing()) == (job != 1)
     assert sorted(len(files) for files in written) == [2, 3, 3]
-    assert columns(tmp_path)[0].tolist() == list(range(360))
+    assert pq.read_table(tmp_path)["index"].to_pylist() == list(range(360))
 
 
 def test_more_jobs_than_rows_of_one_file_leave_none_idle(tmp_path, encoder, digits_images):
     for job in range(5):
         report = embedding.embed(encoder, digits_images, tmp_path, shard_index=job, shard_count=5)
         assert report.new_rows == 72
-    assert columns(tmp_path)[0].tolist() == list(range(360))
+    assert pq.read_table(tmp_path)["index"].to_pylist() == list(range(360))
 
 
-def test_only_what_is_missing_is_made_again(tmp_path, encoder, digits_images):
-    embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100)
-    files = sorted(tmp_path.glob("part-*"))
+def test_only_what_is_missing_is_made_again(embedded, encoder, digits_images):
+    files = sorted(embedded.path.glob("part-*"))
     whole = [file.read_bytes() for file in files]
     kept = {file: file.stat().st_mtime_ns for file in (files[0], files[2])}
     files[1].unlink()
     files[3].unlink()
-    (tmp_path / f".unfinished.77.{files[3].name}").write_bytes(b"killed while it was written")
+    (embedded.path / f".unfinished.77.{files[3].name}").write_bytes(b"killed while it was written")
     seen = []
     report = embedding.embed(
-        encoder, digits_images, tmp_path, progress=lambda *state: seen.append(state)
+        encoder, digits_images, embedded.path, progress=lambda *state: seen.append(state)
     )
     assert report.new_rows == 160
     assert [file.read_bytes() for file in files] == whole
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert seen[-1] == (360, 360)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(embedded.path.glob(".*"))
 
 
 class EncoderThatSeesItsBatch:
     """Stands for a processor on which an image's embedding depends on the batch it is in."""
 
-    latent_dim = content_dim = 1
     fingerprint = "one"
     preprocessing = Preprocessing(28, 1)
+    nothing = Embeddings(*np.zeros((3, 0, 1), np.float32))
 
     def encode_pixels(self, images):
         ones = np.ones((len(images), 1), np.float32)
-        return Embeddings(ones * len(images), ones, ones * float(images[0].mean()))
+        return Embeddings(ones * len(images), ones * float(images[0].mean()), ones)
 
 
 @pytest.mark.parametrize("missing", [[0], [1, 3], [2, 3, 4]])
@@ -157,11 +163,11 @@ def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_i
 def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
     tmp_path, encoder, digits_images
 ):
-    def embed(index):
-        shares = {"shard_index": index, "shard_count": 2}
+    def embed(job):
+        shares = {"shard_index": job, "shard_count": 2}
         return embedding.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares)
 
-    begun = embed(1).embedding
+    begun = embed(1).index
     with begun.share(0, 2) as share:
         assert share == range(5)
         with pytest.raises(InputError, match="received 0 of 2, which one is at work on"):
@@ -204,39 +210,22 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    assert Embedding.open(arguments[1]).missing()
+    assert Index(arguments[1]).missing()
     report = embedding.embed(encoder, open_images(arguments[2], encoder.preprocessing), arguments[1])
     assert 0 < report.new_rows < 3000
-    parts = list(report.embedding.parts())
-    assert np.concatenate([part.keys for part in parts]).tolist() == list(range(3000))
-    expected = encoder(images[..., np.newaxis].astype(np.float32) / np.float32(255.0)).mean
-    mean = np.concatenate([part.mean for part in parts])
-    np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+    columns = rows_of(arguments[1])
+    assert columns["index"].to_pylist() == list(range(3000))
+    assert_embedded(columns, encoder(images[..., np.newaxis].astype(np.float32) / np.float32(255.0)))
 
 
-def test_a_folder_with_embeddings_of_another_encoder_is_refused(tmp_path, encoder, digits_images):
-    embedding.embed(encoder, digits_images, tmp_path / "embeddings")
-    other = export_encoder(tmp_path / "encoder", seed=1)
-    with pytest.raises(InputError, match="differs in encoder_fingerprint"):
-        embedding.embed(other, digits_images, tmp_path / "embeddings")
-
-
-def test_the_encoder_of_an_embedding_is_where_it_was_or_where_it_is_said_to_be(
-    tmp_path, encoder, encoder_path, digits_images
+def test_a_folder_with_embeddings_of_another_encoder_or_of_other_images_is_refused(
+    embedded, encoder, other_encoder, digits_images
 ):
-    made = embedding.embed(encoder, digits_images, tmp_path).embedding
-    assert search.load_encoder(made, str(encoder_path)).fingerprint == encoder.fingerprint
-    with pytest.raises(InputError, match="which does not say where that lies; received none"):
-        search.load_encoder(made)
-    placed = Embedding(made.path, made.about | {"encoder": str(encoder_path)})
-    assert search.load_encoder(placed).fingerprint == encoder.fingerprint
-
-
-def test_a_folder_with_embeddings_of_other_images_is_refused(tmp_path, encoder, digits_images):
-    embedding.embed(encoder, digits_images, tmp_path)
     train = open_images("digits", encoder.preprocessing, split="train")
+    with pytest.raises(InputError, match="differs in encoder_fingerprint"):
+        embedding.embed(other_encoder, digits_images, embedded.path)
     with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
-        embedding.embed(encoder, train, tmp_path)
+        embedding.embed(encoder, train, embedded.path)
 
 
 def change_in_place(path):
@@ -266,9 +255,8 @@ def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder):
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_images):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(
-        InputError, match="expected a new or empty folder, or one with embeddings to go on with"
-    ):
+    expected = "expected a new or empty folder, or one with embeddings to go on with"
+    with pytest.raises(InputError, match=expected):
         embedding.embed(encoder, digits_images, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -293,6 +281,14 @@ def files(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def torn(files, tmp_path):
+    """The same files and a broken one."""
+    shutil.copytree(files, tmp_path / "files")
+    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
+    return tmp_path / "files"
+
+
 def read_listed(folder, name):
     """The bytes of a file by the name that it is listed by."""
     (path,) = (
@@ -301,65 +297,56 @@ def read_listed(folder, name):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "npz"])
-def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(
-    tmp_path, encoder, files, file_format
-):
+def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, encoder, files):
     listing = open_images(f"folder:{files}", encoder.preprocessing)
-    options = {"file_format": file_format, "rows_per_file": 50, "batch_size": 16}
-    embedding.embed(encoder, listing, tmp_path, **options)
-    names, labels, mean, stddev = columns(tmp_path)
+    embedding.embed(encoder, listing, tmp_path, rows_per_file=50, batch_size=16)
+    columns = rows_of(tmp_path)
+    names = columns["file"].to_pylist()
     stored = sorted(path.relative_to(files) for path in files.rglob("*.*"))
     assert sorted(names) == sorted(folders.printable(str(name)) for name in stored)
-    assert labels.tolist() == [name[0] for name in names]
-    alone = encoder.encode_bytes([read_listed(files, name) for name in names])
-    np.testing.assert_allclose(mean, alone.mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(stddev, alone.stddev, rtol=1e-5, atol=1e-6)
-
-
-def training_names(folder):
-    names = open_images(f"folder:{folder}", Preprocessing(28, 1)).names
-    return [name for name in names if sources._hash_fraction(name) >= 0.1]
+    assert columns["label"].to_pylist() == [name[0] for name in names]
+    assert_embedded(columns, encoder.encode_bytes([read_listed(files, name) for name in names]))
 
 
 def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files):
     data = crvae_tf.datasets.load(f"folder:{files}", image_size=28, channels=1)
     _, images, _ = next(data.train.batches(data.train.num_images).as_numpy_iterator())
     trained_on = encoder(images.astype(np.float32) / np.float32(255.0))
-    served = encoder.encode_bytes([read_listed(files, name) for name in training_names(files)])
+    names = open_images(f"folder:{files}", Preprocessing(28, 1)).names
+    trained = [name for name in names if sources._hash_fraction(name) >= 0.1]
+    served = encoder.encode_bytes([read_listed(files, name) for name in trained])
     np.testing.assert_allclose(trained_on.mean, served.mean, rtol=1e-5, atol=1e-6)
 
 
-def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, files, caplog):
-    shutil.copytree(files, tmp_path / "files")
-    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
-    listing = open_images(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, torn, caplog):
+    listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with caplog.at_level(logging.WARNING):
         report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
     assert report.new_rows == 120
     assert report.broken == ["a/torn.png"]
     assert "a/torn.png: Unknown image file format" in caplog.text
-    assert "a/torn.png" not in columns(tmp_path / "embeddings")[0]
+    assert "a/torn.png" not in rows_of(tmp_path / "embeddings")["file"].to_pylist()
     again = embedding.embed(encoder, listing, tmp_path / "embeddings")
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
+    lines = projector.write(report.index, listing).joinpath("metadata.tsv").read_text(encoding="utf-8")
+    assert lines.splitlines()[:2] == ["file\tlabel", "a/00.png\ta"]
+    assert len(lines.splitlines()) == 1 + 120
 
 
-def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder, files):
+def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder):
     for name in ("aa", "ab"):
         (tmp_path / f"{name}.png").write_bytes(b"no image")
     for index in range(250):
         (tmp_path / f"b{index:03d}.png").write_bytes(encoded(blocks(index), "PNG"))
     listing = open_images(f"folder:{tmp_path}", encoder.preprocessing)
     report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
-    assert pq.read_metadata(report.embedding.file(0)).num_rows == 0
+    assert pq.read_metadata(report.index.file(0)).num_rows == 0
     assert pq.read_table(tmp_path / "embeddings").num_rows == 250
 
 
-def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, encoder, files):
-    shutil.copytree(files, tmp_path / "files")
-    for name in ("torn.png", "torn.jpg"):
-        (tmp_path / "files" / "a" / name).write_bytes(b"no image")
-    listing = open_images(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
+def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, encoder, torn):
+    (torn / "a" / "torn.jpg").write_bytes(b"no image")
+    listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
         embedding.embed(encoder, listing, tmp_path / "embeddings")
     assert not (tmp_path / "embeddings").exists()
@@ -382,10 +369,9 @@ def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
         np.save(tmp_path / f"{name}.npy", array)
         listing = open_images(str(tmp_path / f"{name}.npy"), encoder.preprocessing)
         embedding.embed(encoder, listing, tmp_path / name, batch_size=16, rows_per_file=20)
-        parts = list(Embedding.open(tmp_path / name).parts())
-        mean = np.concatenate([part.mean for part in parts])
-        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5, err_msg=name)
-        assert parts[0].labels is None
+        columns = rows_of(tmp_path / name)
+        assert "label" not in columns
+        np.testing.assert_allclose(columns["mean"], expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +380,6 @@ def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
         (np.zeros((5, 28, 28, 5), np.uint8), r"images.npy, uint8 \[5, 28, 28, 5\]"),
         (np.zeros((5, 28, 28), np.int64), r"images.npy, int64 \[5, 28, 28\]"),
         (np.zeros((0, 28, 28), np.uint8), r"images.npy, uint8 \[0, 28, 28\]"),
-        (np.zeros((5, 28, 0, 1), np.uint8), r"images.npy, uint8 \[5, 28, 0, 1\]"),
         (np.zeros((), np.uint8), r"images.npy, uint8 \[\]"),
         (np.zeros((5, 28, 28), np.float32) - 1, r"images.npy, with -1 to -1"),
     ],
@@ -413,11 +398,10 @@ def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shar
     images, labels = (np.concatenate([part[key] for part in stored]) for key in ("image", "label"))
     listing = open_images("mnist", encoder.preprocessing, shared_data_dir, split)
     embedding.embed(encoder, listing, tmp_path, rows_per_file=25, batch_size=10)
-    keys, embedded_labels, mean, _ = columns(tmp_path)
-    np.testing.assert_array_equal(keys, np.arange(len(images)))
-    np.testing.assert_array_equal(embedded_labels, labels)
-    expected = encoder(images.astype(np.float32) / np.float32(255.0)).mean
-    np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+    columns = rows_of(tmp_path)
+    assert columns["index"].to_pylist() == list(range(len(images)))
+    assert columns["label"].to_pylist() == labels.tolist()
+    assert_embedded(columns, encoder(images.astype(np.float32) / np.float32(255.0)))
 
 
 def test_a_split_that_is_not_there_is_refused(encoder, shared_data_dir):
@@ -425,83 +409,66 @@ def test_a_split_that_is_not_there_is_refused(encoder, shared_data_dir):
         open_images("mnist", encoder.preprocessing, shared_data_dir, "holdout")
 
 
-def test_the_nearest_are_those_of_a_search_through_all(tmp_path, encoder, digits_images, expected):
-    report = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=37)
-    assert len(search.nearest(report.embedding, expected.mean[0], 1000)) == 360
-    with pytest.raises(InputError, match="expected embeddings of 5 dimensions"):
-        search.nearest(report.embedding, expected.mean[0, :5], 3)
+def test_the_nearest_are_those_of_a_search_through_all(embedded, expected):
+    assert len(search.nearest(embedded, expected.mean[0], 1000)) == 360
     query = expected.mean[123]
     distances = np.linalg.norm(expected.mean - query, axis=1)
-    found = search.nearest(report.embedding, query, 12)
+    found = search.nearest(embedded, query, 12)
     assert [image.key for image in found] == np.argsort(distances, kind="stable")[:12].tolist()
     np.testing.assert_allclose([i.distance for i in found], np.sort(distances)[:12], atol=1e-5)
     assert found[0].key == 123
 
 
-def test_an_incomplete_embedding_is_not_searched(tmp_path, encoder, digits_images, expected):
-    report = embedding.embed(encoder, digits_images, tmp_path, shard_index=0, shard_count=2)
-    with pytest.raises(InputError, match=r"a folder of 2 files.*which lacks 1, the first part-00001"):
-        search.nearest(report.embedding, expected.mean[0], 3)
+def test_an_incomplete_embedding_is_not_searched(embedded, expected):
+    embedded.file(1).unlink()
+    with pytest.raises(InputError, match=r"a folder of 4 files.*which lacks 1, the first part-00001"):
+        search.nearest(embedded, expected.mean[0], 3)
 
 
-def test_an_embedding_that_says_it_has_other_rows_is_not_searched(
-    tmp_path, encoder, digits_images, expected
-):
-    made = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=200).embedding
-    about = json.loads((tmp_path / "_embedding.json").read_text()) | {"num_rows": 399}
-    (tmp_path / "_embedding.json").write_text(json.dumps(about))
-    with pytest.raises(InputError) as other:
-        search.nearest(Embedding.open(tmp_path), expected.mean[0], 3)
-    assert str(other.value) == f"index: expected 199 rows in {made.file(1)}; received 160"
-
-
-def test_a_query_is_embedded_by_the_encoder_of_the_index_alone(tmp_path, encoder, digits_images, files):
-    report = embedding.embed(encoder, digits_images, tmp_path / "embeddings")
-    image = files / "a" / "turned.jpg"
-    found = search.embed_file(report.embedding, encoder, image)
-    np.testing.assert_allclose(found, encoder.encode_bytes([image.read_bytes()]).mean[0], rtol=1e-6)
+def test_an_embedding_is_searched_with_its_own_encoder(embedded, encoder, encoder_path, other_encoder):
+    assert search.load_encoder(embedded, str(encoder_path)).fingerprint == encoder.fingerprint
+    embedded.about["encoder"] = str(encoder_path)
+    assert search.load_encoder(embedded).fingerprint == encoder.fingerprint
+    embedded.about["encoder_fingerprint"] = other_encoder.fingerprint
     with pytest.raises(InputError, match="encoder: expected the encoder of"):
-        search.embed_file(report.embedding, export_encoder(tmp_path / "encoder", seed=1), image)
-    for absent in (
-        files / "absent.png",
-        files,
-        "/dev/zero",
-        "a\0b",
-        tmp_path / "embeddings" / "_embedding.json",
-    ):
+        search.load_encoder(embedded)
+
+
+def test_a_query_is_an_image_file(tmp_path, encoder, files):
+    image = files / "a" / "turned.jpg"
+    expected = encoder.encode_bytes([image.read_bytes()]).mean[0]
+    np.testing.assert_allclose(search.embed_file(encoder, image), expected, rtol=1e-6)
+    (tmp_path / "text").write_text("no image")
+    for absent in (files / "absent.png", files, "/dev/zero", "a\0b", tmp_path / "text"):
         with pytest.raises(InputError, match="image: expected an image file that TensorFlow decodes"):
-            search.embed_file(report.embedding, encoder, absent)
+            search.embed_file(encoder, absent)
 
 
-def test_a_query_may_have_a_name_that_is_no_utf_8(tmp_path, encoder, files):
+def test_what_is_found_is_shown_upright_also_where_its_name_is_no_utf_8(tmp_path, encoder, files):
+    listing = open_images(f"folder:{files}", encoder.preprocessing)
+    index = embedding.embed(encoder, listing, tmp_path).index
     image = str(files / "a" / "caf\udce9\n.gif")
-    listing = open_images(f"folder:{files}", encoder.preprocessing)
-    report = embedding.embed(encoder, listing, tmp_path)
-    found = search.nearest(report.embedding, search.embed_file(report.embedding, encoder, image), 1)
-    assert found[0].key == r"a/caf\xe9\x0a.gif"
-    np.testing.assert_array_equal(folders.picture(image)[..., 0], blocks(5))
+    (found,) = search.nearest(index, search.embed_file(encoder, image), 1)
+    assert (found.key, found.label) == (r"a/caf\xe9\x0a.gif", "a")
     assert tables.captions(image, [])[0].endswith("a/caf\\xe9\\x0a.gif\n")
-
-
-def test_the_pictures_of_what_was_found_are_those_files_upright(tmp_path, encoder, files):
-    listing = open_images(f"folder:{files}", encoder.preprocessing)
-    report = embedding.embed(encoder, listing, tmp_path)
-    turned, odd, gone = search.pictures(
-        report.embedding, encoder, ["a/turned.jpg", r"b/caf\xe9\x0a.gif", "a/gone.png"]
-    )
+    turned, odd, gone = search.pictures(index, encoder, ["a/turned.jpg", found.key, "a/gone.png"])
     assert turned.shape == (32, 24, 3)
     np.testing.assert_array_equal(odd[..., 0], blocks(5))
     assert gone is None
+
+
+def test_images_of_an_array_that_is_gone_are_found_without_pictures(tmp_path, encoder):
     np.save(tmp_path / "array.npy", np.zeros([3, 28, 28], np.uint8))
     listing = open_images(str(tmp_path / "array.npy"), encoder.preprocessing)
-    report = embedding.embed(encoder, listing, tmp_path / "more")
+    places = {"data_dir": None, "split": None}
+    index = embedding.embed(encoder, listing, tmp_path / "more", places=places).index
+    assert [picture.shape for picture in search.pictures(index, encoder, [0, 2])] == [(28, 28, 1)] * 2
     (tmp_path / "array.npy").unlink()
-    assert search.pictures(report.embedding, encoder, [0, 2]) == [None, None]
+    assert search.pictures(index, encoder, [0, 2]) == [None, None]
 
 
-def test_tensorboard_serves_the_files_of_the_projector(tmp_path, encoder, digits_images, expected):
-    report = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100)
-    folder = projector.write(report.embedding, digits_images, points=90)
+def test_tensorboard_serves_the_files_of_the_projector(embedded, digits_images, expected):
+    folder = projector.write(embedded, digits_images, points=90)
     routes = ProjectorPlugin(TBContext(logdir=str(folder))).get_plugin_apps()
 
     def fetch(route):
@@ -509,8 +476,8 @@ def test_tensorboard_serves_the_files_of_the_projector(tmp_path, encoder, digits
 
     (described,) = json.loads(fetch("/info"))["embeddings"]
     assert described["tensorShape"] == [90, LATENT_DIM]
-    vectors = np.frombuffer(fetch("/tensor"), np.float32).reshape(90, LATENT_DIM)
-    np.testing.assert_allclose(vectors, expected.mean[::4], rtol=1e-5, atol=1e-6)
+    shown = np.frombuffer(fetch("/tensor"), np.float32).reshape(90, LATENT_DIM)
+    np.testing.assert_allclose(shown, expected.mean[::4], rtol=1e-5, atol=1e-6)
     header, *lines = fetch("/metadata").decode().splitlines()
     assert header == "index\tlabel"
     assert [line.split("\t")[0] for line in lines] == [str(row) for row in range(0, 360, 4)]
@@ -518,15 +485,3 @@ def test_tensorboard_serves_the_files_of_the_projector(tmp_path, encoder, digits
     sprite = np.asarray(Image.open(io.BytesIO(fetch("/sprite_image"))))
     assert sprite.shape == (9 * 28, 10 * 28)
     np.testing.assert_array_equal(sprite[28:56, 28:56], digits_images.fetch([44])[0][0, ..., 0])
-
-
-def test_the_projector_leaves_broken_files_out(tmp_path, encoder, files):
-    shutil.copytree(files, tmp_path / "files")
-    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
-    listing = open_images(f"folder:{tmp_path / 'files'}", encoder.preprocessing)
-    report = embedding.embed(encoder, listing, tmp_path / "embeddings")
-    folder = projector.write(report.embedding, listing)
-    lines = (folder / "metadata.tsv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "file\tlabel"
-    assert len(lines) == 1 + 120
-    assert len((folder / "vectors.tsv").read_text().splitlines()) == 120

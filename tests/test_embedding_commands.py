@@ -75,8 +75,7 @@ def test_embeddings_are_not_put_among_the_images(tmp_path, monkeypatch):
 
 def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     (tmp_path / "images").mkdir()
-    about = {"num_rows": 1, "rows_per_file": 1, "format": "npz", "latent_dim": 2, "key": "file"}
-    about |= {"input": f"folder:{tmp_path}/images", "encoder_fingerprint": "", "input_fingerprint": ""}
+    about = {"num_rows": 1, "rows_per_file": 1, "key": "file", "input": f"folder:{tmp_path}/images"}
     (tmp_path / "_embedding.json").write_text(json.dumps(about))
     output = tmp_path / "images" / "nearest.png"
     given = [f"--index={tmp_path}", "--image=x.png", f"--output={output}"]
@@ -91,7 +90,7 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
 )
 def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given, kept):
     monkeypatch.setattr(os, "getcwd", lambda: "/somewhere")
-    chosen = EmbedOptions("run/encoder", "mnist", "out", given, None, "npz", None, 0, 1, False)
+    chosen = EmbedOptions("run/encoder", "mnist", "out", given, None, None, 0, 1, False)
     assert chosen.places == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
 
 

@@ -11,7 +11,7 @@ from crvae_tf import networks, poses, randomness
 from crvae_tf.datasets import ArrayImages, Preprocessing
 from crvae_tf.poses import Pose, Registration, register, resample
 from crvae_tf.serving import conversion, embedding
-from crvae_tf.serving.embedding_folder import Embedding
+from crvae_tf.serving.index import Index, vectors
 from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
 
 tfd = tfp.distributions
@@ -334,16 +334,15 @@ def test_the_served_encoder_gives_content_pose_and_upright_images(served):
     assert np.abs(pose - [0.0, 0.0, 0.0, 1.0]).max() > 0.1
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "npz"])
-def test_embeddings_hold_content_and_pose(served, tmp_path, file_format):
+def test_embeddings_hold_content_and_pose(served, tmp_path):
     encoder = crvae_tf.load_encoder(served[1])
     pixels = np.uint8(255.0 * smooth_images(7))
     images = ArrayImages(pixels)
-    embedding.embed(encoder, images, tmp_path, file_format=file_format, rows_per_file=4)
-    parts = list(Embedding.open(tmp_path).parts())
+    embedding.embed(encoder, images, tmp_path, rows_per_file=4)
+    tables = [table for table, _ in Index(tmp_path).parts()]
     expected = encoder(np.float32(pixels / np.float32(255.0)))
     for name in ("content", "pose"):
-        found = np.concatenate([getattr(part, name) for part in parts])
+        found = np.concatenate([vectors(table[name]) for table in tables])
         np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-4, atol=1e-4)
 
 

@@ -1,7 +1,4 @@
-"""An exported encoder as TFLite or ONNX, for programs without TensorFlow.
-
-Either has what `serving_default` has.
-"""
+"""An exported encoder as TFLite or ONNX, with the signature `serving_default`."""
 
 import logging
 from os import PathLike
@@ -16,55 +13,31 @@ from crvae_tf.serving.export import load_encoder
 _ONNX_OPSET = 17
 
 
-def to_tflite(encoder: str | PathLike, path: str | PathLike) -> None:
-    """Writes the exported encoder in the folder `encoder` as a TFLite file.
-
-    Raises:
-      InputError: there is no exported encoder.
-    """
-    load_encoder(encoder)
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(encoder), signature_keys=["serving_default"]
-    )
-    with files.whole_file(path) as unfinished:
-        unfinished.write_bytes(converter.convert())
-
-
-def to_onnx(encoder: str | PathLike, path: str | PathLike) -> None:
-    """Writes the exported encoder in the folder `encoder` as an ONNX file.
+def convert(encoder: str | PathLike, path: str | PathLike) -> None:
+    """Writes the exported encoder in the folder `encoder` to `path`, `*.tflite` or `*.onnx`.
 
     Raises:
       InputError: there is no exported encoder, or tf2onnx is not installed.
     """
+    image_shape = load_encoder(encoder).image_shape
+    with files.whole_file(path) as unfinished:
+        if Path(path).suffix == ".onnx":
+            _write_onnx(encoder, image_shape, unfinished)
+        else:
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(encoder), signature_keys=["serving_default"]
+            )
+            unfinished.write_bytes(converter.convert())
+
+
+def _write_onnx(encoder: str | PathLike, image_shape: tuple[int, int, int], path: Path) -> None:
     try:
         import tf2onnx
     except ImportError as error:
         expected = 'one with tf2onnx: pip install "crvae-tf[onnx]"'
         raise InputError("environment", expected, "one without it") from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
-    image_shape = load_encoder(encoder).image_shape
-    saved_model = tf.saved_model.load(str(encoder))
+    saved_model = tf.saved_model.load(str(encoder))  # The signatures do not keep it alive.
     images = tf.TensorSpec([None, *image_shape], tf.float32, name="images")
-    with files.whole_file(path) as unfinished:
-        tf2onnx.convert.from_function(
-            tf.function(lambda images: saved_model.signatures["serving_default"](images=images)),
-            input_signature=[images],
-            opset=_ONNX_OPSET,
-            output_path=str(unfinished),
-        )
-
-
-CONVERSIONS = {"tflite": to_tflite, "onnx": to_onnx}
-
-
-def convert(encoder: str | PathLike, path: str | PathLike) -> None:
-    """Writes the exported encoder in the folder `encoder` in the format of the suffix of `path`.
-
-    Args:
-      encoder: the folder.
-      path: of the file; its suffix is a dot and a name in `CONVERSIONS`.
-
-    Raises:
-      InputError: there is no exported encoder, or what converts it is not installed.
-    """
-    CONVERSIONS[Path(path).suffix[1:]](encoder, path)
+    encode = tf.function(lambda images: saved_model.signatures["serving_default"](images=images))
+    tf2onnx.convert.from_function(encode, [images], opset=_ONNX_OPSET, output_path=str(path))

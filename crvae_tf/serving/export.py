@@ -5,7 +5,7 @@ What is exported needs TensorFlow alone. A SavedModel is code: load only those t
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -58,8 +58,7 @@ def export_encoder(
       preprocessing: the training data's.
       binarization: the training's.
     """
-
-    latent_dim, pose = int(model.prior.event_shape[-1]), getattr(model, "pose", None)
+    pose = getattr(model, "pose", None)
 
     def encode(images):
         posterior = model.posterior(images)
@@ -75,18 +74,14 @@ def export_encoder(
     image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
     about = {
         "image_shape": list(preprocessing.image_shape),
-        "latent_dim": latent_dim,
-        "content_dim": latent_dim - (pose.dim if pose else 0),
+        "latent_dim": int(model.prior.event_shape[-1]),
         "pixels": "float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
+    endpoints = {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)}
     with files.whole_folder(path) as folder:
-        _write(
-            model,
-            folder,
-            {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)},
-        )
+        _write(model, folder, endpoints)
         files.write_json(folder / _ABOUT, about)
 
 
@@ -120,27 +115,10 @@ def load_encoder(path: str | PathLike) -> "Encoder":
     Raises:
       InputError: there is none at `path`.
     """
-    path = Path(path)
     try:
-        about = files.read_json(path / _ABOUT)
-        saved_model = tf.saved_model.load(str(path))
-        _check_about(about, saved_model.signatures["serving_default"])
-        return Encoder(saved_model, about, _fingerprint(path))
+        return Encoder(Path(path))
     except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
         raise InputError(str(path), "an exported encoder", "a folder without one") from error
-
-
-def _check_about(about: dict, signature: Callable) -> None:
-    """Raises ValueError where an encoder says of itself what its signature does not."""
-    shape = signature.structured_input_signature[1]["images"].shape[1:].as_list()
-    outputs = {name: output.shape[-1] for name, output in signature.structured_outputs.items()}
-    preprocessing = Preprocessing(**about["preprocessing"])
-    told = [about["image_shape"], list(preprocessing.image_shape), about["latent_dim"]]
-    found = [shape, shape, outputs["mean"]]
-    told.append(about.get("content_dim", about["latent_dim"]))
-    found.append(outputs.get("content", outputs["mean"]))
-    if told != found or (preprocessing.crop is not None and preprocessing.crop < 1):
-        raise ValueError(f"expected {found}; received {told}")
 
 
 def load_decoder(path: str | PathLike) -> "Decoder":
@@ -150,21 +128,21 @@ def load_decoder(path: str | PathLike) -> "Decoder":
       InputError: there is none at `path`.
     """
     try:
-        return Decoder(tf.saved_model.load(str(path)))
-    except (OSError, ValueError, KeyError, AttributeError, *DAMAGED_VARIABLES) as error:
+        return Decoder(Path(path))
+    except (OSError, ValueError, KeyError, *DAMAGED_VARIABLES) as error:
         raise InputError(str(path), "an exported decoder", "a folder without one") from error
 
 
 class Decoder:
-    """An exported decoder.
+    """An exported decoder; see `load_decoder`.
 
     Attributes:
       latent_dim: of the latents it takes.
     """
 
-    def __init__(self, saved_model):
-        self._saved_model = saved_model  # The signatures do not keep it alive.
-        self._decode = saved_model.signatures["serving_default"]
+    def __init__(self, path: Path):
+        self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
+        self._decode = self._saved_model.signatures["serving_default"]
         self.latent_dim = self._decode.structured_input_signature[1]["latents"].shape[-1]
 
     def __call__(self, latents: np.ndarray) -> np.ndarray:
@@ -173,31 +151,30 @@ class Decoder:
 
 
 class Encoder:
-    """An exported encoder, with its inputs checked.
+    """An exported encoder, with its inputs checked; see `load_encoder`.
 
     Attributes:
       image_shape: (H, W, C) of the images it takes.
       latent_dim: of the means.
-      content_dim: of the embeddings; less than `latent_dim` where the model has a pose.
       preprocessing: what `encode_bytes` does to a decoded file.
       note: what to know of its input; may be empty.
       fingerprint: changes when the encoder does.
+      nothing: what it gives for no images.
     """
 
-    def __init__(self, saved_model, about: dict, fingerprint: str):
+    def __init__(self, path: Path):
+        about = files.read_json(path / _ABOUT)
         self.image_shape = tuple(about["image_shape"])
         self.latent_dim = about["latent_dim"]
-        self.content_dim = about.get("content_dim", self.latent_dim)
         self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
-        self.fingerprint = fingerprint
-        self._saved_model = saved_model  # The signatures do not keep it alive.
-        self._encode = saved_model.signatures["serving_default"]
-        self._encode_bytes = saved_model.signatures["encode_bytes"]
-        self._encode_pixels = tf.function(
-            lambda images: self._encode(images=to_unit_interval(images)), autograph=False
-        ).get_concrete_function(tf.TensorSpec([None, *self.image_shape], tf.uint8))
-        self._encode_pixels(tf.zeros([1, *self.image_shape], tf.uint8))  # The first call is slow.
+        self.fingerprint = _fingerprint(path)
+        self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
+        self._encode = self._saved_model.signatures["serving_default"]
+        self._encode_bytes = self._saved_model.signatures["encode_bytes"]
+        # Convolutions of no images may have a wrong shape.
+        first = self.encode_pixels(np.zeros([1, *self.image_shape], np.uint8))
+        self.nothing = Embeddings(*(None if rows is None else rows[:0] for rows in first))
 
     def __call__(self, images: np.ndarray) -> Embeddings:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1].
@@ -207,16 +184,15 @@ class Encoder:
         """
         images = np.asarray(images)
         if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
-            shape = ", ".join(map(str, self.image_shape))
-            received = f"{images.dtype} {list(images.shape)}"
-            raise InputError("images", f"float32 [N, {shape}]", received)
+            expected = f"float32 [N, {', '.join(map(str, self.image_shape))}]"
+            raise InputError("images", expected, f"{images.dtype} {list(images.shape)}")
         if not np.all((images >= 0.0) & (images <= 1.0)):
             raise InputError("images", "values in [0, 1]", f"{images.min()} to {images.max()}")
         return _embeddings(self._encode(images=tf.constant(images)))
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
         """Embeds images, uint8 `[N, H, W, C]`, as `preprocessing` returns them."""
-        return _embeddings(self._encode_pixels(tf.constant(images)))
+        return _embeddings(self._encode(images=to_unit_interval(images)))
 
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
         """Embeds image files, given as their contents.
@@ -225,20 +201,16 @@ class Encoder:
           InputError: one of them cannot be decoded.
         """
         try:
-            return _embeddings(
-                self._encode_bytes(image_bytes=tf.constant(list(image_bytes), tf.string))
-            )
+            image_bytes = tf.constant(list(image_bytes), tf.string)
+            return _embeddings(self._encode_bytes(image_bytes=image_bytes))
         except tf.errors.InvalidArgumentError as error:
             expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
             raise InputError("image_bytes", expected, "others") from error
 
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
-    mean = outputs["mean"].numpy()
-    stddev = outputs["stddev"].numpy()
-    if "content" not in outputs:
-        return Embeddings(mean, stddev, mean)
-    return Embeddings(mean, stddev, outputs["content"].numpy(), outputs["pose"].numpy())
+    arrays = {name: outputs[name].numpy() for name in Embeddings._fields if name in outputs}
+    return Embeddings(**{"content": arrays["mean"]} | arrays)
 
 
 def _fingerprint(path: Path) -> str:

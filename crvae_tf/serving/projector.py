@@ -4,14 +4,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
-from google.protobuf import text_format
 from tensorboard.plugins import projector
 
 from crvae_tf.datasets import Images
 from crvae_tf.runs import drawing, files
-from crvae_tf.serving.embedding_files import FILE, INDEX
-from crvae_tf.serving.embedding_folder import Embedding
+from crvae_tf.serving.index import Index
 
 POINTS = 10_000
 """More than these make the page slow."""
@@ -19,45 +18,44 @@ POINTS = 10_000
 _SPRITE_SIDE = 8192
 
 
-def write(embedding: Embedding, images: Images, points: int = POINTS) -> Path:
+def write(index: Index, images: Images, points: int = POINTS) -> Path:
     """Writes the projector's files for at most `points` images, taken at equal distances.
 
     Args:
-      embedding: complete.
-      images: that it was made from.
+      index: the embeddings, complete.
+      images: that they were made from.
       points: how many, 1 or more.
 
     Returns:
       The folder, for `tensorboard --logdir`.
 
     Raises:
-      InputError: the embedding is not complete.
+      InputError: the embeddings are not complete.
     """
     rows = range(0, images.num_images, math.ceil(images.num_images / points))
-    vectors, labels = _chosen(embedding, {images.names[row] if images.names else row for row in rows})
+    vectors, described = _chosen(index, [images.names[row] if images.names else row for row in rows])
     pictures = _pictures(images, rows, largest=_SPRITE_SIDE // math.ceil(math.sqrt(len(rows))))
-    lines = [[_field(key), *([] if labels is None else [_field(labels[key])])] for key in vectors]
-    if labels is not None:
-        lines.insert(0, [FILE if images.names else INDEX, "label"])
-    folder = embedding.path / "_projector"
+    folder = index.path / "_projector"
     with files.whole_folder(folder) as unfinished:
-        _write_table(unfinished / "vectors.tsv", [map(repr, v.tolist()) for v in vectors.values()])
-        _write_table(unfinished / "metadata.tsv", lines)
-        _write_sprite(unfinished / "sprite.png", pictures)
-        _write_config(unfinished / "projector_config.pbtxt", pictures.shape[2], pictures.shape[1])
+        np.savetxt(unfinished / "vectors.tsv", vectors, "%.9g", "\t")
+        # The projector takes a single column without its name.
+        named = len(described.columns) > 1
+        described.to_csv(unfinished / "metadata.tsv", sep="\t", index=False, header=named)
+        (unfinished / "sprite.png").write_bytes(tf.io.encode_png(_sprite(pictures)).numpy())
+        _write_config(unfinished, width=pictures.shape[2], height=pictures.shape[1])
     return folder
 
 
-def _chosen(embedding: Embedding, wanted: set) -> tuple[dict, dict | None]:
-    """Returns the embeddings, and the labels if there are any, of the wanted keys."""
-    vectors, labels = {}, {}
-    for part in embedding.parts():
-        for place, key in enumerate(part.keys.tolist()):
-            if key in wanted:
-                vectors[key] = part.content[place]
-                if part.labels is not None:
-                    labels[key] = part.labels[place]
-    return vectors, labels or None
+def _chosen(index: Index, wanted: list[str] | list[int]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Returns the embeddings of the wanted keys, and what they are of."""
+    vectors, described = [], []
+    for table, contents in index.parts():
+        known_by = [name for name in (index.key, "label") if name in table.column_names]
+        frame = table.select(known_by).to_pandas()
+        chosen = frame[index.key].isin(wanted)
+        vectors.append(contents[chosen])
+        described.append(frame[chosen].replace("\t", " ", regex=True))
+    return np.concatenate(vectors), pd.concat(described)
 
 
 def _pictures(images: Images, rows: range, largest: int) -> np.ndarray:
@@ -70,27 +68,18 @@ def _pictures(images: Images, rows: range, largest: int) -> np.ndarray:
     return np.round(resized).astype(np.uint8)
 
 
-def _write_table(path: Path, lines: list) -> None:
-    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def _field(value) -> str:
-    return str(value).replace("\t", " ")
-
-
-def _write_sprite(path: Path, pictures: np.ndarray) -> None:
+def _sprite(pictures: np.ndarray) -> np.ndarray:
+    """Returns one image of all pictures, in rows of as many as there are rows."""
     columns = math.ceil(math.sqrt(len(pictures)))
     blank = np.zeros([-len(pictures) % columns, *pictures.shape[1:]], np.uint8)
     grid = np.concatenate([pictures, blank])
-    tiled = drawing.tiled(np.split(grid, len(grid) // columns))
-    path.write_bytes(tf.io.encode_png(tiled).numpy())
+    return drawing.tiled(np.split(grid, len(grid) // columns))
 
 
-def _write_config(path: Path, width: int, height: int) -> None:
+def _write_config(folder: Path, width: int, height: int) -> None:
     config = projector.ProjectorConfig()
-    described = config.embeddings.add(
-        tensor_name="mean", tensor_path="vectors.tsv", metadata_path="metadata.tsv"
-    )
+    described = config.embeddings.add(tensor_name="mean", tensor_path="vectors.tsv")
+    described.metadata_path = "metadata.tsv"
     described.sprite.image_path = "sprite.png"
     described.sprite.single_image_dim.extend([width, height])
-    path.write_text(text_format.MessageToString(config), encoding="utf-8")
+    projector.visualize_embeddings(str(folder), config)

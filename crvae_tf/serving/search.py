@@ -9,9 +9,8 @@ import numpy as np
 from crvae_tf.datasets import FOLDER_PREFIX, folders, open_images
 from crvae_tf.errors import InputError
 from crvae_tf.serving import export
-from crvae_tf.serving.embedding_files import FILE, Part
-from crvae_tf.serving.embedding_folder import Embedding
 from crvae_tf.serving.export import Encoder
+from crvae_tf.serving.index import FILE, Index
 
 
 class Neighbour(NamedTuple):
@@ -19,63 +18,60 @@ class Neighbour(NamedTuple):
 
     distance: float
     """Euclidean distance of its embedding from the query's."""
-    row: int
-    """Its place among the rows of the embedding."""
     key: str | int
     """Its file or its index."""
     label: str | int | None
     """Its class, if there is one."""
 
 
-def nearest(embedding: Embedding, query: np.ndarray, number: int) -> list[Neighbour]:
+def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
     """Returns the `number` images whose embeddings are nearest to `query`, the nearest first.
 
     Every one is looked at, one file at a time, so that the memory does not grow with their number;
     of two at one distance the one that comes first is taken.
 
     Args:
-      embedding: complete.
+      index: the embeddings, complete.
       query: an embedding, `[content_dim]`.
       number: how many to find, 1 or more.
 
     Raises:
-      InputError: the embedding is not complete, or of vectors of another length.
+      InputError: the embeddings are not complete, or one of their files is damaged.
     """
-    best, first_row = [], 0
-    for part in embedding.parts():
-        if part.content.shape[1:] != query.shape:
-            expected = f"embeddings of {len(query)} dimensions"
-            raise InputError("index", expected, f"{embedding.path}, of {part.content.shape[1]}")
-        best = sorted(best + _nearest_of(part, query, number, first_row))[:number]
-        first_row += len(part.keys)
+    best = []
+    for table, contents in index.parts():
+        distances = np.linalg.norm(contents - query, axis=1)
+        rows = np.argsort(distances, kind="stable")[:number]
+        keys = table[index.key].take(rows).to_pylist()
+        labelled = "label" in table.column_names
+        labels = table["label"].take(rows).to_pylist() if labelled else [None] * len(rows)
+        found = map(Neighbour, distances[rows].tolist(), keys, labels)
+        best = sorted([*best, *found], key=lambda neighbour: neighbour.distance)[:number]
     return best
 
 
-def load_encoder(embedding: Embedding, moved_to: str | None = None) -> Encoder:
-    """Returns the encoder that an embedding was made with.
+def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
+    """Returns the encoder that embeddings were made with.
 
     Args:
-      embedding: that is searched.
-      moved_to: where the encoder lies, if not where it did then, or if that was not kept.
+      index: the embeddings.
+      moved_to: where the encoder lies, if not where it did then.
 
     Raises:
-      InputError: it is not known where it lies, or no encoder does.
+      InputError: none does, or another.
     """
-    place = moved_to or embedding.about.get("encoder")
-    if place is None:
-        expected = f"the encoder of {embedding.path}, which does not say where that lies"
-        raise InputError("encoder", expected, "none")
-    return export.load_encoder(place)
+    encoder = export.load_encoder(moved_to or index.about["encoder"])
+    if encoder.fingerprint != index.about["encoder_fingerprint"]:
+        raise InputError("encoder", f"the encoder of {index.path}", "another")
+    return encoder
 
 
-def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
-    """Returns the embedding, `[content_dim]`, of an image file, to be searched for in an embedding.
+def embed_file(encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
+    """Returns the embedding, `[content_dim]`, of an image file.
 
     Raises:
-      InputError: the embedding was made with another encoder, or the file is no image.
+      InputError: the file is no image.
     """
-    if encoder.fingerprint != embedding.about["encoder_fingerprint"]:
-        raise InputError("encoder", f"the encoder of {embedding.path}", "another")
     try:
         if not os.path.isfile(path):
             raise FileNotFoundError(path)
@@ -85,37 +81,23 @@ def embed_file(embedding: Embedding, encoder: Encoder, path: str | os.PathLike) 
 
 
 def pictures(
-    embedding: Embedding, encoder: Encoder, keys: list[str | int], data_dir: str | None = None
+    index: Index, encoder: Encoder, keys: list[str | int], data_dir: str | None = None
 ) -> list[np.ndarray | None]:
-    """Returns the images of an embedding that are known by `keys`, uint8 `[h, w, c]` each.
+    """Returns the images that are known by `keys`, uint8 `[h, w, c]` each; None for one that is gone.
 
     Args:
-      embedding: that they are in.
-      encoder: that it was made with.
-      keys: file names or indices.
+      index: their embeddings.
+      encoder: that those were made with.
+      keys: file names, whose images are returned as they are, or indices: those as embedded.
       data_dir: where TFDS keeps its data, if not where it did then.
-
-    Returns:
-      Of a folder the files as they are, of others what was embedded; None for an image that is gone.
     """
-    about = embedding.about
-    if about["key"] == FILE:
+    about = index.about
+    if index.key == FILE:
         folder = about["input"].removeprefix(FOLDER_PREFIX)
         return [folders.listed_picture(folder, key) for key in keys]
     try:
-        place = data_dir or about.get("data_dir")
-        images = open_images(about["input"], encoder.preprocessing, place, about.get("split"))
+        place = data_dir or about["data_dir"]
+        images = open_images(about["input"], encoder.preprocessing, place, about["split"])
     except InputError:
         return [None] * len(keys)
     return [next(images.ranges([(key, key + 1)]).as_numpy_iterator())[1][0] for key in keys]
-
-
-def _nearest_of(part: Part, query: np.ndarray, number: int, first_row: int) -> list[Neighbour]:
-    distances = np.linalg.norm(part.content - query, axis=1)
-    places = np.argsort(distances, kind="stable")[:number]
-    labels = [None] * len(distances) if part.labels is None else part.labels.tolist()
-    keys = part.keys.tolist()
-    return [
-        Neighbour(float(distances[place]), first_row + int(place), keys[place], labels[place])
-        for place in places
-    ]
