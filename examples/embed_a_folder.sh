@@ -13,6 +13,6 @@ python -m launch.train --dataset="folder:$folder" --image_size=28 --channels=1 -
     --binarization=dynamic --likelihood=bernoulli --epochs=20 --learning_rate=1e-3 \
     --output_dir="$output/run" "${training_flags[@]}"
 python -m launch.embed --encoder="$output/run/encoder" --input="folder:$folder" \
-    --output="$output/embeddings" --projector
+    --output="$output/embeddings"
 python -m launch.search --index="$output/embeddings" --image="$image" --output="$output/nearest.png"
 python -m launch.report --runs="$output/run" --output="$output/report.html"

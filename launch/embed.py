@@ -5,17 +5,16 @@ stddev of its posterior, and the content's mean where the encoder has a pose. Th
 again goes on with what is missing.
 """
 
-import shlex
 import time
 
 from launch import command, encoder_options
 
 
 def main() -> None:
-    """Writes the rows of this job, and the projector's files once all jobs are done."""
+    """Writes the rows of this job."""
     import crvae_tf
     from crvae_tf import datasets
-    from crvae_tf.serving import embedding, projector
+    from crvae_tf.serving import embedding
     from launch import tables
 
     chosen = encoder_options.embed()
@@ -35,9 +34,6 @@ def main() -> None:
     )
     bar.close()
     print(tables.embedding(report, time.perf_counter() - began))
-    if chosen.projector and not report.index.missing():
-        folder = projector.write(report.index, images)
-        print(f"tensorboard --logdir={shlex.quote(str(folder))}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ class EmbedOptions:
     rows_per_file: int | None
     shard_index: int
     shard_count: int
-    projector: bool
 
     @property
     def places(self) -> dict[str, str | None]:
@@ -62,7 +61,6 @@ def define_embed() -> None:
     flag_kinds.integer("rows_per_file", None, 1, "rows of a file (10000, fewer with many jobs)")
     flag_kinds.integer("shard_index", 0, 0, "which job this is, from 0 on")
     flag_kinds.integer("shard_count", 1, 1, "how many jobs share the work")
-    flag_kinds.boolean("projector", False, "write the files of TensorBoard's Embedding Projector too")
 
 
 def embed() -> EmbedOptions:

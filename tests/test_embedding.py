@@ -1,7 +1,5 @@
 """Embeddings in files: every row once, whatever the files, the jobs and the kills; and what is near."""
 
-import io
-import json
 import logging
 import os
 import random
@@ -14,15 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
-from tensorboard.plugins.base_plugin import TBContext
-from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
-from werkzeug.test import Client
 
 import crvae_tf
 from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
-from crvae_tf.serving import embedding, projector, search
+from crvae_tf.serving import embedding, search
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.serving.index import Index, vectors
 from launch import tables
@@ -87,8 +81,7 @@ def assert_embedded(columns, expected):
 
 
 def test_every_row_is_there_once(tmp_path, encoder, digits, digits_images, expected):
-    report = embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100, batch_size=32)
-    projector.write(report.index, digits_images)
+    embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100, batch_size=32)
     table = pq.read_table(tmp_path)
     assert table.column_names == ["index", "label", "mean", "stddev"]
     assert table["index"].to_pylist() == list(range(360))
@@ -328,9 +321,6 @@ def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder,
     assert "a/torn.png" not in rows_of(tmp_path / "embeddings")["file"].to_pylist()
     again = embedding.embed(encoder, listing, tmp_path / "embeddings")
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
-    lines = projector.write(report.index, listing).joinpath("metadata.tsv").read_text(encoding="utf-8")
-    assert lines.splitlines()[:2] == ["file\tlabel", "a/00.png\ta"]
-    assert len(lines.splitlines()) == 1 + 120
 
 
 def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder):
@@ -465,23 +455,3 @@ def test_images_of_an_array_that_is_gone_are_found_without_pictures(tmp_path, en
     assert [picture.shape for picture in search.pictures(index, encoder, [0, 2])] == [(28, 28, 1)] * 2
     (tmp_path / "array.npy").unlink()
     assert search.pictures(index, encoder, [0, 2]) == [None, None]
-
-
-def test_tensorboard_serves_the_files_of_the_projector(embedded, digits_images, expected):
-    folder = projector.write(embedded, digits_images, points=90)
-    routes = ProjectorPlugin(TBContext(logdir=str(folder))).get_plugin_apps()
-
-    def fetch(route):
-        return Client(routes[route]).get(query_string={"run": ".", "name": "mean"}).data
-
-    (described,) = json.loads(fetch("/info"))["embeddings"]
-    assert described["tensorShape"] == [90, LATENT_DIM]
-    shown = np.frombuffer(fetch("/tensor"), np.float32).reshape(90, LATENT_DIM)
-    np.testing.assert_allclose(shown, expected.mean[::4], rtol=1e-5, atol=1e-6)
-    header, *lines = fetch("/metadata").decode().splitlines()
-    assert header == "index\tlabel"
-    assert [line.split("\t")[0] for line in lines] == [str(row) for row in range(0, 360, 4)]
-    assert described["sprite"]["singleImageDim"] == [28, 28]
-    sprite = np.asarray(Image.open(io.BytesIO(fetch("/sprite_image"))))
-    assert sprite.shape == (9 * 28, 10 * 28)
-    np.testing.assert_array_equal(sprite[28:56, 28:56], digits_images.fetch([44])[0][0, ..., 0])

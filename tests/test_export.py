@@ -22,6 +22,7 @@ from crvae_tf import (
     networks,
 )
 from crvae_tf.datasets import Preprocessing
+from crvae_tf.serving.export import load_decoder
 
 LATENT_DIM = 5
 IMAGES = 64
@@ -125,11 +126,11 @@ def test_the_signatures_are_those_that_are_promised_and_need_neither_this_packag
     }
 
 
-@pytest.mark.parametrize("size", [1, 7, 64])
-def test_the_encoder_gives_the_models_posterior_at_every_batch_size(made, trained, gray, size):
+def test_the_encoder_gives_the_models_posterior_at_every_batch_size(made, trained, gray):
     posterior = trained.model.posterior(tf.constant(gray / np.float32(255.0)))
-    np.testing.assert_allclose(made[f"mean_{size}"], posterior.mean(), atol=1e-5)
-    np.testing.assert_allclose(made[f"stddev_{size}"], posterior.stddev(), atol=1e-5)
+    for size in (1, 7, 64):
+        np.testing.assert_allclose(made[f"mean_{size}"], posterior.mean(), atol=1e-5)
+        np.testing.assert_allclose(made[f"stddev_{size}"], posterior.stddev(), atol=1e-5)
 
 
 def test_a_file_of_any_size_is_preprocessed_as_in_training(made, trained, gray, large):
@@ -154,9 +155,8 @@ def test_the_mean_of_every_likelihood_is_decoded(tmp_path, likelihood):
     model = VAE(*networks.build("mlp", (8, 8, 3), 2, 0.1), likelihood=likelihood)
     export_decoder(model, tmp_path / "decoder")
     latents = tf.constant([[0.5, -1.0], [3.0, 3.0]])
-    decode = tf.saved_model.load(str(tmp_path / "decoder")).signatures["serving_default"]
-    expected = model.likelihood(latents).mean()
-    np.testing.assert_allclose(decode(latents=latents)["images"], expected, atol=1e-6)
+    decoded = load_decoder(tmp_path / "decoder")(latents)
+    np.testing.assert_allclose(decoded, model.likelihood(latents).mean(), atol=1e-6)
 
 
 def test_batch_normalisation_is_served_with_its_running_averages(tmp_path):
@@ -211,24 +211,22 @@ def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(
 
 def test_what_the_encoder_takes_is_said_beside_it(exported, encoder):
     about = json.loads((exported / "encoder" / "about.json").read_text())
-    assert about["image_shape"] == [28, 28, 1]
-    assert about["latent_dim"] == LATENT_DIM
     assert about["pixels"] == "float32 in [0, 1]"
-    assert "takes the gray image as it is" in " ".join(about["note"].split())
+    assert "takes the gray image as it is" in encoder.note == about["note"]
     assert (encoder.image_shape, encoder.latent_dim) == ((28, 28, 1), LATENT_DIM)
-    assert encoder.note == about["note"]
 
 
 def test_an_export_takes_the_place_of_the_one_before(tmp_path):
-    first, second = (VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1, seed)) for seed in (0, 1))
-    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
-    for model in (first, second):
+    images, fingerprints = np.full((1, 8, 8, 1), 0.5, np.float32), set()
+    for seed in (0, 1):
+        model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1, seed))
         export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
-        assert load_encoder(tmp_path / "encoder").note == ""  # It was trained on gray images.
-        received = load_encoder(tmp_path / "encoder")(images).mean
-        np.testing.assert_allclose(received, model.posterior(images).mean(), atol=1e-5)
+        encoder = load_encoder(tmp_path / "encoder")
+        assert encoder.note == ""  # It was trained on gray images.
+        np.testing.assert_allclose(encoder(images).mean, model.posterior(images).mean(), atol=1e-5)
+        fingerprints.add(encoder.fingerprint)
+    assert len(fingerprints) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
-    assert not np.allclose(first.posterior(images).mean(), second.posterior(images).mean(), atol=1e-3)
 
 
 def test_no_images_have_no_embeddings(encoder):
@@ -251,11 +249,11 @@ def test_images_of_another_shape_type_or_range_are_refused(encoder, images, mess
     assert str(error.value) == f"images: expected {message}"
 
 
-@pytest.mark.parametrize("broken", [b"no image", b"", None])
-def test_bytes_that_are_no_image_are_refused(encoder, gray, broken):
+def test_bytes_that_are_no_image_are_refused(encoder, gray):
     whole = png(gray[0])
-    with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP files"):
-        encoder.encode_bytes([whole, whole[: len(whole) // 2] if broken is None else broken])
+    for broken in (b"no image", b"", whole[: len(whole) // 2]):
+        with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP"):
+            encoder.encode_bytes([whole, broken])
 
 
 @pytest.mark.parametrize("part", ["", "nowhere", "decoder"])

@@ -97,39 +97,38 @@ def _write_missing(
     broken = [name for number in present for name in broken_of(read(index.file(number)))]
     new_rows = 0
     for number in missing:
-        indices, labels, embedded = [], [], [encoder.nothing]
         # No batch holds rows of two parts: on some processors what a network makes of an image depends,
         # in its last bits, on its batch, and a part is the same whichever others are missing.
         batches = images.ranges(grouped(index.rows(number), batch_size)).prefetch(tf.data.AUTOTUNE)
-        for some_indices, pixels, some_labels in batches.as_numpy_iterator():
-            indices.extend(some_indices)
-            labels.extend(some_labels)
-            embedded.append(encoder.encode_pixels(pixels))
-            progress(earlier + new_rows + len(indices), whole)
-        new_rows += len(indices)
-        unread = np.setdiff1d(index.rows(number), indices)
-        names = images.tell_broken(unread) if isinstance(images, FileImages) else []
-        broken += names
+        made = []
+        for indices, pixels, labels in batches.as_numpy_iterator():
+            made.append((indices, labels, encoder.encode_pixels(pixels)))
+            new_rows += len(indices)
+            progress(earlier + new_rows, whole)
+        columns, of_part = _columns(encoder, images, index.rows(number), made)
+        broken += of_part
         check_broken_share(broken, whole, "input")
         for left in index.path.glob(f".*.{index.file(number).name}"):
             left.unlink(missing_ok=True)  # A process that was killed left it.
-        write(index.file(number), _known_by(images, indices, labels) | _joined(embedded), names)
+        write(index.file(number), columns, of_part)
     return Report(index, new_rows, broken)
 
 
-def _known_by(images: Images, indices: list[int], labels: list[int]) -> dict[str, np.ndarray]:
-    """Returns the columns that say what rows are of."""
+def _columns(
+    encoder: Encoder, images: Images, rows: range, made: list[tuple[np.ndarray, np.ndarray, Embeddings]]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the columns of a part, and the files among its rows that cannot be read."""
+    nothing = np.zeros(0, np.int64)
+    indices, labels, embedded = zip((nothing, nothing, encoder.nothing), *made, strict=True)
+    indices, labels = np.concatenate(indices), np.concatenate(labels)
+    columns = {INDEX: indices}
     if images.names:
         columns = {FILE: np.array([images.names[i] for i in indices], np.str_)}
-    else:
-        columns = {INDEX: np.array(indices, np.int64)}
     if images.has_labels:
-        labels, names = np.array(labels, np.int64), images.class_names
+        names = images.class_names
         columns["label"] = labels if names is None else np.array(names, np.str_)[labels]
-    return columns
-
-
-def _joined(batches: list[Embeddings]) -> dict[str, np.ndarray]:
-    """Returns the columns of all batches; the content is one of its own where it is not the mean."""
-    given = Embeddings._fields if batches[0].pose is not None else ("mean", "stddev")
-    return {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in given}
+    # The content is a column of its own where it is not the mean.
+    given = Embeddings._fields if encoder.nothing.pose is not None else ("mean", "stddev")
+    columns |= {name: np.concatenate([getattr(each, name) for each in embedded]) for name in given}
+    unread = np.setdiff1d(rows, indices)
+    return columns, images.tell_broken(unread) if isinstance(images, FileImages) else []

@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import InputError
-from crvae_tf.poses import Pose
 from crvae_tf.runs import files
 from crvae_tf.runs.files import DAMAGED_VARIABLES
 
@@ -62,8 +61,13 @@ def export_encoder(
 
     def encode(images):
         posterior = model.posterior(images)
-        outputs = {"mean": posterior.mean(), "stddev": posterior.stddev()}
-        return outputs | (_registered(pose, images, posterior) if pose else {})
+        mean = posterior.mean()
+        outputs = {"mean": mean, "stddev": posterior.stddev()}
+        if pose:
+            outputs["content"] = mean[:, : -pose.dim]
+            outputs["pose"] = tf.stack(pose.of_mean(mean), axis=-1)
+            outputs["upright"] = pose.upright(images, mean)
+        return outputs
 
     def encode_bytes(image_bytes):
         spec = tf.TensorSpec(preprocessing.image_shape, tf.uint8)
@@ -83,15 +87,6 @@ def export_encoder(
     with files.whole_folder(path) as folder:
         _write(model, folder, endpoints)
         files.write_json(folder / _ABOUT, about)
-
-
-def _registered(pose: Pose, images: tf.Tensor, posterior) -> dict[str, tf.Tensor]:
-    mean = posterior.mean()
-    return {
-        "content": mean[:, : -pose.dim],
-        "pose": tf.stack(pose.of_mean(mean), axis=-1),
-        "upright": pose.upright(images, mean),
-    }
 
 
 def export_decoder(model: keras.Model, path: str | PathLike) -> None:

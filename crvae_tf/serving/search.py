@@ -60,7 +60,7 @@ def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
     Raises:
       InputError: none does, or another.
     """
-    encoder = export.load_encoder(moved_to or index.about["encoder"])
+    encoder = export.load_encoder(str(moved_to or index.about.get("encoder")))
     if encoder.fingerprint != index.about["encoder_fingerprint"]:
         raise InputError("encoder", f"the encoder of {index.path}", "another")
     return encoder
