@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import signal
-import time
 
 import pytest
 
@@ -47,15 +45,6 @@ def test_a_file_whose_writing_fails_leaves_only_what_was_there(tmp_path, held, e
     assert contents(tmp_path) == held
 
 
-def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
-    path = tmp_path / "note.txt"
-    path.write_text("old")
-    with files.whole_file(path) as unfinished:
-        unfinished.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-
-
 def test_json_is_read_back_as_it_was(tmp_path):
     value = {"a": [1, 2.5, None, True], "text": "x"}
     files.write_json(tmp_path / "value.json", value)
@@ -68,13 +57,6 @@ def test_a_file_that_was_never_written_is_an_error_and_keeps_the_old_one(tmp_pat
     with pytest.raises(FileNotFoundError), files.whole_file(tmp_path / "note.txt"):
         pass
     assert contents(tmp_path) == {"note.txt": "old"}
-
-
-def test_the_unfinished_file_has_the_suffix_of_the_finished_one(tmp_path):
-    """Writers that decide the format by the name see the right one."""
-    with files.whole_file(tmp_path / "model.weights.h5") as unfinished:
-        assert unfinished.name.endswith(".model.weights.h5")
-        unfinished.write_text("")
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -125,67 +107,17 @@ def test_a_folder_whose_writing_fails_leaves_only_what_was_there(tmp_path, held,
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
-def test_no_folder_is_made_anew_where_that_is_not_wanted(tmp_path, whole):
-    with pytest.raises(FileNotFoundError), whole(tmp_path / "gone" / "part", parents=False) as part:
-        files.write_text(part, "text", parents=False)
+def test_no_folder_is_made_anew_where_that_is_not_wanted(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        files.write_text(tmp_path / "gone" / "part", "text", parents=False)
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[" * 100_000])
-def test_a_missing_or_damaged_file_is_told_in_one_line(tmp_path, text):
-    if text is not None:
-        (tmp_path / "value.json").write_text(text)
-    for read in (files.read_json, files.read_json_lines)[: 1 if text == "" else 2]:
-        with pytest.raises(InputError, match=r"value.json: expected .*JSON; received ") as error:
-            read(tmp_path / "value.json")
-        assert "\n" not in str(error.value)
-
-
-def holds(path, places):
-    """Whether a process of its own can hold these places of a file."""
-    child = os.fork()
-    if not child:
-        with open(path, "rb+") as file:
-            os._exit(files.locked(file, places))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-
-
-def test_places_of_a_file_that_one_process_holds_are_no_others_till_it_is_done(tmp_path):
-    path = tmp_path / "file"
-    path.touch()
-    with open(path, "rb+") as file:
-        assert files.locked(file, range(3, 5))
-        path.read_bytes()  # Closing a file would end a lock of the process.
-        held = [holds(path, range(start, start + 1)) for start in range(6)]
-        assert held == [True, True, True, False, False, True]
-        assert not holds(path, range(9))
-        assert holds(path, range(4, 4))
-    assert holds(path, range(9))
-
-
-def test_places_are_free_when_the_process_that_held_them_was_killed(tmp_path):
-    path = tmp_path / "file"
-    path.touch()
-    child = os.fork()
-    if not child:
-        with open(path, "rb+") as file:
-            files.locked(file, range(3))
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert holds(path, range(3))
-
-
-def test_one_process_after_the_other_has_its_turn(tmp_path):
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        with files.turn(tmp_path):
-            os.write(writer, b"inside")
-            time.sleep(0.2)
-            (tmp_path / "note.txt").write_text("written")
-        os._exit(0)
-    os.read(reader, 6)
-    with files.turn(tmp_path):
-        assert contents(tmp_path) == {"note.txt": "written"}
-    os.waitpid(child, 0)
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff"])
+def test_a_missing_or_damaged_file_is_told_in_one_line(tmp_path, content, lines):
+    if content is not None:
+        (tmp_path / "value.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"value.json: expected .*JSON; received ") as error:
+        files.read_json(tmp_path / "value.json", lines)
+    assert "\n" not in str(error.value)

@@ -10,7 +10,6 @@ from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 
 CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "here", "nll_samples": 5}
-PARTS = ["model.weights.h5", "evaluation.json", "encoder", "decoder", "figures"]
 
 
 def begin(directory, **changes):
@@ -66,29 +65,20 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path, name,
         begin(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, "output_dir: expected the folder of a run; received {folder}, without a config.json"),
-        ("[]", "output_dir: expected the folder of a run; received {folder}, without a config.json"),
-        ("{", "{folder}/config.json: expected JSON; received "),
-        ("\xff", "{folder}/config.json: expected JSON; received "),
-    ],
-)
-def test_a_folder_without_a_readable_configuration_is_told(tmp_path, text, told):
+@pytest.mark.parametrize("text", [None, "[]"])
+def test_a_folder_without_a_configuration_is_told(tmp_path, text):
     if text is not None:
-        (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError) as error:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"^output_dir: expected the folder of a run; "):
         Run(tmp_path).read_config()
-    assert str(error.value).startswith(told.format(folder=tmp_path))
 
 
-@pytest.mark.parametrize("missing", [None, *PARTS])
-def test_a_run_is_complete_when_all_that_it_leaves_behind_is_there(tmp_path, missing):
+def test_a_run_is_complete_when_all_that_it_leaves_behind_is_there(tmp_path):
     run = begin(tmp_path)
-    for part in {*PARTS} - {missing}:
+    for part in ("model.weights.h5", "evaluation.json", "encoder", "decoder", "figures"):
+        assert not run.is_complete()
         (tmp_path / part).mkdir()
-    assert run.is_complete() == (missing is None)
+    assert run.is_complete()
 
 
 def test_metrics_and_evaluation_are_read_as_they_were_written(tmp_path):

@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 
-from crvae_tf.errors import one_line
+from crvae_tf.errors import one_line, storage_errors
 from crvae_tf.runs import files
-from crvae_tf.runs.files import STORAGE_ERRORS
 from crvae_tf.runs.run import Run
 from tests.small_training import assert_same_to_the_bit, train
 
@@ -49,7 +48,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
 ):
     """In turn TensorBoard's files, a checkpoint, a later checkpoint and the weights find no room."""
     disk = small_disk(f"size={kibibytes}k")
-    with pytest.raises(STORAGE_ERRORS) as full:
+    with pytest.raises(storage_errors()) as full:
         train(disk / "run", noise)
     assert "No space left on device" in one_line(full.value)
     assert "\n" not in one_line(full.value)

@@ -5,16 +5,13 @@ import fcntl
 import json
 import os
 import shutil
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, NotFiniteError, reason, storage_errors
-
-STORAGE_ERRORS = storage_errors()
+from crvae_tf.errors import InputError, NotFiniteError, reason
 
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
@@ -48,24 +45,18 @@ def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
     write_text(path, text + "\n", parents)
 
 
-def read_json(path: str | Path) -> Any:
-    """Returns what a file of JSON holds.
+def read_json(path: str | Path, lines: bool = False) -> Any:
+    """Returns what a file of JSON holds, or a list of what its lines hold.
 
     Raises:
       InputError: there is no such file, or it is damaged.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(str(path), "JSON", reason(error)) from error
-
-
-def read_json_lines(path: str | Path) -> list[Any]:
-    """Returns what the lines of a file hold, each of which is JSON; see `read_json`."""
-    try:
-        return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(str(path), "lines of JSON", reason(error)) from error
+        text = Path(path).read_text(encoding="utf-8")
+        return list(map(json.loads, text.splitlines())) if lines else json.loads(text)
+    except (OSError, ValueError) as error:
+        expected = "lines of JSON" if lines else "JSON"
+        raise InputError(str(path), expected, reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -84,23 +75,20 @@ def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | Path, parents: bool = True) -> Iterator[Path]:
-    """Yields a folder to fill and moves it to `path` at the end, in place of what was there.
-
-    The arguments are those of `whole_file`.
-    """
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a folder to fill and moves it to `path` at the end, in place of what was there."""
     path = Path(path)
-    with _unfinished_beside(path, parents) as unfinished:
+    with _unfinished_beside(path) as unfinished:
         unfinished.mkdir()
         yield unfinished
-        with _unfinished_beside(path.with_name(f"{path.name}.old"), parents) as retired:
+        with _unfinished_beside(path.with_name(f"{path.name}.old")) as retired:
             if path.exists():
                 os.replace(path, retired)
             os.replace(unfinished, path)
 
 
 @contextlib.contextmanager
-def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
+def _unfinished_beside(path: Path, parents: bool = True) -> Iterator[Path]:
     """Yields the name of what is not yet `path`; what has it at the end is removed."""
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +99,6 @@ def _unfinished_beside(path: Path, parents: bool) -> Iterator[Path]:
         remove(unfinished)
 
 
-def unfinished(folder: Path) -> list[Path]:
-    """Returns what `whole_file` and `whole_folder` left in a folder where a process was killed."""
-    return list(folder.glob(f"{UNFINISHED}*"))
-
-
 def remove(path: Path) -> None:
     """Removes a file or a folder, if it is there."""
     if path.is_dir():
@@ -124,34 +107,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def locked(file: int | IO, places: range | None = None) -> bool:
+def locked(file: int | IO) -> bool:
     """Keeps other processes from an open file or folder; returns whether no other has it already.
 
     The lock ends when the file is closed, by children that have it from here too, or when these
     processes end, however they end.
-
-    Args:
-      file: or its descriptor; where only `places` are locked it is open for writing.
-      places: consecutive bytes, which need not be there; the whole file where this is None.
     """
     try:
-        if places is None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif places:  # A length of 0 would be every place.
-            # Of the open file: those of a process end when it closes any file of that name.
-            lock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, places.start, len(places), 0)
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def turn(folder: str | Path) -> Iterator[None]:
-    """Waits until no other process is inside this for the same folder, and keeps others out."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,7 @@
 """Where and by which code figures were made."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def commit() -> str | None:
 
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
+    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return found[1] if found else "unknown processor"
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,6 +1,5 @@
 """A run's directory: what lies where, and whether it may be written to."""
 
-import itertools
 import json
 import os
 import weakref
@@ -10,6 +9,8 @@ from typing import Any
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
+
+Config = dict[str, Any]
 
 
 class Run:
@@ -39,10 +40,7 @@ class Run:
         self.provenance = self.directory / "provenance.json"
 
     def begin(
-        self,
-        config: dict[str, Any],
-        may_differ: Collection[str] = (),
-        may_change: Collection[str] = (),
+        self, config: Config, may_differ: Collection[str] = (), may_change: Collection[str] = ()
     ) -> None:
         """Locks the run, and writes `config` or finds that the directory holds a run of the same one.
 
@@ -61,33 +59,26 @@ class Run:
         self.lock()
         if self.config.exists():
             self.check_same(config, {*may_differ, *may_change})
-            if _differing(self.read_config(), config, may_differ):
-                self.evaluation.unlink(missing_ok=True)
-                self.invariance.unlink(missing_ok=True)
-                files.write_json(self.config, config)
-            return
-        if any(self.directory.iterdir()):
+            if not _differing(self.read_config(), config, may_differ):
+                return
+            self.evaluation.unlink(missing_ok=True)
+            self.invariance.unlink(missing_ok=True)
+        elif any(self.directory.iterdir()):
             received = f"{self.directory}, a folder of other files"
             raise InputError("output_dir", "a new or empty folder, or a run to resume", received)
         files.write_json(self.config, config)
 
-    def check_same(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Raises InputError if the run in the directory has another `config`.
-
-        Args:
-          config: as `begin` takes it; options that the run's own does not know are not compared.
-          may_differ: the names of options that need not agree.
-        """
+    def check_same(self, config: Config, may_differ: Collection[str] = ()) -> None:
+        """Raises InputError if the run has another `config`; see `begin`."""
         held = self.read_config()
         if not held.keys() & config.keys():
-            raise InputError(
-                "output_dir", "the folder of a run", f"{self.directory}, of something else"
-            )
+            received = f"{self.directory}, of something else"
+            raise InputError("output_dir", "the folder of a run", received)
         for name in _differing(held, config, may_differ):
             own = f"{self.directory} with its own {name}={held[name]}, or a new folder"
             raise InputError("output_dir", own, f"{name}={config[name]}")
 
-    def check_evaluated(self, config: dict[str, Any], may_differ: Collection[str] = ()) -> None:
+    def check_evaluated(self, config: Config, may_differ: Collection[str] = ()) -> None:
         """Raises InputError if the run, if it is evaluated, is so under another `config`."""
         held = (self.read_evaluation() or {}).get("config", {})
         for name in _differing(held, config, may_differ):
@@ -96,6 +87,8 @@ class Run:
 
     def lock(self) -> None:
         """Keeps others from the run until this object or its process ends, however it ends.
+
+        What a killed process left unfinished is removed.
 
         Raises:
           InputError: another process holds the run.
@@ -106,9 +99,9 @@ class Run:
         if not files.locked(self._held):
             expected = "a run that no other process is at work on"
             raise InputError("output_dir", expected, f"{self.directory}, which another is at work on")
-        folders = self.directory, self.figures, self.checkpoints
-        for path in itertools.chain.from_iterable(map(files.unfinished, folders)):
-            files.remove(path)
+        for folder in (self.directory, self.figures, self.checkpoints):
+            for path in folder.glob(f"{files.UNFINISHED}*"):
+                files.remove(path)
 
     def check_there(self) -> None:
         """Raises FileNotFoundError if the folder that was locked was removed, moved or replaced since.
@@ -134,7 +127,7 @@ class Run:
         parts = (self.weights, self.evaluation, self.encoder, self.decoder, self.figures)
         return all(part.exists() for part in parts)
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> Config:
         """Returns the run's configuration.
 
         Raises:
@@ -164,7 +157,7 @@ class Run:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the finished epochs' lines of `metrics.jsonl`."""
-        return files.read_json_lines(self.metrics) if self.metrics.exists() else []
+        return files.read_json(self.metrics, lines=True) if self.metrics.exists() else []
 
     def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
         """Copies what tables need of a finished run, and no more, to `folder`.
@@ -180,8 +173,8 @@ class Run:
                 files.write_json(folder / path.name, kept)
 
 
-def _differing(held: dict[str, Any], config: dict[str, Any], may_differ: Collection[str]) -> list[str]:
-    """Returns the names of the options that two configurations know and have different values of."""
+def _differing(held: Config, config: Config, may_differ: Collection[str]) -> list[str]:
+    """Returns the options that both know, with different values, but for those that may differ."""
     wanted = json.loads(json.dumps(config))
     known = held.keys() & wanted.keys() - set(may_differ)
     return [name for name in wanted if name in known and held[name] != wanted[name]]

@@ -10,11 +10,7 @@ from crvae_tf.errors import InputError, reason
 
 
 def save(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes the model's weights, without the optimizer's, to a file of any name.
-
-    Raises:
-      OSError: the file cannot be written.
-    """
+    """Writes the model's weights, without the optimizer's, to a file of any name."""
     memory = _Memory()
     optimizer = getattr(model, "optimizer", None)
     try:
