@@ -147,21 +147,17 @@ def fit_rate(case: Case, steps: int) -> float:
     split = ArrayImages(some_images(steps * case.batch_size))
     data = ImageData("digits", split, split, None, datasets.Preprocessing(28, 1), "")
     model = model_of(case)
+    settings = training.Settings(
+        binarization="dynamic",
+        transformation=TRANSFORMATION,
+        epochs=2,
+        batch_size=case.batch_size,
+        learning_rate=1e-4,
+        seed=0,
+        steps_per_execution=training.default_steps_per_execution(model),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        lines = training.train(
-            model,
-            data,
-            Run(folder),
-            binarization="dynamic",
-            transformation=TRANSFORMATION,
-            epochs=2,
-            batch_size=case.batch_size,
-            learning_rate=1e-4,
-            seed=0,
-            pictures_every=3,
-            steps_per_execution=training.default_steps_per_execution(model),
-            verbose=0,
-        )
+        lines = training.train(model, data, Run(folder), settings, verbose=0)
     return lines[-1]["images_per_second"]
 
 

@@ -22,7 +22,7 @@ from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.evaluation import invariance
-from crvae_tf.evaluation.evaluate import Embedder
+from crvae_tf.evaluation.embeddings import Embedder
 from crvae_tf.runs import drawing, provenance, weights
 from crvae_tf.runs.run import Run
 from crvae_tf.serving import conversion
@@ -135,14 +135,21 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
-    regularised = isinstance(model, crvae_tf.CRVAE)
+    settings = training_settings(options, model)
     evaluated = data.test.up_to(options.eval_images)
-    training.train(
-        model,
-        data,
-        run,
+
+    def later_seconds():
+        return evaluation.estimate_seconds(model, evaluated, options.nll_samples)
+
+    training.train(model, data, run, settings, later_seconds, _verbosity(model))
+
+
+def training_settings(options: Options, model: keras.Model) -> training.Settings:
+    """Returns how a model is trained: a VAE by itself on images alone, all else on pairs."""
+    alone = isinstance(model, crvae_tf.VAE)
+    return training.Settings(
         binarization=options.binarization,
-        transformation=transformation(options) if regularised else None,
+        transformation=None if alone else transformation(options),
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=learning_rate(options),
@@ -152,8 +159,6 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
         checkpoint_minutes=options.checkpoint_minutes,
         steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
         jit={"auto": None, "on": True, "off": False}[options.jit],
-        verbose=_verbosity(model),
-        later_seconds=lambda: evaluation.estimate_seconds(model, evaluated, options.nll_samples),
     )
 
 
@@ -294,7 +299,7 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
     if trained_on != data.fingerprint:
         expected = f"the run's training data, of the fingerprint {trained_on}"
         raise InputError("dataset", expected, f"{options.dataset}, of {data.fingerprint}")
-    model = make_model(options, data, strategies.local(options.strategy))
+    model = make_model(options, data)
     weights.load(model, run.weights)
     return model, data
 

@@ -29,17 +29,7 @@ def measure(chosen: Options) -> None:
         return
     encoder = assembly.make_networks(chosen, data)[0]
     view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
-    baselines.train_contrastive(
-        encoder,
-        data,
-        chosen.binarization,
-        view,
-        chosen.epochs,
-        chosen.batch_size,
-        assembly.learning_rate(chosen),
-        chosen.seed,
-        chosen.clip_norm,
-    )
+    baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
     found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
     run.check_there()
     files.write_json(run.baselines, found)

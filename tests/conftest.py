@@ -87,16 +87,13 @@ def trained(digits, tmp_path_factory):
     """A CR-VAE of the digits that knows a little of them."""
     run = Run(tmp_path_factory.mktemp("trained") / "run")
     model = CRVAE(VAE(*networks.build("mlp", digits.preprocessing.image_shape, 5, 0.25)))
-    training.train(
-        model,
-        digits,
-        run,
+    settings = training.Settings(
         binarization="dynamic",
         transformation=RandomAffine(),
         epochs=4,
         batch_size=64,
         learning_rate=3e-3,
         seed=0,
-        verbose=0,
     )
+    training.train(model, digits, run, settings, verbose=0)
     return Trained(model, digits, run)

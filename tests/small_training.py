@@ -1,5 +1,10 @@
 """A training of three epochs of ten steps on noise, and whether two of them ended alike."""
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 
 from crvae_tf import CRVAE, VAE, networks
@@ -25,20 +30,37 @@ def noise():
     return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
 
 
-def train(run, data, model=None, **options):
+def new_model(latent_dim=3, width=0.05, weights_seed=0):
+    """A CR-VAE of the images of `noise`."""
+    return CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim, width, weights_seed), seed=3))
+
+
+def train(run, data, model=None, later_seconds=lambda: 0.0, **options):
     """Trains in a `Run` or a folder; returns the model and the lines of its metrics."""
-    model = model or CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05), seed=3))
-    arguments = {
+    model = model or new_model()
+    settings = {
         "binarization": "dynamic",
         "transformation": RandomAffine(),
         "epochs": EPOCHS,
         "batch_size": BATCH,
         "learning_rate": 1e-2,
         "seed": 3,
-        "verbose": 0,
     }
     run = run if isinstance(run, Run) else Run(run)
-    return model, training.train(model, data, run, **(arguments | options))
+    settings = training.Settings(**settings | options)
+    return model, training.train(model, data, run, settings, later_seconds, verbose=0)
+
+
+def train_until_killed(directory):
+    """Trains in a process that kills itself as soon as the first epoch is kept."""
+
+    def watch():
+        while not list(Run(directory).checkpoints.glob("ckpt-*.index")):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    train(directory, noise())
 
 
 def crash():

@@ -15,8 +15,9 @@ from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.evaluation import baselines, metrics
 from crvae_tf.evaluation import evaluate as evaluation
-from crvae_tf.evaluation.probes import Probes
+from crvae_tf.evaluation.embeddings import Probes
 from crvae_tf.runs import files
+from crvae_tf.training.fit import Settings
 from launch import options
 from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
 
@@ -78,7 +79,7 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     def trained():
         keras.utils.set_random_seed(7)
         network = encoder()
-        baselines.train_contrastive(network, data, "none", TRANSFORMATION, 8, 64, 3e-3, seed=0)
+        baselines.train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
         return network
 
     first, again = trained(), trained()
@@ -107,14 +108,14 @@ def test_pca_has_no_more_dimensions_than_there_are_pixels_or_images(data):
 
 def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
-        baselines.train_contrastive(encoder(), data, "none", TRANSFORMATION, 2, 64, 1e30, seed=0)
+        baselines.train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
 
 
 def test_the_contrastive_loss_is_computed_in_float32_under_mixed_float16(data):
     keras.mixed_precision.set_global_policy("mixed_float16")
     network = encoder()
     before = network.get_weights()
-    baselines.train_contrastive(network, data, "none", TRANSFORMATION, 1, 64, 1e-3, seed=0)
+    baselines.train_contrastive(network, data, Settings("none", TRANSFORMATION, 1, 64, 1e-3, seed=0))
     changes = [np.abs(a - b).max() for a, b in zip(before, network.get_weights(), strict=True)]
     assert 0.0 < max(changes) < 0.1
 
@@ -158,7 +159,7 @@ def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data):
     def weights_after(learning_rate, epochs):
         network = encoder()
         baselines.train_contrastive(
-            network, data, "none", TRANSFORMATION, epochs, 64, learning_rate, seed=0
+            network, data, Settings("none", TRANSFORMATION, epochs, 64, learning_rate, seed=0)
         )
         return network.get_weights()
 

@@ -19,6 +19,7 @@ from crvae_tf.datasets.images import spread
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.embeddings import Embedder
 from tests import reference
 
 tfd = tfp.distributions
@@ -27,20 +28,9 @@ SIDE = 4
 PIXELS = SIDE * SIDE
 IDENTITY = RandomAffine(0.0, 0.0, 0.0)
 GOLDEN_NOISE = [[0.37062934, -1.89946723], [1.38928723, 0.75095546], [-1.03771329, -0.75095761]]
-SPLIT_NAMES = {
-    "num_images",
-    "nll",
-    "nll_stderr",
-    "nll_samples",
-    "elbo",
-    "rate",
-    "distortion",
-    "mutual_information_lower",
-    "mutual_information_upper",
-    "mutual_information_cap",
-    "mutual_information_disjoint",
-    "active_units",
-}
+SPLIT_NAMES = {"num_images", "nll", "nll_stderr", "nll_samples", "elbo", "rate", "distortion"}
+SPLIT_NAMES |= {f"mutual_information_{name}" for name in ("lower", "upper", "cap", "disjoint")}
+SPLIT_NAMES |= {"active_units"}
 
 
 class LinearGaussian:
@@ -66,20 +56,12 @@ class LinearGaussian:
         return tfd.Independent(tfd.Normal(tf.reshape(latents, shape), 1.0), 3)
 
 
-def noise_data(test=300, train=10, labels=None, train_labels=None, seed=0):
-    """Uniform random pixels, but for a first one that is the same in all images."""
-    pixels = (
-        np.random.default_rng(seed).integers(256, size=(train + test, SIDE, SIDE, 1)).astype(np.uint8)
-    )
+def noise_data(test=300, labels=None, train_labels=None):
+    """Uniform random pixels, but for a first one that is the same in all images; ten to train on."""
+    pixels = np.random.default_rng(0).integers(256, size=(10 + test, SIDE, SIDE, 1), dtype=np.uint8)
     pixels[:, 0, 0] = 128
-    return ImageData(
-        "noise",
-        ArrayImages(pixels[:train], train_labels),
-        ArrayImages(pixels[train:], labels),
-        None,
-        Preprocessing(SIDE, 1),
-        "",
-    )
+    splits = ArrayImages(pixels[:10], train_labels), ArrayImages(pixels[10:], labels)
+    return ImageData("noise", *splits, None, Preprocessing(SIDE, 1), "")
 
 
 def images_of(data):
@@ -111,17 +93,13 @@ def test_with_the_exact_posterior_the_nll_is_that_of_the_evidence(nll_samples):
     assert received["nll_samples"] == nll_samples
 
 
-def test_the_standard_error_is_that_of_the_mean_over_images():
-    data = noise_data(test=120)
-    expected = log_evidence(images_of(data)).std(ddof=1) / math.sqrt(120)
-    assert figures(LinearGaussian(), data)["nll_stderr"] == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_short_last_batch_weighs_as_many_images_as_it_has():
-    data = noise_data(test=23)
-    received = figures(LinearGaussian(), data, batch_size=10)
-    assert received["num_images"] == 23
-    assert received["nll"] == pytest.approx(-log_evidence(images_of(data)).mean(), rel=1e-6)
+def test_mean_and_standard_error_are_over_images_however_short_the_last_batch_is():
+    data = noise_data(test=123)
+    expected = -log_evidence(images_of(data))
+    received = figures(LinearGaussian(), data, batch_size=20)
+    assert received["num_images"] == 123
+    assert received["nll"] == pytest.approx(expected.mean(), rel=1e-6)
+    assert received["nll_stderr"] == pytest.approx(expected.std(ddof=1) / math.sqrt(123), rel=1e-4)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(13, 13), (1000, 30)])
@@ -219,13 +197,6 @@ def test_the_importance_samples_stay_the_same_from_release_to_release():
     np.testing.assert_allclose(found, GOLDEN_NOISE, rtol=1e-5)
 
 
-def test_no_two_importance_samples_of_an_image_and_no_two_images_share_their_noise():
-    noise = importance_noise(0, 60, 45)
-    assert len(np.unique(noise)) > 0.99 * noise.size
-    assert noise.mean() == pytest.approx(0.0, abs=4.0 / math.sqrt(noise.size))
-    assert noise.std() == pytest.approx(1.0, abs=4.0 / math.sqrt(2.0 * noise.size))
-
-
 def test_a_pixel_that_never_changes_gives_an_inactive_unit():
     received = figures(LinearGaussian(), noise_data(test=100))
     assert received["active_units"] == PIXELS - 1
@@ -245,13 +216,6 @@ def test_a_collapsed_posterior_has_no_rate_no_information_and_no_active_unit():
     assert received["mutual_information_upper"] == pytest.approx(0.0, abs=1e-6)
     assert received["mutual_information_disjoint"] == pytest.approx(0.0, abs=1e-6)
     assert received["active_units"] == 0
-
-
-def test_separated_posteriors_reach_the_cap_of_the_mutual_information():
-    received = figures(LinearGaussian(slope=1.0, stddev=1e-3), noise_data(test=100))
-    assert received["mutual_information_cap"] == pytest.approx(math.log(100))
-    assert received["mutual_information_lower"] == pytest.approx(math.log(100), rel=1e-6)
-    assert received["mutual_information_upper"] > received["mutual_information_cap"]
 
 
 def test_the_mutual_information_is_that_of_a_sample_of_each_posterior():
@@ -320,14 +284,6 @@ def test_the_mutual_information_is_that_of_a_sample_spread_over_all(monkeypatch)
         assert received[name] == every[name]
 
 
-def test_the_limits_are_those_that_the_readme_states():
-    assert evaluation.CONSISTENCY_IMAGES == 1000
-    assert evaluation.MUTUAL_INFORMATION_IMAGES == 10_000
-    assert evaluation.PROBE_IMAGES == 10_000
-    assert metrics.DISJOINT_POSTERIORS == 64
-    assert metrics.ACTIVE_UNIT_VARIANCE == 0.01
-
-
 def test_the_size_of_a_batch_changes_no_figure(trained):
     """With binarisation, transformations and a short last batch."""
     model, data = trained.model, without_labels(trained.data)
@@ -341,12 +297,6 @@ def test_the_size_of_a_batch_changes_no_figure(trained):
             assert other["splits"][name] == pytest.approx(first["splits"][name], rel=1e-4)
         for name in ("train_transform", "test_transform"):
             assert other["consistency"][name] == pytest.approx(first["consistency"][name], rel=1e-4)
-
-
-def test_two_evaluations_are_the_same_to_the_bit(trained):
-    batches = datasets.evaluation_batches(trained.data.test, 30, "dynamic", RandomAffine(), 50)
-    first, second = (evaluation.split_figures(trained.model, batches, 25) for _ in range(2))
-    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -367,16 +317,8 @@ def test_whatever_a_model_was_trained_on_it_is_evaluated_at_beta_one_by_one_samp
 
 
 def test_every_name_of_the_table_row_is_there_and_finite(trained):
-    received = evaluate(
-        trained.model,
-        trained.data,
-        "dynamic",
-        RandomAffine(),
-        RandomAffine(4.0, 30.0, 0.25),
-        nll_samples=5,
-        num_images=70,
-        batch_size=70,
-    )
+    views = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
+    received = evaluate(trained.model, trained.data, "dynamic", *views, nll_samples=5, num_images=70)
     assert set(received) == {"splits", "consistency", "probe"}
     assert set(received["splits"]) == {"test", "transformed_test"}
     for split in received["splits"].values():
@@ -461,12 +403,11 @@ def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_spli
 def test_an_embedding_that_is_not_finite_stops_an_evaluation():
     model = LinearGaussian(slope=np.inf)
     batches = datasets.evaluation_batches(noise_data(test=3).test, 2, "none")
-    with pytest.raises(NotFiniteError, match="the mean of the posterior of image 0: expected finite"):
-        evaluation.Embedder(model)(batches)
+    with pytest.raises(NotFiniteError, match="the posterior of image 0: expected a finite mean"):
+        Embedder(model)(batches)
 
 
 def test_a_gaussian_of_another_scale_has_no_half_squared_error():
     model = LinearGaussian()
-    moments = {name: metrics.RunningMoments() for name in ("rate", "distortion")}
     model.likelihood = lambda latents: tfd.Independent(tfd.Normal(tf.zeros([1, SIDE, SIDE, 1]), 0.1), 3)
-    assert evaluation._without_constant(model, moments) == {}
+    assert evaluation._without_constant(model, {}) == {}

@@ -8,7 +8,7 @@ import pytest
 from crvae_tf import VAE, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, evaluation_batches
 from crvae_tf.evaluation import invariance, metrics
-from crvae_tf.evaluation.evaluate import Embedder
+from crvae_tf.evaluation.embeddings import Embedder
 
 IMAGES = 30
 
@@ -21,11 +21,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def small(digits):
-    def first(split, number):
-        images, labels = split.fetch(np.arange(number))
-        return ArrayImages(images.numpy(), labels.numpy())
-
-    return dataclasses.replace(digits, train=first(digits.train, 200), test=first(digits.test, IMAGES))
+    return dataclasses.replace(
+        digits, train=digits.train.subset(np.arange(200)), test=digits.test.subset(np.arange(IMAGES))
+    )
 
 
 @pytest.fixture(scope="module")

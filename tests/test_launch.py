@@ -239,7 +239,7 @@ def test_a_run_shows_its_evaluation_as_a_table(finished):
 def test_a_training_says_after_its_first_steps_how_long_the_whole_run_will_take(finished):
     _, outcome = finished
     (line,) = [line for line in outcome.err.splitlines() if "this run takes about" in line]
-    time = r"\d+(\.\d)? (s|minutes|hours)"
+    time = r"\d+:\d\d:\d\d"
     expected = rf"this run takes about {time} here: {time} to train at \S+ s a step, {time} to evaluate"
     assert re.fullmatch(expected, line)
 

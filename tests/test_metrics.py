@@ -25,31 +25,6 @@ def posteriors(number, dimensions, spread, stddev, seed=0):
     return mean + stddev * rng.normal(size=mean.shape), mean, stddev
 
 
-def moments_of(values, sizes):
-    moments = metrics.RunningMoments()
-    for part in np.split(values, np.cumsum(sizes)[:-1]):
-        moments.update(part)
-    return moments
-
-
-@pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 1, 1, 1), (50, 50, 1)])
-@pytest.mark.parametrize(("offset", "dtype"), [(0.0, "float64"), (1e6, "float64"), (1e4, "float32")])
-def test_running_moments_equal_numpys_over_all_values_at_once(sizes, offset, dtype):
-    values = (offset + np.random.default_rng(1).normal(size=(sum(sizes), 3))).astype(dtype)
-    moments, values = moments_of(values, sizes), values.astype(np.float64)
-    assert moments.count == len(values)
-    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(moments.variance, values.var(axis=0), rtol=1e-6)
-
-
-def test_the_standard_error_is_the_sample_deviation_over_the_root_of_the_count():
-    values = np.random.default_rng(3).normal(size=41)
-    expected = values.std(ddof=1) / math.sqrt(41)
-    assert moments_of(values, [10, 20, 11]).standard_error == pytest.approx(expected, rel=1e-12)
-    assert moments_of(values[:1], [1]).standard_error == 0.0
-    assert metrics.RunningMoments().standard_error == 0.0
-
-
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_gaussian_kl_equals_tfps(scale):
     _, mean, stddev = posteriors(20, 4, spread=1.0, stddev=scale)
@@ -57,11 +32,6 @@ def test_the_gaussian_kl_equals_tfps(scale):
     expected = tfd.kl_divergence(gaussian(mean, stddev), gaussian(other_mean, other_stddev))
     received = metrics.gaussian_kl(mean, stddev, other_mean, other_stddev)
     np.testing.assert_allclose(received, expected, rtol=1e-10)
-
-
-def test_the_gaussian_kl_of_a_posterior_with_itself_is_zero():
-    _, mean, stddev = posteriors(20, 4, spread=3.0, stddev=0.1)
-    np.testing.assert_array_equal(metrics.gaussian_kl(mean, stddev, mean, stddev), np.zeros(20))
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
@@ -78,15 +48,6 @@ def test_the_log_density_of_a_sharp_posterior_at_its_own_sample_keeps_its_digits
     expected = gaussian(mean, stddev).log_prob(samples)
     received = np.diag(metrics.gaussian_log_density(samples, mean, stddev))
     np.testing.assert_allclose(received, expected, atol=1e-5)
-
-
-def test_the_log_density_is_that_of_sample_i_under_posterior_j():
-    received = metrics.gaussian_log_density(
-        np.array([[0.0], [3.0]]), np.array([[0.0], [1.0], [3.0]]), np.array([[1.0], [1.0], [2.0]])
-    )
-    constant = 0.5 * math.log(2.0 * math.pi)
-    expected = -constant - np.array([[0.0, 0.5, 9.0 / 8.0 + math.log(2.0)], [4.5, 2.0, math.log(2.0)]])
-    np.testing.assert_allclose(received, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("number", [2, 3, 65, 66, 530])
@@ -111,13 +72,6 @@ def test_well_separated_posteriors_reach_the_cap_of_the_lower_bound():
     assert received["lower"] == pytest.approx(math.log(90), abs=1e-12)
     # The neighbour's density is less by (1000 - 0.5)^2 / 2 - 0.5^2 / 2, and at the right end by more.
     assert received["upper"] > 499_000.0
-
-
-@pytest.mark.parametrize("stddev", [0.01, 0.1, 0.5, 1.0, 3.0])
-def test_the_lower_bound_is_below_the_cap_and_the_upper_bound(stddev):
-    received = metrics.mutual_information(*posteriors(300, 3, spread=1.0, stddev=stddev))
-    assert 0.0 <= received["lower"] <= received["cap"]
-    assert received["lower"] <= received["upper"]
 
 
 def test_the_bounds_enclose_a_mutual_information_that_is_known():
@@ -149,13 +103,6 @@ def test_identical_pairs_agree_to_the_last_figure():
     found = metrics.divergence(mean, stddev, mean, stddev) | metrics.agreement(mean, mean)
     expected = {"kl": 0.0, "symmetric_kl": 0.0, "distance_ratio": 0.0, "retrieval_at_1": 1.0}
     assert found == pytest.approx(expected, abs=1e-12)
-
-
-def test_pairs_of_strangers_are_never_retrieved_and_are_as_far_apart_as_strangers():
-    _, mean, _ = posteriors(400, 4, spread=1.0, stddev=0.3)
-    received = metrics.agreement(mean, np.roll(mean, 1, axis=0))
-    assert received["retrieval_at_1"] == 0.0
-    assert received["distance_ratio"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_kl_runs_from_the_image_to_the_view():
@@ -201,11 +148,3 @@ def test_an_exact_copy_of_an_image_counts_as_that_image():
     embeddings, views = np.array([[0.0], [5.0], [1e-7]]), np.array([[1e-7], [5.0], [0.0]])
     assert metrics.agreement(embeddings, views)["retrieval_at_1"] == pytest.approx(1 / 3)
     assert metrics.agreement(embeddings, views, identities)["retrieval_at_1"] == 1.0
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_the_distance_ratio_has_no_scale(scale):
-    mean, view_mean = np.random.default_rng(6).normal(size=(2, 20, 3))
-    scaled = metrics.agreement(scale * mean, scale * view_mean)
-    expected = metrics.agreement(mean, view_mean)
-    assert scaled["distance_ratio"] == pytest.approx(expected["distance_ratio"], rel=1e-9)

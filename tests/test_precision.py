@@ -3,10 +3,8 @@
 import keras
 import pytest
 
-from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks
+from crvae_tf import CRVAE, VAE, datasets, networks
 from crvae_tf.evaluation import evaluate as evaluation
-from crvae_tf.runs.run import Run
-from crvae_tf.training import fit as training
 from tests import small_training
 from tests.replicas import SHAPE, CalmVAE
 
@@ -19,10 +17,15 @@ def mnist_nll(precision, data, directory, epochs):
     """Returns the NLL of 500 test images, nats, K = 100, after some epochs of `mlp`."""
     keras.mixed_precision.set_global_policy(precision)
     model = CRVAE(VAE(*networks.build("mlp", data.preprocessing.image_shape)))
-    training.train(
-        model, data, Run(directory), binarization="dynamic", transformation=RandomAffine(),
-        epochs=epochs, batch_size=100, learning_rate=1e-3, seed=0, steps_per_execution=10, verbose=0,
-    )  # fmt: skip
+    small_training.train(
+        directory,
+        data,
+        model,
+        epochs=epochs,
+        batch_size=100,
+        learning_rate=1e-3,
+        steps_per_execution=10,
+    )
     batches = datasets.evaluation_batches(data.test, 50, "dynamic", limit=500)
     return evaluation.split_figures(model, batches, nll_samples=100)["nll"]
 

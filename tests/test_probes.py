@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crvae_tf.evaluation.probes import NEIGHBOURS, Probes
+from crvae_tf.evaluation.embeddings import NEIGHBOURS, Probes
 from tests import reference
 
 

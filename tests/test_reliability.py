@@ -18,9 +18,8 @@ from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs.run import Run
-from crvae_tf.training import fit as training
 from crvae_tf.training.checkpoints import Checkpoints
-from tests.small_training import BATCH, IMAGES, CrashError, assert_same_to_the_bit, crash, train
+from tests.small_training import IMAGES, CrashError, assert_same_to_the_bit, crash, train
 
 tfd = tfp.distributions
 
@@ -192,10 +191,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_pa
 
     model = Broken(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
     with pytest.raises(NotFiniteError, match=r"epoch 1, step 1: .* received a gradient that is not"):
-        training.train(
-            model, noise, Run(tmp_path), binarization="dynamic", transformation=None, epochs=1,
-            batch_size=BATCH, learning_rate=1e-3, seed=0, verbose=0,
-        )  # fmt: skip
+        train(tmp_path, noise, model=model, transformation=None)
 
 
 TOO_LARGE = 1e39
@@ -306,10 +302,7 @@ def test_extreme_images_train(tmp_path):
     split = ArrayImages(black)
     data = ImageData("black", split, split, None, Preprocessing(8, 1), "")
     model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=1, width=1e-9))
-    lines = training.train(
-        model, data, Run(tmp_path), binarization="dynamic", transformation=None, epochs=2,
-        batch_size=64, learning_rate=1e-1, seed=0, verbose=0,
-    )  # fmt: skip
+    _, lines = train(tmp_path, data, model=model, transformation=None, learning_rate=1e-1, epochs=2)
     assert lines[0]["bound"] == pytest.approx(-64 * np.log(2.0), abs=1.0)
     assert lines[1]["bound"] > lines[0]["bound"]
 

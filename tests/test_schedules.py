@@ -1,16 +1,13 @@
 """How the learning rate falls, and that a run under it resumes exactly."""
 
-import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
-from crvae_tf import VAE, networks
-from crvae_tf.datasets import ArrayImages
-from crvae_tf.runs.run import Run
-from crvae_tf.training import fit as training
 from crvae_tf.training import schedules
 from launch import assembly
+from tests import small_training
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
@@ -43,33 +40,13 @@ def test_the_schedule_of_a_training_is_the_one_named():
     assert assembly.learning_rate(resolved("--learning_rate=1e-3")) == 1e-3
 
 
-def trained(tmp_path, data, name, epochs):
-    encoder, decoder = networks.build("mlp", (28, 28, 1), latent_dim=2, width=0.05, seed=1)
-    model = VAE(encoder, decoder, seed=1)
-    lines = training.train(
-        model,
-        data,
-        Run(tmp_path / name),
-        binarization="dynamic",
-        transformation=None,
-        epochs=epochs,
-        batch_size=32,
-        learning_rate=lambda epoch: schedules.burda_rate(epoch, 1e-2),
-        seed=1,
-        verbose=0,
-    )
-    return model, lines
+def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_path, noise):
+    def train(name, epochs):
+        rate = functools.partial(schedules.burda_rate, learning_rate=1e-2)
+        return small_training.train(tmp_path / name, noise, epochs=epochs, learning_rate=rate)
 
-
-def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_path, digits):
-    images = digits.train.fetch(np.arange(64))[0].numpy()
-    data = dataclasses.replace(digits, train=ArrayImages(images))
-    whole, lines = trained(tmp_path, data, "whole", epochs=4)
-    trained(tmp_path, data, "broken", epochs=2)
-    resumed, resumed_lines = trained(tmp_path, data, "broken", epochs=4)
-    assert [line["learning_rate"] for line in lines] == pytest.approx(
-        [1e-2] + 3 * [1e-2 * 10 ** (-1 / 7)]
-    )
-    assert [line["loss"] for line in lines] == [line["loss"] for line in resumed_lines]
-    for one, other in zip(whole.weights, resumed.weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    whole = train("whole", 4)
+    train("broken", 2)
+    small_training.assert_same_to_the_bit(train("broken", 4), whole)
+    rates = [line["learning_rate"] for line in whole[1]]
+    assert rates == pytest.approx([1e-2] + 3 * [1e-2 * 10 ** (-1 / 7)])

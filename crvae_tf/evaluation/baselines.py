@@ -13,9 +13,10 @@ from sklearn.decomposition import PCA
 
 from crvae_tf import datasets
 from crvae_tf.datasets import ImageData
-from crvae_tf.evaluation.evaluate import PROBE_IMAGES, Embed, embedding_figures
+from crvae_tf.evaluation.embeddings import PROBE_IMAGES, Embed, figures_of
 from crvae_tf.maximization import BoundMaximizer
 from crvae_tf.training.callbacks import FiniteGuard
+from crvae_tf.training.fit import Settings
 from crvae_tf.transforms import RandomAffine
 
 TEMPERATURE = 0.5
@@ -75,38 +76,22 @@ def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: f
     return tf.reduce_mean(tf.reshape(losses, [2, number]), axis=0)
 
 
-def train_contrastive(
-    encoder: keras.Model,
-    data: ImageData,
-    binarization: str,
-    transformation: RandomAffine,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float | Callable[[int], float],
-    seed: int,
-    clip_norm: float | None = None,
-) -> None:
+def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings) -> None:
     """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on.
-
-    The arguments are those of `training.train`.
 
     Raises:
       NotFiniteError: the loss, a gradient or a weight became NaN or infinite.
     """
-    model = ContrastiveEncoder(encoder, seed=seed)
-    rate_of = learning_rate if callable(learning_rate) else lambda epoch: learning_rate
-    model.compile(optimizer=keras.optimizers.Adam(rate_of(0), global_clipnorm=clip_norm))
-    batches = datasets.training_batches(
-        data.train, batch_size, binarization, transformation, seed, range(epochs)
-    )
-    steps = data.train.steps_per_epoch(batch_size)
+    model = ContrastiveEncoder(encoder, seed=settings.seed)
+    optimizer = keras.optimizers.Adam(settings.rate(0), global_clipnorm=settings.clip_norm)
+    model.compile(optimizer=optimizer)
+    common = settings.batch_size, settings.binarization, settings.transformation, settings.seed
     model.fit(
-        batches,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        shuffle=False,
+        datasets.training_batches(data.train, *common, range(settings.epochs)),
+        epochs=settings.epochs,
+        steps_per_epoch=data.train.steps_per_epoch(settings.batch_size),
         verbose=0,
-        callbacks=[FiniteGuard(lambda: None), keras.callbacks.LearningRateScheduler(rate_of)],
+        callbacks=[FiniteGuard(None), keras.callbacks.LearningRateScheduler(settings.rate)],
     )
 
 
@@ -142,8 +127,7 @@ def measure(
     }
     views = {"train_transform": transformation, "test_transform": test_transformation}
     return {
-        name: embedding_figures(_embed(of_images), data, views, number)
-        for name, of_images in features.items()
+        name: figures_of(_embed(of_images), data, views, number) for name, of_images in features.items()
     }
 
 

@@ -5,7 +5,6 @@ of samples, each of a fixed size and keyed by its number, of which a batch takes
 depends on the size of a batch, and the samples of a smaller K are the first of a larger one.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,30 +12,21 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.datasets.images import spread
-from crvae_tf.errors import InputError, NotFiniteError
-from crvae_tf.evaluation import metrics, quantities
-from crvae_tf.evaluation.probes import Probes
+from crvae_tf.errors import InputError
+from crvae_tf.evaluation import embeddings, metrics, quantities
+from crvae_tf.evaluation.embeddings import CONSISTENCY_IMAGES, Embedder
 from crvae_tf.randomness import Purpose
-from crvae_tf.training import strategies
-from crvae_tf.training.strategies import OnEachReplica
 from crvae_tf.transforms import RandomAffine
 
-_LOGGER = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-Embed = Callable[[tf.data.Dataset], np.ndarray]
-"""From batches (indices, images, labels) to embeddings `[images, dimensions]`."""
-
-CONSISTENCY_IMAGES = 1000
 MUTUAL_INFORMATION_IMAGES = 10_000
 """Its cost grows with the square of their number, and its lower bound with the logarithm."""
-PROBE_IMAGES = 10_000
 
 _EVALUATION_SEED = 0
 _IMAGES_PER_STEP = 50
@@ -53,7 +43,7 @@ def evaluate(
     nll_samples: int = 1000,
     num_images: int | None = None,
     batch_size: int = _IMAGES_PER_STEP,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> dict[str, Any]:
     """Returns the figures of a model on the test set and on the transformed test set.
 
@@ -85,65 +75,30 @@ def evaluate(
     num_images = data.test.up_to(num_images)
     if num_images < 2:
         raise InputError("num_images", "2 or more test images", num_images)
-    if nll_samples < 1:
-        raise InputError("nll_samples", "1 or more", nll_samples)
-    tell = _Progress(progress, 2 * num_images)
 
-    def batches(transform: RandomAffine | None) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, binarization, transform, num_images)
+    def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
+        return evaluation_batches(data.test, batch_size, binarization, view, limit)
 
-    splits = {
-        name: split_figures(model, batches(transform), nll_samples, tell.advance)
-        for name, transform in (("test", None), ("transformed_test", test_transformation))
-    }
+    whole = 2 * num_images
+    test = split_figures(model, batches(None), nll_samples, lambda n: progress(n, whole))
+    transformed = split_figures(
+        model, batches(test_transformation), nll_samples, lambda n: progress(num_images + n, whole)
+    )
     views = {"train_transform": transformation, "test_transform": test_transformation}
-    embedder = Embedder(model)
-    found = embedding_figures(embedder.means, data, views, num_images, batch_size)
-    nearest = min(CONSISTENCY_IMAGES, num_images)
-    clean = embedder(evaluation_batches(data.test, batch_size, binarization, None, nearest))
-    for name, transform in views.items():
-        moved = embedder(evaluation_batches(data.test, batch_size, binarization, transform, nearest))
-        found["consistency"][name] = metrics.divergence(*clean, *moved) | found["consistency"][name]
-    return {"splits": splits} | found
-
-
-def embedding_figures(
-    embed: Embed,
-    data: ImageData,
-    views: dict[str, RandomAffine],
-    num_images: int,
-    batch_size: int = _IMAGES_PER_STEP,
-) -> dict[str, Any]:
-    """Returns the figures of anything that embeds images, as it is served: of gray images.
-
-    Args:
-      embed: see `Embed`.
-      data: the images.
-      views: transformations by name.
-      num_images: how many test images to use, 2 or more.
-      batch_size: images at a time.
-
-    Returns:
-      `consistency`, without KLs, and `probe` where there is one; see `evaluate`.
-    """
-
-    def batches(transform: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, "none", transform, limit)
-
-    nearest = min(CONSISTENCY_IMAGES, num_images)
-    clean, identities = embed(batches(None, nearest)), identities_of(batches(None, nearest))
-    consistency = {
-        name: metrics.agreement(clean, embed(batches(transform, nearest)), identities)
-        for name, transform in views.items()
-    }
-    return {"consistency": consistency} | _probe(embed, data, batches, views)
+    embedder, nearest = Embedder(model), min(CONSISTENCY_IMAGES, num_images)
+    found = embeddings.figures_of(embedder.means, data, views, num_images, batch_size)
+    clean = embedder(batches(None, nearest))
+    for name, view in views.items():
+        kls = metrics.divergence(*clean, *embedder(batches(view, nearest)))
+        found["consistency"][name] = kls | found["consistency"][name]
+    return {"splits": {"test": test, "transformed_test": transformed}} | found
 
 
 def split_figures(
     model: keras.Model,
     batches: tf.data.Dataset,
     nll_samples: int,
-    advance: Callable[[int], None] = lambda images: None,
+    progress: Callable[[int], None] = lambda images: None,
 ) -> dict[str, Any]:
     """Returns the figures of one split.
 
@@ -151,47 +106,46 @@ def split_figures(
       model: as for `evaluate`.
       batches: (indices, images, labels), indices consecutive.
       nll_samples: K of the negative log-likelihood.
-      advance: called with the number of images of each batch that is done.
+      progress: called with the number of images that are done.
+
+    Raises:
+      InputError: there are no samples.
     """
-    figures_of = OnEachReplica(
-        strategies.of(model),
+    if nll_samples < 1:
+        raise InputError("nll_samples", "1 or more", nll_samples)
+    figures_of = tf.function(
         lambda indices, images: _image_figures(model, indices, images, nll_samples),
+        input_signature=batches.element_spec[:2],
     )
-    moments = {name: metrics.RunningMoments() for name in ("nll", "rate", "distortion", "mean")}
-    kept = []
-    for tensors in figures_of((indices, images) for indices, images, _ in batches):
-        figures = {name: values.numpy() for name, values in tensors.items()}
-        for name, running in moments.items():
-            running.update(figures[name])
-        kept.append([figures[name] for name in ("sample", "mean", "stddev")])
-        advance(len(figures["nll"]))
-    posteriors = [np.concatenate(arrays) for arrays in zip(*kept, strict=True)]
-    return _summary(moments, posteriors, nll_samples) | _without_constant(model, moments)
+    parts, done = [], 0
+    for indices, images, _ in batches:
+        parts.append(figures_of(indices, images))
+        done += len(indices)
+        progress(done)
+    figures = {name: np.concatenate([p[name] for p in parts]).astype(np.float64) for name in parts[0]}
+    return _summary(figures, nll_samples) | _without_constant(model, figures)
 
 
-def _summary(
-    moments: dict[str, metrics.RunningMoments], posteriors: list[np.ndarray], nll_samples: int
-) -> dict[str, Any]:
-    number = len(posteriors[0])
+def _summary(figures: dict[str, np.ndarray], nll_samples: int) -> dict[str, Any]:
+    number = len(figures["nll"])
     sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)
-    information = metrics.mutual_information(*(array[sample] for array in posteriors))
-    rate, distortion = float(moments["rate"].mean), float(moments["distortion"].mean)
+    posteriors = (figures[name][sample] for name in ("sample", "mean", "stddev"))
+    information = metrics.mutual_information(*posteriors)
+    rate, distortion = float(figures["rate"].mean()), float(figures["distortion"].mean())
     return {
-        "num_images": moments["nll"].count,
-        "nll": float(moments["nll"].mean),
-        "nll_stderr": moments["nll"].standard_error,
+        "num_images": number,
+        "nll": float(figures["nll"].mean()),
+        "nll_stderr": float(scipy.stats.sem(figures["nll"])),
         "nll_samples": nll_samples,
         "elbo": -(rate + distortion),
         "rate": rate,
         "distortion": distortion,
         **{f"mutual_information_{name}": value for name, value in information.items()},
-        "active_units": metrics.active_units(moments["mean"].variance),
+        "active_units": metrics.active_units(figures["mean"].var(axis=0)),
     }
 
 
-def _without_constant(
-    model: keras.Model, moments: dict[str, metrics.RunningMoments]
-) -> dict[str, float]:
+def _without_constant(model: keras.Model, figures: dict[str, np.ndarray]) -> dict[str, float]:
     """Returns half the squared error plus the rate, where the likelihood is a unit Gaussian.
 
     It is what Sinha et al. 2020 can only have reported as CelebA's negative log-likelihood.
@@ -201,7 +155,7 @@ def _without_constant(
     if not (isinstance(pixels, tfp.distributions.Normal) and np.all(pixels.stddev() == 1.0)):
         return {}
     constant = objectives.gaussian_constant(likelihood.event_shape.num_elements())
-    bound = float(moments["rate"].mean + moments["distortion"].mean)
+    bound = float((figures["rate"] + figures["distortion"]).mean())
     return {quantities.GAUSSIAN.key: bound - constant}
 
 
@@ -276,97 +230,3 @@ def _noise(
 
 def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
     return posterior.mean() + posterior.stddev() * noise
-
-
-class Embedder:
-    """Maps batches of images to the posteriors of their content: all of z, unless z has a pose."""
-
-    def __init__(self, model: keras.Model):
-        def embed(images):
-            posterior, pose = model.posterior(images), getattr(model, "pose", None)
-            content = pose.content(posterior) if pose else posterior
-            return content.mean(), content.stddev()
-
-        self._embed = OnEachReplica(strategies.of(model), embed)
-
-    def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (mean, stddev), each `[images, dimensions]`, of (indices, images, labels).
-
-        Raises:
-          NotFiniteError: one of them is NaN or infinite.
-        """
-        pairs = self._embed((images,) for _, images, _ in batches)
-        mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-        for name, values in (("mean", mean), ("standard deviation", stddev)):
-            broken = np.flatnonzero(~np.isfinite(values).all(axis=-1))
-            if len(broken):
-                raise NotFiniteError(
-                    f"the {name} of the posterior of image {broken[0]}: expected finite numbers; "
-                    f"received {values[broken[0]].tolist()}"
-                )
-        return mean, stddev
-
-    def means(self, batches: tf.data.Dataset) -> np.ndarray:
-        """Returns the means alone: the embeddings."""
-        return self(batches)[0]
-
-
-def _probe(
-    embed: Embed,
-    data: ImageData,
-    batches: Callable[[RandomAffine | None], tf.data.Dataset],
-    views: dict[str, RandomAffine],
-) -> dict[str, Any]:
-    """Returns the entry `probe`, or nothing where the test images' classes cannot be learned."""
-    test_labels = labels_of(batches(None))
-    probes = fit_probes(embed, data, test_labels)
-    if probes is None:
-        return {}
-    accuracies = {
-        name: probes.accuracies(embed(batches(transform)), test_labels)
-        for name, transform in ({"clean": None} | views).items()
-    }
-    return {"probe": {"num_train_images": probes.num_images} | accuracies}
-
-
-def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes fitted on clean training images.
-
-    None where the images have no classes, or the test images' are not those of the training images;
-    which it is, is logged.
-    """
-    if not (data.train.has_labels and data.test.has_labels):
-        _LOGGER.info("no probe: the images have no classes")
-        return None
-    train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
-    labels = labels_of(train)
-    missing = np.setdiff1d(test_labels, labels).tolist()
-    if len(np.unique(labels)) < 2 or missing:
-        why = f"lack the classes {missing} of test images" if missing else "are of one class"
-        _LOGGER.warning("no probe: the training images %s", why)
-        return None
-    return Probes(embed(train), labels)
-
-
-def labels_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns the labels of (indices, images, labels), `[images]`."""
-    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
-
-
-def identities_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns `metrics.identities_of` the images of (indices, images, labels)."""
-    return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))
-
-
-class _Progress:
-    """Adds up what is done and passes it on."""
-
-    def __init__(self, report: Progress | None, whole: int):
-        self._report = report
-        self._whole = whole
-        self._done = 0
-
-    def advance(self, images: int) -> None:
-        self._done += images
-        if self._report:
-            self._report(self._done, self._whole)

@@ -5,14 +5,14 @@ import numpy as np
 
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.evaluation import metrics
-from crvae_tf.evaluation.evaluate import (
+from crvae_tf.evaluation.embeddings import (
     CONSISTENCY_IMAGES,
+    PROBES,
     Embedder,
     fit_probes,
     identities_of,
     labels_of,
 )
-from crvae_tf.evaluation.probes import Probes
 from crvae_tf.transforms import RandomAffine
 
 InvarianceCurves = dict[str, list[dict[str, float | None]]]
@@ -60,15 +60,13 @@ def measure(
     probes = fit_probes(embedder.means, data, labels)
 
     def point(name: str, size: float) -> dict[str, float | None]:
-        transform = RandomAffine(
-            **dict.fromkeys(_LARGEST, 0.0) | {name: size}, fill=test_transformation.fill
-        )
+        alone = dict.fromkeys(_LARGEST, 0.0) | {name: size}
+        transform = RandomAffine(**alone, fill=test_transformation.fill)
         views = embedder.means(batches(transform))
         kl = metrics.divergence(*posteriors, *embedder(batches(transform, binarization)))["kl"]
         retrieval = metrics.agreement(clean, views, identities)["retrieval_at_1"]
-        return {"size": size, "kl": kl, "retrieval_at_1": retrieval} | _accuracies(
-            probes, views, labels
-        )
+        accuracies = probes.accuracies(views, labels) if probes else dict.fromkeys(PROBES)
+        return {"size": size, "kl": kl, "retrieval_at_1": retrieval} | accuracies
 
     return {
         name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
@@ -86,11 +84,3 @@ def sizes_of(name: str, test_range: float) -> list[float]:
     """
     largest = min(2.0 * test_range, _LARGEST[name])
     return np.linspace(0.0, largest, SIZES).tolist()
-
-
-def _accuracies(
-    probes: Probes | None, embeddings: np.ndarray, labels: np.ndarray
-) -> dict[str, float | None]:
-    if probes is None:
-        return {"linear": None, "nearest_neighbours": None}
-    return probes.accuracies(embeddings, labels)

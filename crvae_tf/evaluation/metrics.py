@@ -6,51 +6,11 @@ Posteriors are diagonal Gaussians, given as their means and standard deviations 
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from scipy.stats import norm
 
 ACTIVE_UNIT_VARIANCE = 0.01
 DISJOINT_POSTERIORS = 64
 _ROWS = 512
-
-
-class RunningMoments:
-    """Mean and variance of values that arrive in batches (Chan, Golub and LeVeque 1983).
-
-    >>> moments = RunningMoments()
-    >>> for batch in ([1.0, 2.0], [3.0, 4.0, 5.0]):
-    ...     moments.update(np.array(batch))
-    >>> float(moments.mean), float(moments.variance)
-    (3.0, 2.0)
-    """
-
-    def __init__(self):
-        self.count = 0
-        self.mean = 0.0
-        self._squares = 0.0
-
-    def update(self, values: np.ndarray) -> None:
-        """Adds `values`, `[batch, ...]`; moments are over the first axis."""
-        values = np.asarray(values, np.float64)
-        count, mean = len(values), values.mean(axis=0)
-        difference, total = mean - self.mean, self.count + len(values)
-        self._squares = (
-            self._squares
-            + np.square(values - mean).sum(axis=0)
-            + np.square(difference) * self.count * count / total
-        )
-        self.mean = self.mean + difference * count / total
-        self.count = total
-
-    @property
-    def variance(self) -> np.ndarray:
-        """The variance over all values so far, divided by their number."""
-        return self._squares / self.count
-
-    @property
-    def standard_error(self) -> float:
-        """The standard error of the mean; 0 for fewer than two values."""
-        if self.count < 2:
-            return 0.0
-        return float(np.sqrt(self._squares / (self.count - 1) / self.count))
 
 
 def active_units(variance_of_means: np.ndarray) -> int:
@@ -86,12 +46,6 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
     return -0.5 * squared - log_scale
 
 
-def _own_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
-    """Returns log q(z_i|x_i), `[samples]`, without the cancellation of narrow posteriors."""
-    standardized = (samples - mean) / stddev
-    return -np.sum(0.5 * standardized**2 + np.log(stddev) + 0.5 * np.log(2.0 * np.pi), axis=-1)
-
-
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
 
@@ -124,11 +78,11 @@ def _own_and_others(
     samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns log q(z_i|x_i) and log sum_(j != i) q(z_i|x_j), each `[N]`."""
-    own, others = np.empty(len(samples)), np.empty(len(samples))
+    # Not from the pairs' squares, whose differences lose the digits of narrow posteriors.
+    own, others = norm.logpdf(samples, mean, stddev).sum(axis=-1), np.empty(len(samples))
     for start in range(0, len(samples), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(samples)))
         densities = gaussian_log_density(samples[rows], mean, stddev)
-        own[rows] = _own_log_density(samples[rows], mean[rows], stddev[rows])
         densities[rows - start, rows] = -np.inf
         others[rows] = logsumexp(densities, axis=1)
     return own, others

@@ -1,6 +1,7 @@
 """What a run needs to go on from any step, kept and found again."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,16 +45,16 @@ class Checkpoints(keras.callbacks.Callback):
         model: keras.Model,
         run: Run,
         steps_per_epoch: int,
-        every_minutes: float | None = None,
-        interruption: Interruption | None = None,
-        check: Callable[[], None] = lambda: None,
+        every_minutes: float | None,
+        interruption: Interruption,
+        check: Callable[[], None],
     ):
         super().__init__()
         self._run = run
         self._strategy = strategies.of(model)
         self._steps_per_epoch = steps_per_epoch
-        self._every_seconds = None if every_minutes is None else 60.0 * every_minutes
-        self._interruption = interruption or Interruption()
+        self._every_seconds = math.inf if every_minutes is None else 60.0 * every_minutes
+        self._interruption = interruption
         self._check = check
         self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
         means = [v.value for metric in model.metrics for v in metric.variables]
@@ -61,12 +62,6 @@ class Checkpoints(keras.callbacks.Callback):
             model=model, optimizer=model.optimizer, means=means, position=self._position
         )
         self._saved_at = time.monotonic()
-
-    @property
-    def latest(self) -> str | None:
-        """The path of the last checkpoint, or None."""
-        paths = _checkpoints(self._run.checkpoints)
-        return str(paths[-1]) if paths else None
 
     def restore(self) -> int:
         """Restores the last readable checkpoint and returns the steps taken so far, 0 without one.
@@ -76,8 +71,8 @@ class Checkpoints(keras.callbacks.Callback):
             worker has read a later one.
         """
         folder = self._run.resumed_checkpoints
-        paths = _checkpoints(folder)
-        if not any(map(self._restored, reversed(paths))) and paths:
+        paths = found(folder)
+        if paths and not any(map(self._restored, reversed(paths))):
             raise InputError(str(paths[-1]), "a readable checkpoint", "none that is")
         position = int(self._position.numpy())
         latest = strategies.highest(self._strategy, position)
@@ -102,8 +97,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 == self._steps_per_epoch:
             return  # The end of the epoch keeps one, when validation and the log are done.
-        waited = time.monotonic() - self._saved_at
-        demand = self._demand(self._every_seconds is not None and waited >= self._every_seconds)
+        demand = self._demand(time.monotonic() - self._saved_at >= self._every_seconds)
         if demand:
             self._check()
             self._save(self._epoch * self._steps_per_epoch + batch + 1)
@@ -129,18 +123,16 @@ class Checkpoints(keras.callbacks.Callback):
         unfinished = f"{files.UNFINISHED}{_PREFIX}{position}"
         self._checkpoint.write(str(folder / unfinished))
         # TensorFlow writes the index in place. Renamed last, it is there when all of the checkpoint is.
-        parts = sorted(folder.glob(f"{unfinished}.*"), key=lambda part: part.suffix == ".index")
-        for part in parts:
-            part.replace(folder / f"{_PREFIX}{position}{part.name.removeprefix(unfinished)}")
-        kept = {path.name for path in _checkpoints(folder)[-_KEPT:]}
+        for part in sorted(folder.glob(f"{unfinished}.*")):
+            part.replace(folder / part.name.removeprefix(files.UNFINISHED))
+        kept = {path.name for path in found(folder)[-_KEPT:]}
         for path in folder.glob(f"{_PREFIX}*"):  # What killed processes left behind, too.
             if path.stem not in kept:
                 files.remove(path)
         self._saved_at = time.monotonic()
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def found(folder: Path) -> list[Path]:
     """Returns the checkpoints in a folder, the oldest first."""
-    found = [path.with_suffix("") for path in folder.glob(f"{_PREFIX}*.index")]
-    by_number = {path.name.removeprefix(_PREFIX): path for path in found}
-    return [by_number[number] for number in sorted(filter(str.isdecimal, by_number), key=int)]
+    paths = [path.with_suffix("") for path in folder.glob(f"{_PREFIX}*.index")]
+    return sorted(paths, key=lambda path: int(path.name.removeprefix(_PREFIX)))

@@ -22,8 +22,7 @@ class Interruption:
                 self.signal = number
                 _handle(before)
 
-            for number in before:
-                signal.signal(number, note)
+            _handle(dict.fromkeys(before, note))
             yield
 
 
@@ -35,10 +34,8 @@ def handlers_given_back() -> Iterator[dict[int, Any]]:
     not yielded and stays ignored. Python delivers signals to the main thread alone: in another there
     are none to yield.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield {}
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT) if in_main}
     try:
         yield {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     finally:

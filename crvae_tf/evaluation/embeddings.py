@@ -1,0 +1,157 @@
+"""What is measured of embeddings: how well those of views agree, and what a classifier can read.
+
+Whatever embeds images is a function from batches (indices, images, labels) to `[images, dimensions]`.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.errors import NotFiniteError
+from crvae_tf.evaluation import metrics
+from crvae_tf.transforms import RandomAffine
+
+_LOGGER = logging.getLogger(__name__)
+
+Embed = Callable[[tf.data.Dataset], np.ndarray]
+
+CONSISTENCY_IMAGES = 1000
+PROBE_IMAGES = 10_000
+NEIGHBOURS = 5
+PROBES = ("linear", "nearest_neighbours")
+
+_IMAGES_PER_STEP = 50
+
+
+class Embedder:
+    """Maps batches of images to the posteriors of their content: all of z, unless z has a pose."""
+
+    def __init__(self, model: keras.Model):
+        def embed(images):
+            posterior, pose = model.posterior(images), getattr(model, "pose", None)
+            content = pose.content(posterior) if pose else posterior
+            return content.mean(), content.stddev()
+
+        self._embed = tf.function(embed, reduce_retracing=True)
+
+    def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (mean, stddev), each `[images, dimensions]`.
+
+        Raises:
+          NotFiniteError: one of them is NaN or infinite.
+        """
+        pairs = [self._embed(images) for _, images, _ in batches]
+        mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        broken = np.flatnonzero(~np.isfinite(mean + stddev).all(axis=-1))
+        if len(broken):
+            raise NotFiniteError(
+                f"the posterior of image {broken[0]}: expected a finite mean and standard deviation; "
+                f"received {mean[broken[0]].tolist()} and {stddev[broken[0]].tolist()}"
+            )
+        return mean, stddev
+
+    def means(self, batches: tf.data.Dataset) -> np.ndarray:
+        """Returns the means alone: the embeddings."""
+        return self(batches)[0]
+
+
+class Probes:
+    """A linear and a nearest-neighbour classifier, fitted on embeddings of clean training images.
+
+    Args:
+      embeddings: `[images, latent_dim]`.
+      labels: integers `[images]`, of two classes or more.
+    """
+
+    def __init__(self, embeddings: np.ndarray, labels: np.ndarray):
+        self.num_images = len(embeddings)
+        linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(embeddings)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._classifiers = [each.fit(embeddings, labels) for each in (linear, neighbours)]
+
+    def accuracies(self, embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Returns the share of `embeddings` that each of `PROBES` puts into its class, in [0, 1]."""
+        scores = (float(each.score(embeddings, labels)) for each in self._classifiers)
+        return dict(zip(PROBES, scores, strict=True))
+
+
+def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
+    """Returns probes fitted on clean training images.
+
+    None where the images have no classes, or the test images' are not those of the training images;
+    which it is, is logged.
+    """
+    if not (data.train.has_labels and data.test.has_labels):
+        _LOGGER.info("no probe: the images have no classes")
+        return None
+    train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
+    labels = labels_of(train)
+    missing = np.setdiff1d(test_labels, labels).tolist()
+    if len(np.unique(labels)) < 2 or missing:
+        why = f"lack the classes {missing} of test images" if missing else "are of one class"
+        _LOGGER.warning("no probe: the training images %s", why)
+        return None
+    return Probes(embed(train), labels)
+
+
+def figures_of(
+    embed: Embed,
+    data: ImageData,
+    views: dict[str, RandomAffine],
+    num_images: int,
+    batch_size: int = _IMAGES_PER_STEP,
+) -> dict[str, Any]:
+    """Returns the figures of anything that embeds images, as it is served: of gray images.
+
+    Args:
+      embed: see above.
+      data: the images.
+      views: transformations by name.
+      num_images: how many test images to use, 2 or more.
+      batch_size: images at a time.
+
+    Returns:
+      `consistency`, without KLs, and `probe` where there is one; see `evaluate`.
+    """
+
+    def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
+        return evaluation_batches(data.test, batch_size, "none", view, limit)
+
+    nearest = min(CONSISTENCY_IMAGES, num_images)
+    clean, identities = embed(batches(None, nearest)), identities_of(batches(None, nearest))
+    consistency = {
+        name: metrics.agreement(clean, embed(batches(view, nearest)), identities)
+        for name, view in views.items()
+    }
+    labels = labels_of(batches(None))
+    probes = fit_probes(embed, data, labels)
+    if probes is None:
+        return {"consistency": consistency}
+    probe = {
+        name: probes.accuracies(embed(batches(view)), labels)
+        for name, view in ({"clean": None} | views).items()
+    }
+    return {"consistency": consistency, "probe": {"num_train_images": probes.num_images} | probe}
+
+
+def labels_of(batches: tf.data.Dataset) -> np.ndarray:
+    """Returns the labels of (indices, images, labels), `[images]`."""
+    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+
+
+def identities_of(batches: tf.data.Dataset) -> np.ndarray:
+    """Returns `metrics.identities_of` the images of (indices, images, labels)."""
+    return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))
