@@ -31,14 +31,12 @@ class ContrastiveEncoder(BoundMaximizer):
 
     Args:
       encoder: as of a `VAE`; its mean is the embedding, its log variance is not used.
-      temperature: of the loss, above 0.
       seed: of the head's initial weights.
     """
 
-    def __init__(self, encoder: keras.Model, temperature: float = TEMPERATURE, seed: int = 0):
+    def __init__(self, encoder: keras.Model, seed: int):
         super().__init__(seed, ())
         self.encoder = keras.Model(encoder.inputs, encoder.outputs[0])
-        self.temperature = temperature
         initializers = (keras.initializers.GlorotUniform(seed=seed + i) for i in range(2))
         hidden, output = (keras.layers.Dense(_HEAD_UNITS, kernel_initializer=i) for i in initializers)
         features = keras.Input(encoder.outputs[0].shape[1:])
@@ -49,7 +47,7 @@ class ContrastiveEncoder(BoundMaximizer):
         images, views = data
         outputs = [self.head(self.encoder(part, training=training)) for part in (images, views)]
         outputs = [tf.cast(output, tf.float32) for output in outputs]
-        return {"loss": contrastive_loss(*outputs, self.temperature)}
+        return {"loss": contrastive_loss(*outputs, TEMPERATURE)}
 
 
 def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -82,7 +80,7 @@ def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings)
     Raises:
       NotFiniteError: the loss, a gradient or a weight became NaN or infinite.
     """
-    model = ContrastiveEncoder(encoder, seed=settings.seed)
+    model = ContrastiveEncoder(encoder, settings.seed)
     optimizer = keras.optimizers.Adam(settings.rate(0), global_clipnorm=settings.clip_norm)
     model.compile(optimizer=optimizer)
     common = settings.batch_size, settings.binarization, settings.transformation, settings.seed
