@@ -59,10 +59,8 @@ def _show_logs() -> None:
     """Prints what the library logs to standard error, and of others only warnings."""
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("crvae_tf")
-    logger.addHandler(handler)
+    logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
@@ -73,17 +71,13 @@ def _silence() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # Whatever the user's keras.json says.
     sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
+    with (
+        open(os.dup(2), "w") as shown,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stderr(shown),  # For what a signal has to say.
+    ):
         os.dup2(nowhere.fileno(), 2)
-
-    def stop(number, frame):
-        os.dup2(kept, 2)
-        stopping.stop(number, frame)
-
-    try:
-        with stopping.listening(stop):
+        try:
             yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        finally:
+            os.dup2(shown.fileno(), 2)

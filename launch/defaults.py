@@ -37,7 +37,6 @@ def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
         if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
             values[name] = pixels * values["image_size"] / 28.0
-    check(values)
     return values
 
 
@@ -73,45 +72,14 @@ def _fill_dataset(values: dict[str, Any]) -> None:
     if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
         usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
     elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
-        is_gray = int(values["channels"] or usual["channels"]) == 1
+        is_gray = (values["channels"] or usual["channels"]) == 1
         of_levels = "continuous_bernoulli" if is_gray else "gaussian"
         usual["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
     values |= {name: value for name, value in usual.items() if values[name] is None}
-    values["channels"] = int(values["channels"])
 
 
 def _is_binarized(values: dict[str, Any]) -> bool:
     return values["binarization"] != "none"
-
-
-def check(values: dict[str, Any]) -> None:
-    """Raises InputError if two values contradict each other."""
-    if values["model"] != "beta_vae" and values["beta"] != 1.0:
-        raise InputError("beta", f"1 for the model {values['model']}", values["beta"])
-    if values["eta"] and not values["lambda"]:
-        raise InputError("eta", "0 for a lambda of 0", values["eta"])
-    wanted = "dynamic or fixed" if values["likelihood"] == "bernoulli" else "none"
-    if values["binarization"] not in wanted:
-        expected = f"{wanted} for the likelihood {values['likelihood']}"
-        raise InputError("binarization", expected, values["binarization"])
-    _check_pose(values)
-    if values["views_per_image"] != 1 and not values["lambda"]:
-        raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])
-    if values["eval_split"] == "validation" and values["validation_images"] < 2:
-        expected = "at least 2 to evaluate on them"
-        raise InputError("validation_images", expected, values["validation_images"])
-
-
-def _check_pose(values: dict[str, Any]) -> None:
-    if values["pose"] == "none":
-        return
-    sizes = [values[name] for name in ("translation", "rotation", "scaling")]
-    if not any(sizes):
-        raise InputError("pose", "none for a transformation that is the identity", values["pose"])
-    pose_dim = 2 * bool(sizes[0]) + bool(sizes[1]) + bool(sizes[2])
-    if values["latent_dim"] <= pose_dim:
-        expected = f"> {pose_dim}, the dimensions of the pose"
-        raise InputError("latent_dim", expected, values["latent_dim"])
 
 
 def check_apart(argument: str, output: str, images: str) -> None:

@@ -5,10 +5,7 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterator
-
-Handler = Callable[[int, types.FrameType | None], None]
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from collections.abc import Iterator
 
 
 def stop(number: int, frame: types.FrameType | None = None) -> None:
@@ -21,20 +18,15 @@ def stop(number: int, frame: types.FrameType | None = None) -> None:
     sys.exit(128 + number)
 
 
-def listen(handler: Handler = stop) -> None:
-    """Has `handler` called on SIGINT and SIGTERM; one that the process ignores stays ignored."""
-    for number in _SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
-
-
 @contextlib.contextmanager
-def listening(handler: Handler = stop) -> Iterator[None]:
-    """Listens, and gives the signals back to whatever handled them before."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    listen(handler)
+def listening() -> Iterator[None]:
+    """Has `stop` called on both signals, but for one that the process ignores, and then no longer."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, former in before.items():
-            signal.signal(number, former)
+        for number, handler in before.items():
+            signal.signal(number, handler)

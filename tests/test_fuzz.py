@@ -10,11 +10,13 @@ from absl import flags
 from launch import (
     assembly,
     compare,
-    encoder_options,
+    embed,
+    export,
     options,
     report,
     reproduce,
     results,
+    search,
     studies,
     train,
 )
@@ -53,23 +55,18 @@ STARTERS = {"pdb", "pdb_post_mortem", "run_with_pdb", "run_with_profiling", "pro
 """absl's own flags that start other programs."""
 
 
-def export():
-    encoder_options.export_format()
-    assembly.finished_run()
-
-
 COMMANDS = {
     "train": (options.define_training, options.resolve, ()),
     "evaluate": (options.define_evaluation, assembly.finished_run, ()),
-    "export": (encoder_options.define_export, export, ()),
+    "export": (export.define, assembly.finished_run, ()),
     "embed": (
-        encoder_options.define_embed,
-        encoder_options.embed,
+        embed.define,
+        embed.check,
         ("--encoder=encoder", "--input=digits", "--output=embeddings"),
     ),
     "search": (
-        encoder_options.define_search,
-        encoder_options.search,
+        search.define,
+        lambda: None,
         ("--index=embeddings", "--image=image.png"),
     ),
     "reproduce": (

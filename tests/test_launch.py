@@ -21,7 +21,7 @@ from crvae_tf.evaluation import invariance
 from crvae_tf.runs import weights
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import curves
-from launch import command, compare, encoder_options, options
+from launch import command, compare, export, options
 from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.test_evaluation import SPLIT_NAMES
@@ -43,7 +43,7 @@ LAUNCHERS = {  # And a flag of each.
 DEFINITIONS = {
     "train": options.define_training,
     "evaluate": options.define_evaluation,
-    "export": encoder_options.define_export,
+    "export": export.define,
 }
 CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
 

@@ -36,7 +36,7 @@ def _signals_are_not_ignored():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("module", ["absl", "tensorflow"])
+@pytest.mark.parametrize("module", ["tensorflow"])
 def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(
     tmp_path, module, number
 ):
