@@ -1,7 +1,6 @@
 """Files and arrays that are damaged, huge, of another kind, or meant to do harm."""
 
 import pickle
-import re
 import struct
 import zlib
 
@@ -12,8 +11,6 @@ import tensorflow as tf
 from crvae_tf import CRVAE, VAE, InputError, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, decoding, folders, open_images
 from crvae_tf.evaluation import evaluate as evaluating
-from crvae_tf.runs.run import Run
-from crvae_tf.serving import embedding_files
 from tests.image_files import blocks, encoded
 
 
@@ -58,41 +55,12 @@ def test_an_array_that_holds_a_program_is_refused_and_not_run(tmp_path):
     harm = tmp_path / "harm"
     np.save(tmp_path / "images.npy", np.array([Payload(str(harm))], object), allow_pickle=True)
     (tmp_path / "bare.npy").write_bytes(pickle.dumps(Payload(str(harm))))
-    np.savez(tmp_path / "part.npz", index=np.array([Payload(str(harm))], object))
     for name in ("images.npy", "bare.npy"):
         with pytest.raises(
             InputError, match=f"input: expected an array of images.*{name}, another file"
         ):
             open_images(str(tmp_path / name), Preprocessing(8, 1))
-    for read in (embedding_files.read, embedding_files.read_broken):
-        with pytest.raises(InputError, match="expected a file of embeddings"):
-            read(tmp_path / "part.npz")
     assert not harm.exists()
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "npz"])
-@pytest.mark.parametrize("share", [0.0, 0.95])
-def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, suffix, share):
-    path = tmp_path / f"part.{suffix}"
-    vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    embedding_files.write(
-        path, embedding_files.Part(np.arange(50), None, vectors, vectors, vectors, [])
-    )
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    for read in (embedding_files.read, embedding_files.read_broken):
-        with pytest.raises(InputError, match=re.escape(f"{path}: expected a file of embeddings")):
-            read(path)
-
-
-@pytest.mark.parametrize("name", ["evaluation", "metrics"])
-@pytest.mark.parametrize("content", [b'{"epoch": ', b"\xff"])
-def test_a_damaged_file_of_a_run_is_named(tmp_path, name, content):
-    run = Run(tmp_path)
-    path = getattr(run, name)
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: expected (lines of )?JSON; received ") as error:
-        getattr(run, f"read_{name}")()
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
