@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from launch import stopping
+from launch import command
 from tests.command_line import outcome_of
 from tests.conftest import ROOT
 
@@ -38,9 +38,9 @@ def _signals_are_not_ignored():
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(tmp_path, number):
     (tmp_path / "tensorflow.py").write_text(STOPPED.format(number=int(number)))
-    command = [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"]
+    given = [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"]
     path = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=path, capture_output=True, text=True, check=False)
+    done = subprocess.run(given, cwd=ROOT, env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", LINE)
     assert not (tmp_path / "run").exists()
 
@@ -62,7 +62,7 @@ def test_a_command_told_to_stop_later_cleans_up_first(number):
 
 def test_signals_are_left_to_who_had_them_before_and_one_that_is_ignored_stays_so():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with stopping.listening():
-        assert [signal.getsignal(number) for number in SIGNALS] == [stopping.stop, signal.SIG_IGN]
+    with command.listening():
+        assert [signal.getsignal(number) for number in SIGNALS] == [command.stop, signal.SIG_IGN]
     expected = [signal.default_int_handler, signal.SIG_IGN]
     assert [signal.getsignal(number) for number in SIGNALS] == expected
