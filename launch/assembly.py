@@ -45,12 +45,13 @@ def load_data(options: Options) -> ImageData:
         options.invert,
         options.test_fraction,
     )
-    if options.eval_split == "validation":
-        if data.validation is None:
-            raise InputError("validation_images", "2 or more to evaluate on", options.validation_images)
-        data = dataclasses.replace(data, test=data.validation)
     if data.test.num_images < 2:
-        raise InputError("dataset", "images of which two or more are to evaluate on", options.dataset)
+        raise InputError("dataset", "images of which two or more are test images", options.dataset)
+    if options.eval_split == "validation":
+        if data.validation is None or data.validation.num_images < 2:
+            expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
+            raise InputError("validation_images", expected, options.validation_images)
+        return dataclasses.replace(data, test=data.validation)
     return data
 
 
