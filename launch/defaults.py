@@ -29,8 +29,11 @@ def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     Raises:
       InputError: two values contradict each other.
     """
+    from crvae_tf.training import schedules
+
     values = _with_method(given, present)
-    _fill_epochs(values, present)
+    if values["schedule"] == "burda" and "epochs" not in present:
+        values["epochs"] = schedules.BURDA_EPOCHS
     _fill_dataset(values)
     if values["pixel_stddev"] is None:
         values["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"
@@ -52,16 +55,6 @@ def _with_method(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
 
         values["eta"] = default_eta(values["beta"])
     return values
-
-
-def _fill_epochs(values: dict[str, Any], present: Set[str]) -> None:
-    if values["schedule"] != "burda":
-        return
-    from crvae_tf.training.schedules import BURDA_EPOCHS
-
-    if "epochs" in present and values["epochs"] != BURDA_EPOCHS:
-        raise InputError("epochs", f"{BURDA_EPOCHS} under the schedule burda", values["epochs"])
-    values["epochs"] = BURDA_EPOCHS
 
 
 def _fill_dataset(values: dict[str, Any]) -> None:

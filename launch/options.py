@@ -87,7 +87,7 @@ class Options:
     batch_size: int = value(64, integer(1), "images in a step, over all devices")
     learning_rate: float = value(1e-4, positive(), "of Adam, at the first step")
     schedule: str = value(
-        "constant", choice("constant", "cosine", "burda"), "of that rate; burda decides --epochs"
+        "constant", choice("constant", "cosine", "burda"), "of that rate; burda is 3280 epochs"
     )
     translation: float = value(None, number(), "of training views, pixels (2 of 28)")
     rotation: float = value(15.0, number(0, 180), "of training views, degrees")
