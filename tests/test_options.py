@@ -40,24 +40,6 @@ def test_without_a_flag_the_options_are_the_papers_on_the_digits():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "expected"),
-    [
-        ("mnist", (28, 1, "dynamic", "bernoulli")),
-        ("omniglot", (28, 1, "dynamic", "bernoulli")),
-        ("fashion_mnist", (28, 1, "none", "continuous_bernoulli")),
-        ("cifar10", (32, 3, "none", "gaussian")),
-        ("celeb_a", (64, 3, "none", "gaussian")),
-        ("mnist:3.0.1", (28, 1, "dynamic", "bernoulli")),
-        ("folder:/nowhere", (64, 3, "none", "gaussian")),
-    ],
-)
-def test_a_data_set_is_modelled_as_usual(dataset, expected, tmp_path):
-    chosen = resolved(f"--dataset={dataset}", f"--data_dir={tmp_path}")
-    received = chosen.image_size, chosen.channels, chosen.binarization, chosen.likelihood
-    assert received == expected
-
-
-@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--likelihood=gaussian"], ("none", "gaussian")),
