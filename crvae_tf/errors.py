@@ -7,10 +7,7 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Invalid user input; launchers print its one line without a traceback.
 
-    Attributes:
-      argument: the name of the argument at fault.
-      expected: what it may be.
-      received: what it was.
+    Its attributes are the name of the argument at fault, what was expected of it and what it was.
 
     >>> print(InputError("eta", "a number >= 0", -1))
     eta: expected a number >= 0; received -1
@@ -63,9 +60,7 @@ class LostWorkerError(Exception):
 
 def is_told(error: Exception) -> bool:
     """Returns whether an error is not a fault of the program, so that `one_line` of it is enough."""
-    if isinstance(error, InputError | NotFiniteError | LostWorkerError | OSError):
-        return True
-    return isinstance(error, storage_errors())
+    return isinstance(error, (InputError, NotFiniteError, LostWorkerError, *storage_errors()))
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

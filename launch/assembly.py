@@ -2,14 +2,11 @@
 
 import dataclasses
 import functools
-import logging
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,26 +18,15 @@ from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
 from crvae_tf.evaluation import evaluate as evaluation
-from crvae_tf.evaluation import invariance
-from crvae_tf.evaluation.embeddings import Embedder
 from crvae_tf.runs import drawing, provenance, weights
 from crvae_tf.runs.run import Run
-from crvae_tf.serving import conversion
 from crvae_tf.training import fit as training
-from crvae_tf.training import strategies
-from crvae_tf.training.schedules import burda_rate, cosine_rate
+from crvae_tf.training import schedules, strategies
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
-_PACKAGES = (
-    "tensorflow",
-    "keras",
-    "tensorflow-probability",
-    "tensorflow-datasets",
-    "keras-cv",
-    "numpy",
-    "scikit-learn",
-)
+_FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv")
+_PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _GRID_COLUMNS = 16
@@ -62,6 +48,9 @@ def load_data(options: Options) -> ImageData:
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
     if options.eval_split == "validation":
+        if data.validation is None or data.validation.num_images < 2:
+            expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
+            raise InputError("validation_images", expected, options.validation_images)
         return dataclasses.replace(data, test=data.validation)
     return data
 
@@ -71,17 +60,6 @@ def config(options: Options, data: ImageData) -> dict[str, Any]:
     versions = {name: metadata.version(name) for name in _PACKAGES}
     versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
-
-
-def make_strategy(options: Options) -> tf.distribute.Strategy:
-    """Returns the strategy that the options name, and leaves what is logged to the chief.
-
-    See `strategies.make` for when it may be called.
-    """
-    strategy = strategies.make(options.strategy)
-    if not strategies.is_chief(strategy):
-        logging.getLogger("crvae_tf").setLevel(logging.WARNING)
-    return strategy
 
 
 def make_model(
@@ -98,33 +76,31 @@ def make_model(
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
     """Returns the encoder and the decoder that the options describe."""
     keras.mixed_precision.set_global_policy(options.precision)
+    moves = transformation(options) if options.pose == "affine" else None
+    latent_dim = options.latent_dim - (poses.Pose.of(moves).dim if moves else 0)
     shape = data.preprocessing.image_shape
-    if options.pose == "none":
-        return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
-    moves = transformation(options)
-    content_dim = options.latent_dim - poses.Pose.of(moves).dim
-    pair = networks.build(options.network, shape, content_dim, options.width, options.seed)
-    return poses.register(*pair, moves, options.pose_steps, seed=options.seed)
+    pair = networks.build(options.network, shape, latent_dim, options.width, options.seed)
+    return poses.register(*pair, moves, options.pose_steps, seed=options.seed) if moves else pair
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    common = {
-        "likelihood": options.likelihood,
-        "pixel_stddev": options.pixel_stddev,
-        "seed": options.seed,
+    makers = {
+        "vae": crvae_tf.VAE,
+        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
+        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
     }
-    if options.model == "iwae":
-        samples = options.importance_samples
-        return crvae_tf.IWAE(encoder, decoder, importance_samples=samples, **common)
-    if options.model == "beta_vae":
-        return crvae_tf.BetaVAE(encoder, decoder, beta=options.beta, **common)
-    return crvae_tf.VAE(encoder, decoder, **common)
+    return makers[options.model](
+        encoder,
+        decoder,
+        likelihood=options.likelihood,
+        pixel_stddev=options.pixel_stddev,
+        seed=options.seed,
+    )
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
     """Returns t(x~|x) of the training."""
-    sizes = options.translation, options.rotation, options.scaling
-    return crvae_tf.RandomAffine(*sizes, options.fill)
+    return crvae_tf.RandomAffine(options.translation, options.rotation, options.scaling, options.fill)
 
 
 def test_transformation(options: Options) -> crvae_tf.RandomAffine:
@@ -137,11 +113,13 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
     """Trains the model, from its last checkpoint if there is one."""
     settings = training_settings(options, model)
     evaluated = data.test.up_to(options.eval_images)
+    shown = "auto" if sys.stdout.isatty() else 2
+    verbose = shown if strategies.is_chief(strategies.of(model)) else 0
 
     def later_seconds():
         return evaluation.estimate_seconds(model, evaluated, options.nll_samples)
 
-    training.train(model, data, run, settings, later_seconds, _verbosity(model))
+    training.train(model, data, run, settings, later_seconds, verbose)
 
 
 def training_settings(options: Options, model: keras.Model) -> training.Settings:
@@ -162,19 +140,13 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
     )
 
 
-def _verbosity(model: keras.Model) -> int | str:
-    if not strategies.is_chief(strategies.of(model)):
-        return 0
-    return "auto" if sys.stdout.isatty() else 2
-
-
 def learning_rate(options: Options) -> float | Callable[[int], float]:
     """Returns Adam's rate, or what gives it for an epoch, counted from 0."""
     if options.schedule == "constant":
         return options.learning_rate
     if options.schedule == "cosine":
-        return lambda epoch: cosine_rate(epoch, options.learning_rate, options.epochs)
-    return lambda epoch: burda_rate(epoch, options.learning_rate)
+        return lambda epoch: schedules.cosine_rate(epoch, options.learning_rate, options.epochs)
+    return lambda epoch: schedules.burda_rate(epoch, options.learning_rate)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -185,7 +157,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     """
     began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
-    figures_of_model = crvae_tf.evaluate(
+    found = crvae_tf.evaluate(
         model,
         data,
         options.binarization,
@@ -198,7 +170,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     bar.close()
     commands = run.read_provenance().get("commands", [])
     made = {
-        "commands": [*commands, *({command_line()} - set(commands))],
+        "commands": list(dict.fromkeys([*commands, command_line()])),
         "commit": provenance.commit(),
         "hardware": provenance.hardware(),
         "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
@@ -206,8 +178,8 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     }
     run.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
-    run.write_json(run.evaluation, {"config": shown} | figures_of_model)
-    print(tables.evaluation(run.read_evaluation()))
+    run.write_json(run.evaluation, {"config": shown} | found)
+    print(tables.evaluation(found))
 
 
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -219,29 +191,12 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
     crvae_tf.export_decoder(model, run.decoder)
 
 
-def convert(options: Options, run: Run, file_format: str) -> Path:
-    """Writes the run's encoder as TFLite or ONNX beside it, in float32, and returns where.
-
-    Neither format has the operations of the other precisions.
-    """
-    path = run.converted[file_format]
-    if options.precision == "float32":
-        conversion.convert(run.encoder, path)
-        return path
-    model, data = open_run(dataclasses.replace(options, precision="float32"))
-    with tempfile.TemporaryDirectory() as folder:
-        encoder = Path(folder, "encoder")
-        crvae_tf.export_encoder(model, encoder, data.preprocessing, options.binarization)
-        conversion.convert(encoder, path)
-    return path
-
-
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
     run.check_there()
-    views = (("test images", None), ("transformed test images", test_transformation(options)))
+    views = {"test images": None, "transformed test images": test_transformation(options)}
     rows = {}
-    for title, transform in views:
+    for title, transform in views.items():
         images = drawing.first_images(data, options.binarization, transform, _ROW_IMAGES)
         rows[title] = images
         if model.pose:
@@ -258,7 +213,7 @@ def latent_means(
     options: Options, model: keras.Model, data: ImageData
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
-    embed = Embedder(model).means
+    embed = evaluation.Embedder(model).means
     limit = min(_PLANE_IMAGES, data.test.num_images)
 
     def means(transform):
@@ -269,8 +224,10 @@ def latent_means(
 
 def invariance_curves(
     options: Options, model: keras.Model, data: ImageData, run: Run
-) -> invariance.InvarianceCurves:
+) -> dict[str, list[dict[str, float | None]]]:
     """Returns what `invariance.json` holds, and writes it where there is none yet."""
+    from crvae_tf.evaluation import invariance
+
     if not run.invariance.exists():
         found = invariance.measure(model, data, options.binarization, test_transformation(options))
         run.write_json(run.invariance, found)
@@ -283,9 +240,9 @@ def finished_run() -> tuple[Run, Options]:
     if directory is None:
         raise InputError("output_dir", "the folder of a finished run")
     run = Run(directory)
-    run.read_config()
+    trained = run.read_config()
     run.lock()
-    return run, resolve_evaluation(run.read_config() | {"output_dir": directory})
+    return run, resolve_evaluation(trained | {"output_dir": directory})
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -11,7 +13,7 @@ from absl import app
 from absl import logging as absl_logging
 
 from crvae_tf import errors
-from launch import flag_kinds, options, stopping
+from launch import flag_kinds, options
 
 
 def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> None:
@@ -22,8 +24,32 @@ def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # Not all encodings have what tables hold.
     define()
-    with stopping.listening():
+    with listening():
         app.run(lambda _: _guarded(main), flags_parser=_parse)
+
+
+def stop(number: int, frame: types.FrameType | None = None) -> None:
+    """Ends the process, whose `frame` the signal `number` came in."""
+    print("\nstopped; the same command goes on", file=sys.stderr, flush=True)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os._exit(128 + number)  # A module in C makes an error of its own of what is raised in it.
+        frame = frame.f_back
+    sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Has `stop` called on both signals, but for one that the process ignores, and then no longer."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -59,10 +85,8 @@ def _show_logs() -> None:
     """Prints what the library logs to standard error, and of others only warnings."""
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("crvae_tf")
-    logger.addHandler(handler)
+    logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
@@ -73,17 +97,13 @@ def _silence() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # Whatever the user's keras.json says.
     sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
+    with (
+        open(os.dup(2), "w") as shown,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stderr(shown),  # For what a signal has to say.
+    ):
         os.dup2(nowhere.fileno(), 2)
-
-    def stop(number, frame):
-        os.dup2(kept, 2)
-        stopping.stop(number, frame)
-
-    try:
-        with stopping.listening(stop):
+        try:
             yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        finally:
+            os.dup2(shown.fileno(), 2)

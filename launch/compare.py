@@ -12,6 +12,7 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
+from launch.flag_kinds import BOOLEAN, FOLDERS
 
 _PICTURES = ("figure_1", "invariance")
 
@@ -19,9 +20,9 @@ _PICTURES = ("figure_1", "invariance")
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir", "output_dir")
-    flag_kinds.folders("runs", "finished runs of one data set to compare")
-    flag_kinds.boolean("figure_1", True, "draw Figure 1 of the paper for each run")
-    flag_kinds.boolean("invariance", True, "measure and draw invariance curves")
+    flag_kinds.define("runs", None, FOLDERS, "finished runs of one data set to compare")
+    flag_kinds.define("figure_1", True, BOOLEAN, "draw Figure 1 of the paper for each run")
+    flag_kinds.define("invariance", True, BOOLEAN, "measure and draw invariance curves")
 
 
 def check() -> None:

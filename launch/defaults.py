@@ -29,15 +29,17 @@ def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     Raises:
       InputError: two values contradict each other.
     """
+    from crvae_tf.training import schedules
+
     values = _with_method(given, present)
-    _fill_epochs(values, present)
+    if values["schedule"] == "burda" and "epochs" not in present:
+        values["epochs"] = schedules.BURDA_EPOCHS
     _fill_dataset(values)
     if values["pixel_stddev"] is None:
         values["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"
     for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
         if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
             values[name] = pixels * values["image_size"] / 28.0
-    check(values)
     return values
 
 
@@ -55,16 +57,6 @@ def _with_method(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     return values
 
 
-def _fill_epochs(values: dict[str, Any], present: Set[str]) -> None:
-    if values["schedule"] != "burda":
-        return
-    from crvae_tf.training.schedules import BURDA_EPOCHS
-
-    if "epochs" in present and values["epochs"] != BURDA_EPOCHS:
-        raise InputError("epochs", f"{BURDA_EPOCHS} under the schedule burda", values["epochs"])
-    values["epochs"] = BURDA_EPOCHS
-
-
 def _fill_dataset(values: dict[str, Any]) -> None:
     """Fills in how the data set is modelled; a given likelihood or binarization decides the other."""
     from crvae_tf import datasets
@@ -73,45 +65,14 @@ def _fill_dataset(values: dict[str, Any]) -> None:
     if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
         usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
     elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
-        is_gray = int(values["channels"] or usual["channels"]) == 1
+        is_gray = (values["channels"] or usual["channels"]) == 1
         of_levels = "continuous_bernoulli" if is_gray else "gaussian"
         usual["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
     values |= {name: value for name, value in usual.items() if values[name] is None}
-    values["channels"] = int(values["channels"])
 
 
 def _is_binarized(values: dict[str, Any]) -> bool:
     return values["binarization"] != "none"
-
-
-def check(values: dict[str, Any]) -> None:
-    """Raises InputError if two values contradict each other."""
-    if values["model"] != "beta_vae" and values["beta"] != 1.0:
-        raise InputError("beta", f"1 for the model {values['model']}", values["beta"])
-    if values["eta"] and not values["lambda"]:
-        raise InputError("eta", "0 for a lambda of 0", values["eta"])
-    wanted = "dynamic or fixed" if values["likelihood"] == "bernoulli" else "none"
-    if values["binarization"] not in wanted:
-        expected = f"{wanted} for the likelihood {values['likelihood']}"
-        raise InputError("binarization", expected, values["binarization"])
-    _check_pose(values)
-    if values["views_per_image"] != 1 and not values["lambda"]:
-        raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])
-    if values["eval_split"] == "validation" and values["validation_images"] < 2:
-        expected = "at least 2 to evaluate on them"
-        raise InputError("validation_images", expected, values["validation_images"])
-
-
-def _check_pose(values: dict[str, Any]) -> None:
-    if values["pose"] == "none":
-        return
-    sizes = [values[name] for name in ("translation", "rotation", "scaling")]
-    if not any(sizes):
-        raise InputError("pose", "none for a transformation that is the identity", values["pose"])
-    pose_dim = 2 * bool(sizes[0]) + bool(sizes[1]) + bool(sizes[2])
-    if values["latent_dim"] <= pose_dim:
-        expected = f"> {pose_dim}, the dimensions of the pose"
-        raise InputError("latent_dim", expected, values["latent_dim"])
 
 
 def check_apart(argument: str, output: str, images: str) -> None:

@@ -5,9 +5,42 @@ stddev of its posterior, and the content's mean where the encoder has a pose. Th
 again goes on with what is missing.
 """
 
+import os
 import time
 
-from launch import command, encoder_options
+from absl import flags
+
+from crvae_tf.errors import InputError
+from launch import command, defaults, flag_kinds, options
+from launch.flag_kinds import IMAGES, PLACE, RUN_FOLDER, integer
+
+
+def define() -> None:
+    """Defines the flags of this command."""
+    options.define("data_dir")
+    flag_kinds.require("encoder", RUN_FOLDER, "the folder of an exported encoder, RUN/encoder")
+    flag_kinds.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
+    flag_kinds.require("output", PLACE, "a folder to write to")
+    flag_kinds.define("split", None, PLACE, "of a TFDS data set, as TFDS writes it (train)")
+    flag_kinds.define("rows_per_file", None, integer(1), "rows of a file (10000, fewer with many jobs)")
+    flag_kinds.define("shard_index", 0, integer(0), "which job this is, from 0 on")
+    flag_kinds.define("shard_count", 1, integer(1), "how many jobs share the work")
+
+
+def check() -> None:
+    """Raises InputError if there is no such job, or it would write among the images."""
+    given = flags.FLAGS
+    if given.shard_index >= given.shard_count:
+        expected = f"below the shard_count of {given.shard_count}"
+        raise InputError("shard_index", expected, given.shard_index)
+    defaults.check_apart("output", given.output, given.input)
+
+
+def places(encoder: str, data_dir: str | None, split: str | None) -> dict[str, str | None]:
+    """Returns where encoder and images lie, as a later search needs it from any folder."""
+    if data_dir and "://" not in data_dir:
+        data_dir = os.path.abspath(data_dir)
+    return {"encoder": os.path.abspath(encoder), "data_dir": data_dir, "split": split}
 
 
 def main() -> None:
@@ -17,19 +50,20 @@ def main() -> None:
     from crvae_tf.serving import embedding
     from launch import tables
 
-    chosen = encoder_options.embed()
-    encoder = crvae_tf.load_encoder(chosen.encoder)
-    images = datasets.open_images(chosen.input, encoder.preprocessing, chosen.data_dir, chosen.split)
+    check()
+    given = flags.FLAGS
+    encoder = crvae_tf.load_encoder(given.encoder)
+    images = datasets.open_images(given.input, encoder.preprocessing, given.data_dir, given.split)
     bar = tables.ProgressBar("embedding", "images")
     began = time.perf_counter()
     report = embedding.embed(
         encoder,
         images,
-        chosen.output,
-        rows_per_file=chosen.rows_per_file,
-        shard_index=chosen.shard_index,
-        shard_count=chosen.shard_count,
-        places=chosen.places,
+        given.output,
+        rows_per_file=given.rows_per_file,
+        shard_index=given.shard_index,
+        shard_count=given.shard_count,
+        places=places(given.encoder, given.data_dir, given.split),
         progress=bar,
     )
     bar.close()
@@ -37,5 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    encoder_options.define_embed()
-    command.run(main)
+    command.run(main, define)

@@ -3,7 +3,43 @@
 --format=tflite or onnx writes the run's exported encoder in that format, beside it.
 """
 
-from launch import command, encoder_options
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from launch import command, flag_kinds, options
+
+_SAVED_MODEL = "saved_model"
+
+
+def define() -> None:
+    """Defines the flags of this command."""
+    options.define_evaluation()
+    formats = flag_kinds.choice(_SAVED_MODEL, "tflite", "onnx")
+    flag_kinds.define("format", _SAVED_MODEL, formats, "of what is exported")
+
+
+def convert(chosen: options.Options, run, file_format: str) -> Path:
+    """Writes the run's encoder as TFLite or ONNX beside it, in float32, and returns where.
+
+    Neither format has the operations of the other precisions.
+    """
+    import crvae_tf
+    from crvae_tf.serving import conversion
+    from launch import assembly
+
+    path = run.converted[file_format]
+    if chosen.precision == "float32":
+        conversion.convert(run.encoder, path)
+        return path
+    model, data = assembly.open_run(dataclasses.replace(chosen, precision="float32"))
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = Path(folder, "encoder")
+        crvae_tf.export_encoder(model, encoder, data.preprocessing, chosen.binarization)
+        conversion.convert(encoder, path)
+    return path
 
 
 def main() -> None:
@@ -11,9 +47,9 @@ def main() -> None:
     from launch import assembly
 
     run, chosen = assembly.finished_run()
-    file_format = encoder_options.export_format()
-    if file_format != encoder_options.SAVED_MODEL:
-        assembly.say(f"encoder: {assembly.convert(chosen, run, file_format)}")
+    file_format = flags.FLAGS.format
+    if file_format != _SAVED_MODEL:
+        assembly.say(f"encoder: {convert(chosen, run, file_format)}")
         return
     model, data = assembly.open_run(chosen)
     assembly.export(chosen, model, data, run)
@@ -21,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, encoder_options.define_export)
+    command.run(main, define)

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,101 +13,22 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 
-_LARGEST_INTEGER = 2**31 - 1
-_LARGEST_NUMBER = 3e38  # Nearly that of float32.
-_SMALLEST_NUMBER = sys.float_info.min
 FOLDER_PREFIX = "folder:"
+_PRESETS = Path(__file__).with_name("presets")
 
 
-class _Telling:
-    """Says what a value must be, in the form that this project uses, where absl's parser refuses it."""
-
-    takes_auto = False
-
-    def parse(self, argument):
-        if self.takes_auto and argument == "auto":
-            return None
-        try:
-            return super().parse(argument)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"must be {self.expected(argument)}") from error
-
-
-class _Bounded(_Telling):
-    kind = ""
-
-    def is_outside_bounds(self, value):
-        return not self.lower_bound <= value <= self.upper_bound  # NaN is on neither side.
-
-    def expected(self, argument) -> str:
-        lower = "> 0" if self.lower_bound == _SMALLEST_NUMBER else f">= {self.lower_bound:g}"
-        narrow = not self.kind and self.upper_bound < _LARGEST_NUMBER
-        if narrow or _is_above(argument, self.upper_bound):
-            return f"{self.kind}{lower} and <= {self.upper_bound:.10g}"
-        return f"{self.kind}{lower}"
-
-
-def _is_above(argument: str, bound: float) -> bool:
-    try:
-        return bound < float(argument) < math.inf
-    except (TypeError, ValueError):
-        return False
-
-
-class Integer(_Bounded, flags.IntegerParser):
-    """An integer in a closed interval."""
-
-    kind = "an integer "
-
-    def __init__(self, lowest: int, highest: int = _LARGEST_INTEGER):
-        super().__init__(lowest, highest)
-
-
-class Number(_Bounded, flags.FloatParser):
-    """A finite number in a closed interval, or above 0."""
-
-    def __init__(self, lowest: float = 0.0, highest: float = _LARGEST_NUMBER):
-        super().__init__(lowest, highest)
-
-
-class Positive(Number):
-    """A number above 0."""
-
-    def __init__(self, highest: float = _LARGEST_NUMBER):
-        super().__init__(_SMALLEST_NUMBER, highest)
-
-
-class NumberOrAuto(Number):
-    """A number >= 0, or None for `auto`."""
-
-    takes_auto = True
-
-
-class IntegerOrAuto(Integer):
-    """An integer, or None for `auto`."""
-
-    takes_auto = True
-
-
-class Choice(_Telling, flags.EnumParser):
-    """One of several words."""
-
-    def expected(self, argument) -> str:
-        return f"one of {', '.join(self.enum_values)}"
-
-
-class Checked(_Telling, flags.ArgumentParser):
-    """A value of any other kind.
+class Checked(flags.ArgumentParser):
+    """A kind of values.
 
     Args:
-      convert: from the text of the command line.
+      convert: makes a value of the command line's text; may raise ValueError.
       check: whether the value may be given.
-      expected: what it must be.
+      expected: what it must be, for the help and for errors.
     """
 
     def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
         super().__init__()
-        self._convert, self._check, self._expected = convert, check, expected
+        self._convert, self._check, self.syntactic_help = convert, check, expected
 
     def parse(self, argument):
         try:
@@ -116,8 +37,45 @@ class Checked(_Telling, flags.ArgumentParser):
         except ValueError:
             accepted = False
         if not accepted:
-            raise ValueError(f"must be {self._expected}")
+            raise ValueError(f"must be {self.syntactic_help}")
         return value
+
+
+def integer(lowest: int, highest: int | None = None) -> Checked:
+    """Returns the kind of integers in a closed interval."""
+    return _within(int, f"an integer >= {lowest}", lowest, highest)
+
+
+def number(lowest: float = 0.0, highest: float | None = None) -> Checked:
+    """Returns the kind of finite numbers in a closed interval."""
+    return _within(float, f">= {lowest:g}", lowest, highest)
+
+
+def positive(highest: float | None = None) -> Checked:
+    """Returns the kind of finite numbers above 0."""
+    return _within(float, "> 0", sys.float_info.min, highest)
+
+
+def _within(convert: type, expected: str, lowest: float, highest: float | None) -> Checked:
+    if highest is not None:
+        expected += f" and <= {highest}"
+    largest = sys.float_info.max if highest is None else highest
+    return Checked(convert, lambda value: lowest <= value <= largest, expected)
+
+
+def or_auto(kind: Checked) -> Checked:
+    """Returns a kind that also takes `auto`, which is None."""
+    return Checked(
+        lambda text: None if text == "auto" else kind.parse(text), lambda _: True, kind.syntactic_help
+    )
+
+
+def choice(*values: str | int) -> Checked:
+    """Returns the kind of these values."""
+    texts = [str(value) for value in values]
+    return Checked(
+        lambda text: values[texts.index(text)], values.__contains__, f"one of {', '.join(texts)}"
+    )
 
 
 def _is_text(text: str) -> bool:
@@ -126,106 +84,42 @@ def _is_text(text: str) -> bool:
 
 
 def _images(text: str) -> str:
-    if not text.startswith(FOLDER_PREFIX):
-        return text
-    return FOLDER_PREFIX + os.path.expanduser(text.removeprefix(FOLDER_PREFIX))
+    prefix = FOLDER_PREFIX if text.startswith(FOLDER_PREFIX) else ""
+    return prefix + os.path.expanduser(text.removeprefix(prefix))
 
 
-def _number_or_learned(given: str | float) -> str | float:
-    return given if given == "learned" else float(given)
-
-
+BOOLEAN = flags.BooleanParser()
 NUMBER_OR_LEARNED = Checked(
-    _number_or_learned,
-    lambda value: value == "learned" or 0.0 < value < _LARGEST_NUMBER,
+    lambda text: text if text == "learned" else float(text),
+    lambda value: value == "learned" or 0.0 < value < math.inf,
     "> 0 or learned",
 )
-BOOLEAN = flags.BooleanParser()
-TEXT = Checked(str, _is_text, "a text that is not empty, in UTF-8")
+IMAGES = Checked(_images, bool, "a text that is not empty")
 PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
+FOLDERS = Checked(
+    lambda given: tuple(map(os.path.expanduser, given.split(","))),
+    lambda names: all(map(_is_text, names)),
+    "folders of names in UTF-8, separated by commas",
+)
 # TensorFlow reads a folder with one of these signs as a pattern, and finds no checkpoint in it.
 RUN_FOLDER = Checked(
     os.path.expanduser,
     lambda given: _is_text(given) and not re.search(r"[][*?\\]|://", given),
     r"a folder whose name is UTF-8 and has none of [ ] * ? \ ://",
 )
-IMAGES = Checked(_images, bool, "a text that is not empty")
-
-
-def value(default: Any, parser: flags.ArgumentParser, meaning: str) -> Any:
-    """Returns a field of a dataclass that defines a flag; None is a default that is found later."""
-    return dataclasses.field(default=default, metadata={"parser": parser, "meaning": meaning})
-
-
-def define_all(options: type, names: Collection[str] | None = None) -> None:
-    """Defines the flags that the fields of a dataclass stand for, or those of them in `names`."""
-    for field in dataclasses.fields(options):
-        name = field.name.rstrip("_")
-        if names is None or name in names:
-            define(name, field.default, field.metadata["parser"], field.metadata["meaning"])
-
-
-def define(name: str, default: Any, parser: flags.ArgumentParser, meaning: str) -> None:
-    """Defines a flag of the command that runs."""
-    if parser is BOOLEAN:
-        flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
-        return
-    serializer = flags.ArgumentSerializer()
-    flags.DEFINE(parser, name, default, meaning, serializer=serializer, module_name=sys.argv[0])
-
-
-def text(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value is a text or a place."""
-    define(name, default, PLACE, meaning)
-
-
-def run_folder(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value is a folder of a run."""
-    define(name, default, RUN_FOLDER, meaning)
-
-
-def images(name: str, default: str | None, meaning: str) -> None:
-    """Defines a flag whose value names images."""
-    define(name, default, IMAGES, meaning)
-
-
-def choice(name: str, default: str | None, choices: Sequence[str], meaning: str) -> None:
-    """Defines a flag whose value is one of `choices`."""
-    define(name, default, Choice(list(choices)), meaning)
-
-
-def integer(name: str, default: int | None, lowest: int, meaning: str) -> None:
-    """Defines a flag whose value is an integer from `lowest` on."""
-    define(name, default, Integer(lowest), meaning)
-
-
-def boolean(name: str, default: bool | None, meaning: str) -> None:
-    """Defines a flag that is given as --name or --noname."""
-    flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
-
-
-def folders(name: str, meaning: str) -> None:
-    """Defines a flag whose value is a tuple of names of folders, None where it is not given."""
-    expected = "folders of names in UTF-8, separated by commas"
-    parser = Checked(_split_folders, lambda names: all(map(_is_text, names)), expected)
-    define(name, None, parser, meaning)
-
-
-def _split_folders(given: str) -> tuple[str, ...]:
-    return tuple(map(os.path.expanduser, given.split(",")))
-
-
-def preset(name: str, default: str, shipped: Sequence[str], meaning: str) -> None:
-    """Defines a flag whose value is a flagfile that is read before all other flags."""
-    expected = f"{', '.join(shipped)} or the path of a flagfile"
-    check = Checked(str, lambda given: _is_text(given) and preset_file(given).is_file(), expected)
-    define(name, default, check, meaning)
 
 
 def preset_file(name: str) -> Path:
     """Returns where the preset called `name` lies: one of this package's, or a file of the user's."""
-    shipped = Path(__file__).with_name("presets") / f"{name}.flags"
-    return shipped if name.isidentifier() and shipped.is_file() else Path(name)
+    shipped = _PRESETS / f"{name}.flags"
+    return shipped if os.path.isfile(shipped) else Path(name)
+
+
+PRESET = Checked(
+    str,
+    lambda name: os.path.isfile(preset_file(name)),
+    f"{', '.join(sorted(path.stem for path in _PRESETS.iterdir()))} or the path of a flagfile",
+)
 
 
 def numbers(given: str) -> tuple[float, ...]:
@@ -245,19 +139,39 @@ def settings(given: str) -> tuple[dict[str, str], ...]:
     )
 
 
+def value(default: Any, kind: flags.ArgumentParser, meaning: str) -> Any:
+    """Returns a field of a dataclass that defines a flag; None is a default that is found later."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
+def define(name: str, default: Any, kind: flags.ArgumentParser, meaning: str) -> None:
+    """Defines a flag of the command that runs."""
+    if kind is BOOLEAN:
+        flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
+    else:
+        flags.DEFINE(kind, name, default, meaning, module_name=sys.argv[0])
+
+
+def require(name: str, kind: flags.ArgumentParser, meaning: str) -> None:
+    """Defines a flag without which the command that runs is refused."""
+    define(name, None, kind, meaning)
+    flags.register_validator(name, bool, f"must be {meaning}")
+
+
 _UNSAID = {"": "nothing", "None": "none"}
+_FORMS = {
+    r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?": r"--\1 \3; received \2",
+    r"flag --(\w+)=(.*?): \('Non-boolean argument.*": r"--\1 must be true or false; received \2",
+    r"Unknown command line flag '(.*?)'.*": r"--\1 must be a flag that --help lists; received none",
+    r".*Unable to open flagfile: .*'(.*)'.*": r"--flagfile must be a readable file; received \1",
+}
+"""What absl says of a mistake, and the form that this project says it in."""
 
 
 def refusal(error: Exception) -> str:
     """Returns what absl says of a mistake as one line of this project's form."""
     text = " ".join(str(error).split())
-    forms = {
-        r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?": r"--\1 \3; received \2",
-        r"flag --(\w+)=(.*?): \('Non-boolean argument.*": r"--\1 must be true or false; received \2",
-        r"Unknown command line flag '(.*?)'.*": r"--\1 must be a flag that --help lists; received none",
-        r".*Unable to open flagfile: .*'(.*)'.*": r"--flagfile must be a readable file; received \1",
-    }
-    for pattern, told in forms.items():
+    for pattern, told in _FORMS.items():
         if match := re.fullmatch(pattern, text):
             line, _, received = match.expand(told).partition("; received ")
             return f"{line}; received {_UNSAID.get(received, received)}"

@@ -24,32 +24,25 @@ from launch.flag_kinds import (
     NUMBER_OR_LEARNED,
     PLACE,
     RUN_FOLDER,
-    Choice,
-    Integer,
-    IntegerOrAuto,
-    Number,
-    NumberOrAuto,
-    Positive,
+    choice,
+    integer,
+    number,
+    or_auto,
+    positive,
     value,
 )
 
 PLACES = ("output_dir", "data_dir")
 """Options that say where things lie and change no figure."""
 
-_PLACES_OF_GRIDS = ("records",)
-
-EVALUATION = (
-    "eval_split",
-    "nll_samples",
-    "eval_images",
-    "test_translation",
-    "test_rotation",
-    "test_scaling",
-)
-"""Options that say how a run is evaluated; a finished run may be evaluated with others."""
-
 CHECKPOINTING = ("checkpoint_minutes", "steps_per_execution")
 """Options that decide what a broken run loses, and change no figure."""
+
+EVALUATION = (
+    *("eval_split", "nll_samples", "eval_images"),
+    *("test_translation", "test_rotation", "test_scaling"),
+)
+"""Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,107 +52,61 @@ class Options:
     None stands for a default that depends on the data set or on other options; `resolve` fills it in.
     """
 
-    dataset: str = value(
-        "digits", IMAGES, "digits (embedded), a TFDS image data set, folder:PATH or FILE.npy"
-    )
+    dataset: str = value("digits", IMAGES, "digits (embedded), a TFDS data set, folder:PATH, FILE.npy")
     data_dir: str | None = value(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
-    image_size: int = value(None, Integer(1, 2**13), "side of the images, pixels (by data set)")
-    channels: int = value(None, Choice(["1", "3"]), "1 for gray, 3 for colour (by data set)")
-    invert: bool | None = value(
-        None, BOOLEAN, "make dark light, for dark ink on a light ground (by data set)"
-    )
-    test_fraction: float = value(
-        0.1,
-        Positive(0.99),
-        "of the images to test on, where the data set has no test images of its own",
-    )
-    binarization: str = value(
-        None, Choice(["dynamic", "fixed", "none"]), "how pixels become 0 or 1 (by data set)"
-    )
+    image_size: int = value(None, integer(1, 2**13), "side of the images, pixels (by data set)")
+    channels: int = value(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
+    invert: bool = value(None, BOOLEAN, "make dark light, for ink on a light ground (by data set)")
+    test_fraction: float = value(0.1, positive(0.99), "of images without a test set, to test on")
+    binarization: str = value(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
     likelihood: str = value(
-        None,
-        Choice(["bernoulli", "continuous_bernoulli", "gaussian"]),
-        "the family of p(x|z) (by data set)",
+        None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of pixels (by data set)"
     )
     pixel_stddev: float | str = value(
-        None,
-        NUMBER_OR_LEARNED,
-        "standard deviation of Gaussian pixels: a number, or learned, one for all pixels (1 for "
-        "celeb_a as in the paper, else learned)",
+        None, NUMBER_OR_LEARNED, "of Gaussian pixels; learned: one for all (learned; celeb_a: 1)"
     )
-    validation_images: int = value(0, Integer(0), "training images to hold out, a fixed sample")
-    eval_split: str = value(
-        "test", Choice(["test", "validation"]), "evaluate on the test images or on those held out"
-    )
-    model: str = value(None, Choice(["vae", "iwae", "beta_vae"]), "the base model (vae)")
-    beta: float = value(1.0, Number(), "weight of the rate, for --model=beta_vae")
-    importance_samples: int = value(5, Integer(1, 10**6), "K, for --model=iwae")
-    lambda_: float = value(None, Number(), "weight of the view's bound in Equation 2 (1)")
+    validation_images: int = value(0, integer(0), "training images to hold out, a fixed sample")
+    eval_split: str = value("test", choice("test", "validation"), "which images to evaluate on")
+    model: str = value(None, choice("vae", "iwae", "beta_vae"), "the base model (vae)")
+    beta: float = value(1.0, number(), "weight of the rate, for --model=beta_vae")
+    importance_samples: int = value(5, integer(1), "K, for --model=iwae")
+    lambda_: float = value(None, number(), "weight of the view's bound in Equation 2 (1)")
     eta: float = value(
-        None, NumberOrAuto(), "weight of the consistency term in Equation 2; auto is 0.1 * beta (auto)"
+        None, or_auto(number()), "weight of the consistency term in Equation 2; auto: 0.1 beta (auto)"
     )
     kl_direction: str = value(
-        "forward",
-        Choice(["forward", "reverse", "symmetric"]),
-        "of the consistency term; forward is the paper's",
+        "forward", choice("forward", "reverse", "symmetric"), "of the consistency term"
     )
-    pose: str = value(
-        "none",
-        Choice(["none", "affine"]),
-        "affine: registered networks, whose content holds still when the image moves",
-    )
-    pose_steps: int = value(
-        2,
-        Integer(1, 100),
-        "how often registered networks bring an image upright in training; twice as often elsewhere",
-    )
-    views_per_image: int = value(1, Integer(1), "views that each image of a step is paired with")
-    network: str = value("wae", Choice(["wae", "mlp"]), "encoder and decoder")
-    width: float = value(1.0, Positive(16.0), "multiplier of the network's channels")
-    latent_dim: int = value(50, Integer(1), "dimensions of z")
-    epochs: int = value(100, Integer(1), "passes over the training images")
-    batch_size: int = value(64, Integer(1), "images in a step, over all devices")
-    learning_rate: float = value(1e-4, Positive(), "of Adam, at the first step")
+    pose: str = value("none", choice("none", "affine"), "affine: registered networks")
+    pose_steps: int = value(2, integer(1), "how often they bring an image upright in training")
+    views_per_image: int = value(1, integer(1), "views that each image of a step is paired with")
+    network: str = value("wae", choice("wae", "mlp"), "encoder and decoder")
+    width: float = value(1.0, positive(16), "multiplier of the network's channels")
+    latent_dim: int = value(50, integer(1), "dimensions of z")
+    epochs: int = value(100, integer(1), "passes over the training images")
+    batch_size: int = value(64, integer(1), "images in a step, over all devices")
+    learning_rate: float = value(1e-4, positive(), "of Adam, at the first step")
     schedule: str = value(
-        "constant",
-        Choice(["constant", "cosine", "burda"]),
-        "how the learning rate falls; burda decides --epochs",
+        "constant", choice("constant", "cosine", "burda"), "of that rate; burda is 3280 epochs"
     )
-    translation: float = value(None, Number(), "of training views, pixels (2 of a 28-pixel side)")
-    rotation: float = value(15.0, Number(0.0, 180.0), "of training views, degrees")
-    scaling: float = value(0.1, Number(0.0, 0.99), "of training views, a fraction")
-    fill: str = value(
-        "constant",
-        Choice(["constant", "reflect"]),
-        "what comes in from outside a moved image: 0, or its reflection, for photographs",
-    )
-    test_translation: float = value(
-        None, Number(), "of the transformed test set, pixels (4 of a 28-pixel side)"
-    )
-    test_rotation: float = value(30.0, Number(0.0, 180.0), "of the transformed test set, degrees")
-    test_scaling: float = value(0.25, Number(0.0, 0.99), "of the transformed test set, a fraction")
-    nll_samples: int = value(1000, Integer(1), "importance samples of the negative log-likelihood")
-    eval_images: int | None = value(
-        None, Integer(2), "how many of the first test images to evaluate (all)"
-    )
-    strategy: str = value(
-        "none", Choice(["none", "mirrored", "multi_worker"]), "how training is distributed"
-    )
+    translation: float = value(None, number(), "of training views, pixels (2 of 28)")
+    rotation: float = value(15.0, number(0, 180), "of training views, degrees")
+    scaling: float = value(0.1, number(0, 0.99), "of training views, a fraction")
+    fill: str = value("constant", choice("constant", "reflect"), "what comes in from outside a view")
+    test_translation: float = value(None, number(), "of the transformed test set, pixels (4 of 28)")
+    test_rotation: float = value(30.0, number(0, 180), "of the transformed test set, degrees")
+    test_scaling: float = value(0.25, number(0, 0.99), "of the transformed test set, a fraction")
+    nll_samples: int = value(1000, integer(1), "importance samples of the negative log-likelihood")
+    eval_images: int | None = value(None, integer(2), "how many of the first test images to use (all)")
+    strategy: str = value("none", choice("none", "mirrored", "multi_worker"), "across devices")
     precision: str = value(
-        "float32", Choice(["float32", "mixed_bfloat16", "mixed_float16"]), "of the computation"
+        "float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "of the computation"
     )
-    steps_per_execution: int | None = value(
-        None,
-        IntegerOrAuto(1),
-        "steps that TensorFlow takes before it returns to Python, at most; auto is more than 1 for "
-        "small networks (auto)",
-    )
-    jit: str = value(
-        "auto", Choice(["auto", "on", "off"]), "whether XLA compiles the step; auto: on one GPU"
-    )
-    clip_norm: float | None = value(None, Positive(), "largest norm of the gradient (none)")
-    checkpoint_minutes: float = value(15.0, Number(), "minutes between checkpoints within an epoch")
-    seed: int = value(0, Integer(0), "of everything that is drawn")
+    steps_per_execution: int = value(None, or_auto(integer(1)), "steps in one call, at most (auto)")
+    jit: str = value("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
+    clip_norm: float | None = value(None, positive(), "largest norm of the gradient (none)")
+    checkpoint_minutes: float = value(15.0, number(), "minutes between checkpoints within an epoch")
+    seed: int = value(0, integer(0, 2**31 - 1), "of everything that is drawn")
     output_dir: str = value(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
 
     def to_config(self) -> dict[str, Any]:
@@ -189,18 +136,21 @@ class Options:
 
 
 _NAMES = tuple(field.name.rstrip("_") for field in dataclasses.fields(Options))
-_METHOD = Choice(list(METHODS))
 
 
 def define_training() -> None:
     """Defines the flags of a training."""
-    flag_kinds.define_all(Options)
-    flag_kinds.define("method", None, _METHOD, "sets --model, --lambda and --eta together")
+    define(*_NAMES)
+    meaning = "sets --model, --lambda and --eta together"
+    flag_kinds.define("method", None, choice(*METHODS), meaning)
 
 
 def define(*names: str) -> None:
-    """Defines those flags of a training that another command takes."""
-    flag_kinds.define_all(Options, names)
+    """Defines those flags of a training that a command takes."""
+    for field in dataclasses.fields(Options):
+        name = field.name.rstrip("_")
+        if name in names:
+            flag_kinds.define(name, field.default, **field.metadata)
 
 
 def define_evaluation() -> None:
@@ -226,8 +176,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise InputError(flag_kinds.refusal(error)) from error
     if len(rest) > 1:
-        received = " ".join(" ".join(rest[1:]).split())
-        raise InputError(f"expected flags only; received {received}")
+        raise InputError(f"expected flags only; received {' '.join(rest[1:])}")
     return rest
 
 
@@ -252,14 +201,8 @@ def command_line() -> str:
     """Returns the command that this process was started with, without the flags that name places."""
     spec = sys.modules["__main__"].__spec__
     module = spec.name if spec else Path(sys.argv[0]).stem
-    places = (*PLACES, *_PLACES_OF_GRIDS)
-    kept, skips = [], False
-    for argument in sys.argv[1:]:
-        name = argument.lstrip("-").split("=")[0]
-        if not skips and name not in places:
-            kept.append(argument)
-        skips = not skips and name in places and "=" not in argument
-    return shlex.join(["python", "-m", module, *kept])
+    place = re.compile(rf"--?({'|'.join(PLACES)}|records)=")
+    return shlex.join(["python", "-m", module, *(a for a in sys.argv[1:] if not place.match(a))])
 
 
 def resolve(changes: dict[str, Any] | None = None) -> Options:
@@ -272,14 +215,14 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
       InputError: two flags contradict each other.
     """
     changes = changes or {}
-    values = defaults.filled(given() | changes, named() | set(changes))
-    chosen = Options.from_config(values)
+    chosen = Options.from_config(defaults.filled(given() | changes, named() | set(changes)))
+    _check(chosen)
     if chosen.output_dir is None:
         name = re.sub(r"\W+", "_", chosen.dataset)
         place = f"runs/{name}_{chosen.method}_{chosen.seed}"
         chosen = dataclasses.replace(chosen, output_dir=place)
     defaults.check_apart("output_dir", chosen.output_dir, chosen.dataset)
-    return dataclasses.replace(chosen, dataset=_absolute(chosen.dataset))
+    return _found_from_everywhere(chosen)
 
 
 def resolve_evaluation(config: dict[str, Any]) -> Options:
@@ -288,14 +231,38 @@ def resolve_evaluation(config: dict[str, Any]) -> Options:
     Raises:
       InputError: two of them contradict each other.
     """
-    changed = Options.from_config(config).to_config() | {n: given()[n] for n in named()}
-    defaults.check(changed)
-    chosen = Options.from_config(changed)
-    return dataclasses.replace(chosen, dataset=_absolute(chosen.dataset))
+    chosen = Options.from_config(config | {name: given()[name] for name in named()})
+    _check(chosen)
+    return _found_from_everywhere(chosen)
 
 
-def _absolute(dataset: str) -> str:
-    """Returns the name of a data set; a folder's is the same from every working directory."""
-    if not dataset.startswith(FOLDER_PREFIX):
-        return dataset
-    return FOLDER_PREFIX + os.path.abspath(dataset.removeprefix(FOLDER_PREFIX))
+def _check(chosen: Options) -> None:
+    """Raises InputError if two options contradict each other."""
+    has_views, registered = bool(chosen.lambda_), chosen.pose != "none"
+    binarizations = ("dynamic", "fixed") if chosen.likelihood == "bernoulli" else ("none",)
+    pose_dim = 2 * bool(chosen.translation) + bool(chosen.rotation) + bool(chosen.scaling)
+    rules = {
+        "beta": (chosen.model == "beta_vae" or chosen.beta == 1.0, f"1 for the model {chosen.model}"),
+        "eta": (has_views or not chosen.eta, "0 for a lambda of 0"),
+        "views_per_image": (has_views or chosen.views_per_image == 1, "1 for a method without views"),
+        "binarization": (
+            chosen.binarization in binarizations,
+            f"{' or '.join(binarizations)} for the likelihood {chosen.likelihood}",
+        ),
+        "pose": (not registered or pose_dim, "none for a transformation that is the identity"),
+        "latent_dim": (
+            not registered or chosen.latent_dim > pose_dim,
+            f"> {pose_dim}, the dimensions of the pose",
+        ),
+    }
+    for name, (holds, expected) in rules.items():
+        if not holds:
+            raise InputError(name, expected, getattr(chosen, name))
+
+
+def _found_from_everywhere(chosen: Options) -> Options:
+    """Returns the options with a folder of images named as from every working directory."""
+    if not chosen.dataset.startswith(FOLDER_PREFIX):
+        return chosen
+    path = os.path.abspath(chosen.dataset.removeprefix(FOLDER_PREFIX))
+    return dataclasses.replace(chosen, dataset=FOLDER_PREFIX + path)

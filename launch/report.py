@@ -9,13 +9,14 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
+from launch.flag_kinds import FOLDERS, PLACE
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir")
-    flag_kinds.folders("runs", "runs to compare")
-    flag_kinds.text("output", "report.html", "the page to write")
+    flag_kinds.define("runs", None, FOLDERS, "runs to compare")
+    flag_kinds.define("output", "report.html", PLACE, "the page to write")
 
 
 def check() -> None:

@@ -13,32 +13,31 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
-from launch.flag_kinds import Checked
+from launch.flag_kinds import BOOLEAN, PLACE, PRESET, Checked, choice, integer
 
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
 _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
 """The flags that settings may differ in."""
 
-_PRESETS = ("paper", "cpu", "eta", "invariance", "invariance_wae")
-
 
 def define() -> None:
     """Adds the flags of this command to those of a training."""
     options.define_training()
-    flag_kinds.choice("table", None, ("1", "2", "3", "4"), "of the paper, to make anew")
+    flag_kinds.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
-    flag_kinds.preset("preset", "paper", _PRESETS, meaning)
-    flag_kinds.integer("seeds", 3, 1, "how many seeds, from 0 on")
+    flag_kinds.define("preset", "paper", PRESET, meaning)
+    flag_kinds.define("seeds", 3, integer(1), "how many seeds, from 0 on")
     etas = Checked(
         flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
     )
     flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
     settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     flag_kinds.define("settings", None, settings, "instead of a table, a comparison of these settings")
-    flag_kinds.integer("parallel", 1, 1, "trainings at a time")
+    flag_kinds.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
-    flag_kinds.text("records", None, meaning)
-    flag_kinds.boolean("invariance", True, "draw invariance curves of the first seed of each method")
+    flag_kinds.define("records", None, PLACE, meaning)
+    meaning = "draw invariance curves of the first seed of each method"
+    flag_kinds.define("invariance", True, BOOLEAN, meaning)
 
 
 def check() -> None:
@@ -63,9 +62,8 @@ def study():
     check()
     given = flags.FLAGS
     settings = [_setting(texts) for texts in given.settings or ()]
-    table = int(given.table) if given.table else None
     more = {name: given[name].value for name in ("seeds", "preset", "records")}
-    return studies.study(table, given.etas, settings, **more)
+    return studies.study(given.table, given.etas, settings, **more)
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:

@@ -11,15 +11,17 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, flag_kinds
+from launch.flag_kinds import FOLDERS, PLACE
 
 
 def define() -> None:
     """Defines the flags of this command."""
-    flag_kinds.text("results", "results", "folder of the JSON summaries")
-    flag_kinds.text("output", "RESULTS.md", "the page to write")
-    flag_kinds.text("add", None, "name of a summary of --runs to write first")
-    flag_kinds.folders("runs", "finished runs; those that differ in the seed alone are one method")
-    flag_kinds.text("title", None, "of that summary (its name)")
+    flag_kinds.define("results", "results", PLACE, "folder of the JSON summaries")
+    flag_kinds.define("output", "RESULTS.md", PLACE, "the page to write")
+    flag_kinds.define("add", None, PLACE, "name of a summary of --runs to write first")
+    meaning = "finished runs; those that differ in the seed alone are one method"
+    flag_kinds.define("runs", None, FOLDERS, meaning)
+    flag_kinds.define("title", None, PLACE, "of that summary (its name)")
 
 
 def check() -> None:

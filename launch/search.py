@@ -4,7 +4,20 @@ EMBEDDINGS is a folder that launch.embed wrote. Prints the images whose embeddin
 of FILE, and draws them.
 """
 
-from launch import command, encoder_options
+from absl import flags
+
+from launch import command, defaults, flag_kinds, options
+from launch.flag_kinds import IMAGES, PLACE, RUN_FOLDER, integer
+
+
+def define() -> None:
+    """Defines the flags of this command."""
+    options.define("data_dir")
+    flag_kinds.require("index", PLACE, "a folder that launch.embed wrote")
+    flag_kinds.require("image", IMAGES, "an image file")
+    flag_kinds.define("neighbours", 10, integer(1), "how many images to find")
+    flag_kinds.define("output", "nearest.png", PLACE, "contact sheet to write")
+    flag_kinds.define("encoder", None, RUN_FOLDER, "folder of the index's encoder, if it moved")
 
 
 def main() -> None:
@@ -14,21 +27,19 @@ def main() -> None:
     from crvae_tf.serving import search
     from crvae_tf.serving.index import Index
     from launch import tables
-    from launch.defaults import check_apart
 
-    chosen = encoder_options.search()
-    index = Index(chosen.index)
-    check_apart("output", chosen.output, index.about["input"])
-    encoder = search.load_encoder(index, chosen.encoder)
-    query = search.embed_file(encoder, chosen.image)
-    found = search.nearest(index, query, chosen.neighbours)
+    given = flags.FLAGS
+    index = Index(given.index)
+    defaults.check_apart("output", given.output, index.about["input"])
+    encoder = search.load_encoder(index, given.encoder)
+    query = search.embed_file(encoder, given.image)
+    found = search.nearest(index, query, given.neighbours)
     print(tables.neighbours(found))
-    pictures = search.pictures(index, encoder, [image.key for image in found], chosen.data_dir)
-    pictures.insert(0, folders.picture(chosen.image))
-    drawing.contact_sheet(chosen.output, pictures, tables.captions(chosen.image, found))
-    print(f"contact sheet: {chosen.output}")
+    pictures = search.pictures(index, encoder, [image.key for image in found], given.data_dir)
+    pictures.insert(0, folders.picture(given.image))
+    drawing.contact_sheet(given.output, pictures, tables.captions(given.image, found))
+    print(f"contact sheet: {given.output}")
 
 
 if __name__ == "__main__":
-    encoder_options.define_search()
-    command.run(main)
+    command.run(main, define)

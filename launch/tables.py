@@ -9,8 +9,6 @@ from tqdm import tqdm
 from crvae_tf.datasets.folders import printable
 from crvae_tf.evaluation import quantities
 from crvae_tf.evaluation.quantities import NLL, Quantity
-from crvae_tf.serving.embedding import Report
-from crvae_tf.serving.search import Neighbour
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -47,8 +45,8 @@ def _rows(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> l
     ]
 
 
-def embedding(report: Report, seconds: float) -> str:
-    """Returns what a call of `embedding.embed` brought about, in lines."""
+def embedding(report: Any, seconds: float) -> str:
+    """Returns what a call of `embedding.embed` brought about, its report, in lines."""
     index = report.index
     rate = report.new_rows / seconds
     lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]
@@ -60,14 +58,14 @@ def embedding(report: Report, seconds: float) -> str:
     return "\n".join([*lines, f"embeddings: {index.path}"])
 
 
-def neighbours(found: Sequence[Neighbour]) -> str:
+def neighbours(found: Sequence[Any]) -> str:
     """Returns images that were found, the nearest first, as a table."""
     rows = [("image", "class", "distance")]
     rows += [(str(n.key), "" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
     return _aligned(rows)
 
 
-def captions(image: str, found: Sequence[Neighbour]) -> list[str]:
+def captions(image: str, found: Sequence[Any]) -> list[str]:
     """Returns the captions of a contact sheet: of the image itself and of those that were found."""
     lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
     of_image = f"{printable(image)[-28:]}\n"

@@ -4,6 +4,8 @@ A later --flag overrides the flagfile. A run that was broken off goes on where i
 command is given again.
 """
 
+import logging
+
 from launch import command, options
 
 
@@ -13,7 +15,9 @@ def main() -> None:
     from launch import assembly
 
     chosen = options.resolve()
-    strategy = assembly.make_strategy(chosen)
+    strategy = strategies.make(chosen.strategy)
+    if not strategies.is_chief(strategy):
+        logging.getLogger("crvae_tf").setLevel(logging.WARNING)  # The chief says the rest.
     with strategies.run_of(strategy, chosen.output_dir) as run:
         data = assembly.load_data(chosen)
         model = assembly.make_model(chosen, data, strategy)

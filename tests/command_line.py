@@ -9,7 +9,7 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -19,23 +19,20 @@ from launch import command, options
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """How a command ended: its exit status and output, and the traceback where it raised an error."""
 
     code: int
-    """Its exit status."""
     out: str
     err: str
     fault: str
-    """The traceback of what it raised; empty where it exited as it should."""
 
     @property
     def is_clean(self) -> bool:
         """Whether it succeeded, or failed with one line that says why."""
-        told = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        last = self.err.splitlines()[-1:]
-        return not self.fault and (
-            self.code == 0 or (self.code == 1 and told == last and len(told) == 1)
-        )
+        lines = self.err.splitlines()
+        told = [line for line in lines if line.startswith("error: ")]
+        is_told = self.code == 1 and len(told) == 1 and told == lines[-1:]
+        return not self.fault and (self.code == 0 or is_told)
 
 
 @contextlib.contextmanager
@@ -53,20 +50,13 @@ def defined(define: Callable[[], None]) -> Iterator[None]:
         flags.FLAGS.unparse_flags()
 
 
-def run(
-    main: Callable[[], None], arguments: Sequence[str], define: Callable[[], None] = lambda: None
-) -> Outcome:
-    """Parses `arguments` as a launcher does and calls `main`."""
-    with defined(define):
-        return _run(main, arguments)
-
-
-def _run(main: Callable[[], None], arguments: Sequence[str]) -> Outcome:
+def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments: str) -> Outcome:
+    """Gives a command, whose flags `define` defines, in this process."""
     kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
     out, err, fault, code = io.StringIO(), io.StringIO(), "", 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with defined(define), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             command.run(main)
         except SystemExit as stopped:
@@ -86,11 +76,6 @@ def forgotten_flags():
     """Defines the flags of a training; absl's flags are one set for the whole process."""
     with defined(options.define_training):
         yield
-
-
-def outcome_of(main, define, *arguments):
-    """Gives a command, whose flags `define` defines, in this process."""
-    return run(main, arguments, define)
 
 
 def resolved(*arguments):

@@ -9,8 +9,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from launch import embed, encoder_options, search
-from launch.encoder_options import EmbedOptions
+from launch import embed, search
 from tests.command_line import outcome_of
 from tests.conftest import ROOT
 from tests.image_files import encoded
@@ -51,7 +50,7 @@ def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, 
 def test_embeddings_are_not_put_among_the_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"]
-    answer = outcome_of(embed.main, encoder_options.define_embed, *given)
+    answer = outcome_of(embed.main, embed.define, *given)
     assert answer[:3] == (
         1,
         "",
@@ -65,7 +64,7 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     (tmp_path / "_embedding.json").write_text(json.dumps(about))
     output = tmp_path / "images" / "nearest.png"
     given = [f"--index={tmp_path}", "--image=x.png", f"--output={output}"]
-    answer = outcome_of(search.main, encoder_options.define_search, *given)
+    answer = outcome_of(search.main, search.define, *given)
     assert answer.code == 1
     expected = f"a folder outside the images of folder:{tmp_path}/images"
     assert answer.err == f"error: --output must be {expected}; received {output}\n"
@@ -76,8 +75,8 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
 )
 def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given, kept):
     monkeypatch.setattr(os, "getcwd", lambda: "/somewhere")
-    chosen = EmbedOptions("run/encoder", "mnist", "out", given, None, None, 0, 1)
-    assert chosen.places == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
+    received = embed.places("run/encoder", given, None)
+    assert received == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
 
 
 @pytest.mark.slow

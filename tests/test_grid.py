@@ -151,11 +151,11 @@ def grid_process(tmp_path, **options):
     """A process that runs the grid of one job."""
     program = f"""
         from pathlib import Path
-        from launch import grid, options, stopping
+        from launch import command, grid, options
         from tests.test_grid import job
         grid.TRAINING = "tests.fake_training"
         options.define_training()
-        with stopping.listening():
+        with command.listening():
             grid.run([job(Path({str(tmp_path)!r}), **{options})], 1, "test")
     """
     return subprocess.Popen(

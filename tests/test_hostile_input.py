@@ -12,7 +12,6 @@ import tensorflow as tf
 from crvae_tf import CRVAE, VAE, InputError, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, decoding, folders, open_images
 from crvae_tf.evaluation import evaluate as evaluating
-from crvae_tf.runs.run import Run
 from crvae_tf.serving import index
 from tests.image_files import blocks, encoded
 
@@ -74,17 +73,6 @@ def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, share):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match=re.escape(f"{path}: expected a file of embeddings")):
         index.read(path)
-
-
-@pytest.mark.parametrize("name", ["evaluation", "metrics"])
-@pytest.mark.parametrize("content", [b'{"epoch": ', b"\xff"])
-def test_a_damaged_file_of_a_run_is_named(tmp_path, name, content):
-    run = Run(tmp_path)
-    path = getattr(run, name)
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: expected (lines of )?JSON; received ") as error:
-        getattr(run, f"read_{name}")()
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])

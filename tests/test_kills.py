@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = 3
 TINY = (
     "--dataset=digits", "--network=mlp", "--width=0.1", "--latent_dim=4", "--nll_samples=200",
-    "--checkpoint_steps=3",
+    "--checkpoint_minutes=0",
 )  # fmt: skip
 COMMANDS = {
     "train": ("launch.train", *TINY, "--epochs=20", "--output_dir={end}"),
@@ -40,78 +40,60 @@ COMMANDS = {
 }  # fmt: skip
 
 
-class Subject:
-    """A command that is killed: it works on a finished run or on images, and fills a folder."""
-
-    def __init__(self, name: str, run: Path, images: Path):
-        self._name, self._places = name, {"run": run, "images": images}
-
-    def end(self, end: Path, seconds: float | None = None, kill=os.kill) -> bool:
-        """Gives the command, kills it after some seconds, and returns whether it ended before."""
-        if self._name == "evaluate" and not end.exists():
-            shutil.copytree(self._places["run"], end)
-        arguments = [part.format(end=end, **self._places) for part in COMMANDS[self._name]]
-        with open(end.with_suffix(".log"), "ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # A group of its own, with its children.
-            )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            kill(process.pid, signal.SIGKILL)
-        code = process.wait()
-        assert code in (0, -signal.SIGKILL), end.with_suffix(".log").read_text()
-        return code == 0
+def give(name: str, end: Path, seconds: float | None = None, kill=os.kill, **places: Path) -> bool:
+    """Gives a command that fills `end`, kills it after some seconds, says if it ended before."""
+    if name == "evaluate" and not end.exists():
+        shutil.copytree(places["run"], end)
+    command = [sys.executable, "-m", *(part.format(end=end, **places) for part in COMMANDS[name])]
+    with open(end.with_suffix(".log"), "ab") as log:  # A session of its own is a group to kill.
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        kill(process.pid, signal.SIGKILL)
+    code = process.wait()
+    assert code in (0, -signal.SIGKILL), end.with_suffix(".log").read_text()
+    return code == 0
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run that nothing killed."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    Subject("train", folder, folder).end(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    path = tmp_path_factory.mktemp("images") / "images.npy"
-    np.save(path, np.random.default_rng(0).integers(0, 256, [40_000, 28, 28], np.uint8))
-    return path
+def places(tmp_path_factory):
+    """A run that nothing killed, and images."""
+    folder = tmp_path_factory.mktemp("places")
+    np.save(
+        folder / "images.npy", np.random.default_rng(0).integers(0, 256, [40_000, 28, 28], np.uint8)
+    )
+    give("train", folder / "run")
+    return {"run": folder / "run", "images": folder / "images.npy"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_that_was_killed_ends_as_one_that_never_was(name, run, images, tmp_path):
+def test_a_command_that_was_killed_ends_as_one_that_never_was(name, places, tmp_path):
     """With its children or alone; whenever it ends before it is killed, it begins anew."""
-    subject, whole, broken = Subject(name, run, images), tmp_path / "whole", tmp_path / "broken"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     began, moment, kills = time.monotonic(), random.Random(0), 0
-    subject.end(whole)
+    give(name, whole, **places)
     seconds = time.monotonic() - began
     while kills < KILLS:
-        if not subject.end(broken, moment.uniform(0.0, seconds), moment.choice((os.kill, os.killpg))):
+        after, kill = moment.uniform(0.0, seconds), moment.choice((os.kill, os.killpg))
+        if give(name, broken, after, kill, **places):
+            assert_same_end(whole, broken)
+            shutil.rmtree(broken)
+        else:
             kills += 1
-            continue
-        assert_same_end(whole, broken)
-        shutil.rmtree(broken)
-    subject.end(broken)
+    give(name, broken, **places)
     assert_same_end(whole, broken)
 
 
 def assert_same_end(whole: Path, broken: Path) -> None:
     """Compares to the bit all that has no times in it, and looks for leftovers."""
-    assert [
-        path for path in broken.rglob("*") if path.name.startswith(".") or "temp" in path.name
-    ] == []
-    compared = 0
-    for path in whole.rglob("*"):
-        read = READERS.get(path.name, READERS.get(path.suffix))
+    left = [path for path in broken.rglob("*") if path.name.startswith(".") or "temp" in path.name]
+    assert left == []
+    compared = {path: READERS.get(path.name, READERS.get(path.suffix)) for path in whole.rglob("*")}
+    for path, read in compared.items():
         if read:
             np.testing.assert_equal(read(broken / path.relative_to(whole)), read(path))
-            compared += 1
-    assert compared > 0
+    assert any(compared.values())
 
 
 def metrics(path: Path) -> list[dict]:

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
-from tests import command_line
+from tests.command_line import outcome_of
 from tests.image_files import encoded
 
 ODD = (
@@ -46,7 +45,7 @@ class OddRun:
         """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
         gc.collect()  # The traceback of an error holds the run, and so its lock.
-        return command_line.run(main, arguments, define)
+        return outcome_of(main, define, *arguments)
 
     def change_config(self, **values):
         config = self.run.read_config() | values
@@ -134,11 +133,6 @@ def test_a_run_that_is_to_be_evaluated_otherwise_is_not_trained_anew(odd):
     assert odd.run.metrics.read_bytes() == before
 
 
-def test_a_damaged_evaluation_is_told(odd):
-    odd.run.evaluation.write_text('{"splits": ')
-    assert_told(odd.train(), f"{odd.run.evaluation}: expected JSON")
-
-
 @pytest.mark.slow
 def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, monkeypatch):
     shutil.rmtree(odd.run.directory)
@@ -153,21 +147,3 @@ def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, m
     assert not odd.run.is_complete()
     assert odd.train(*arguments).code == 0
     assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]
-
-
-@pytest.mark.slow
-def test_a_disk_that_fills_up_is_told_in_one_line_and_the_command_given_again_finishes(odd):
-    """On a disk of its own, which root alone can mount."""
-    shutil.rmtree(odd.run.directory)
-    odd.run.directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(odd.run.directory)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("disks can be mounted by root alone")
-    try:
-        assert_told(odd.train(), "No space left on device")
-        mount[4] = "remount,size=100m"
-        subprocess.run(mount, check=True)
-        assert odd.train().code == 0
-        assert odd.run.is_complete()
-    finally:
-        subprocess.run(["umount", "--lazy", str(odd.run.directory)], check=True)

@@ -1,7 +1,6 @@
 """Flags: defaults, what they may be, and what is said where they are something else."""
 
 import os
-import re
 import subprocess
 import sys
 
@@ -15,51 +14,18 @@ from tests.command_line import defined, forgotten_flags, resolved  # noqa: F401 
 from tests.conftest import ROOT
 
 DEFAULTS = {
-    "dataset": "digits",
-    "data_dir": None,
-    "image_size": 28,
-    "channels": 1,
-    "binarization": "dynamic",
-    "likelihood": "bernoulli",
-    "pixel_stddev": "learned",
-    "validation_images": 0,
-    "eval_split": "test",
-    "model": "vae",
-    "beta": 1.0,
-    "importance_samples": 5,
-    "lambda": 1.0,
-    "eta": 0.1,
-    "kl_direction": "forward",
-    "pose": "none",
-    "pose_steps": 2,
-    "views_per_image": 1,
-    "network": "wae",
-    "width": 1.0,
-    "latent_dim": 50,
-    "epochs": 100,
-    "batch_size": 64,
-    "learning_rate": 1e-4,
-    "schedule": "constant",
-    "translation": 2.0,
-    "rotation": 15.0,
-    "scaling": 0.1,
-    "fill": "constant",
-    "test_translation": 4.0,
-    "test_rotation": 30.0,
-    "test_scaling": 0.25,
-    "nll_samples": 1000,
-    "eval_images": None,
-    "strategy": "none",
-    "precision": "float32",
-    "steps_per_execution": None,
-    "jit": "auto",
-    "clip_norm": None,
-    "checkpoint_minutes": 15.0,
-    "seed": 0,
+    "dataset": "digits", "data_dir": None, "image_size": 28, "channels": 1, "invert": None,
+    "test_fraction": 0.1, "binarization": "dynamic", "likelihood": "bernoulli",
+    "pixel_stddev": "learned", "validation_images": 0, "eval_split": "test", "model": "vae",
+    "beta": 1.0, "importance_samples": 5, "lambda": 1.0, "eta": 0.1, "kl_direction": "forward",
+    "pose": "none", "pose_steps": 2, "views_per_image": 1, "network": "wae", "width": 1.0,
+    "latent_dim": 50, "epochs": 100, "batch_size": 64, "learning_rate": 1e-4, "schedule": "constant",
+    "translation": 2.0, "rotation": 15.0, "scaling": 0.1, "fill": "constant",
+    "test_translation": 4.0, "test_rotation": 30.0, "test_scaling": 0.25, "nll_samples": 1000,
+    "eval_images": None, "strategy": "none", "precision": "float32", "steps_per_execution": None,
+    "jit": "auto", "clip_norm": None, "checkpoint_minutes": 15.0, "seed": 0,
     "output_dir": "runs/digits_cr_vae_0",
-    "invert": None,
-    "test_fraction": 0.1,
-}
+}  # fmt: skip
 
 
 def message(*arguments):
@@ -71,30 +37,6 @@ def message(*arguments):
 
 def test_without_a_flag_the_options_are_the_papers_on_the_digits():
     assert resolved().to_config() == DEFAULTS
-
-
-@pytest.mark.parametrize(
-    ("dataset", "expected"),
-    [
-        ("mnist", (28, 1, "dynamic", "bernoulli")),
-        ("omniglot", (28, 1, "dynamic", "bernoulli")),
-        ("fashion_mnist", (28, 1, "none", "continuous_bernoulli")),
-        ("cifar10", (32, 3, "none", "gaussian")),
-        ("celeb_a", (64, 3, "none", "gaussian")),
-        ("mnist:3.0.1", (28, 1, "dynamic", "bernoulli")),
-        ("folder:/nowhere", (64, 3, "none", "gaussian")),
-    ],
-)
-def test_a_data_set_is_modelled_as_usual(dataset, expected, tmp_path):
-    chosen = resolved(f"--dataset={dataset}", f"--data_dir={tmp_path}")
-    received = chosen.image_size, chosen.channels, chosen.binarization, chosen.likelihood
-    assert received == expected
-
-
-def test_what_the_user_says_of_the_images_comes_before_the_data_sets_defaults():
-    chosen = resolved("--image_size=32", "--channels=3", "--binarization=none", "--likelihood=gaussian")
-    received = chosen.image_size, chosen.channels, chosen.binarization, chosen.likelihood
-    assert received == (32, 3, "none", "gaussian")
 
 
 @pytest.mark.parametrize(
@@ -158,35 +100,14 @@ def test_a_flag_of_its_own_comes_before_the_methods(arguments, expected):
     assert (received.model, received.lambda_, received.eta) == expected
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 10.0])
 @pytest.mark.parametrize("arguments", [["--method=cr_beta_vae"], ["--model=beta_vae", "--eta=auto"]])
-def test_automatic_eta_is_a_tenth_of_beta(beta, arguments):
-    assert resolved(*arguments, f"--beta={beta}").eta == pytest.approx(0.1 * beta)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("width=16", 16.0),
-        ("rotation=180", 180.0),
-        ("test_rotation=0", 0.0),
-        ("eval_images=2", 2),
-        ("seed=2147483647", 2**31 - 1),
-        ("learning_rate=1e-12", 1e-12),
-        ("channels=3", 3),
-    ],
-)
-def test_values_at_the_edge_of_what_is_allowed_are_taken(argument, value):
-    received = resolved(f"--{argument}", "--binarization=dynamic").to_config()[argument.split("=")[0]]
-    assert received == value
-    assert type(received) is type(value)
+def test_automatic_eta_is_a_tenth_of_beta(arguments):
+    assert resolved(*arguments, "--beta=10").eta == pytest.approx(1.0)
 
 
 INTEGERS = {
-    "image_size": 1, "validation_images": 0, "importance_samples": 1, "latent_dim": 1, "epochs": 1,
-    "batch_size": 1, "nll_samples": 1, "eval_images": 2, "seed": 0, "views_per_image": 1,
-    "steps_per_execution": 1,
-    "pose_steps": 1,
+    "validation_images": 0, "importance_samples": 1, "latent_dim": 1, "epochs": 1, "batch_size": 1,
+    "nll_samples": 1, "eval_images": 2, "views_per_image": 1, "steps_per_execution": 1, "pose_steps": 1,
 }  # fmt: skip
 NUMBERS = {
     "beta": (">= 0", "-0.1"),
@@ -205,40 +126,15 @@ NUMBERS = {
     "pixel_stddev": ("> 0 or learned", "0", "-1"),
     "test_fraction": ("> 0 and <= 0.99", "0", "1"),
 }
-CHOICES = {
-    "channels": "1, 3",
-    "binarization": "dynamic, fixed, none",
-    "likelihood": "bernoulli, continuous_bernoulli, gaussian",
-    "method": "vae, vae_aug, cr_vae, iwae, cr_iwae, beta_vae, cr_beta_vae",
-    "model": "vae, iwae, beta_vae",
-    "kl_direction": "forward, reverse, symmetric",
-    "fill": "constant, reflect",
-    "eval_split": "test, validation",
-    "schedule": "constant, cosine, burda",
-    "network": "wae, mlp",
-    "strategy": "none, mirrored, multi_worker",
-    "pose": "none, affine",
-    "precision": "float32, mixed_bfloat16, mixed_float16",
-    "jit": "auto, on, off",
-}
 REFUSED = [
-    *(
-        (n, f"an integer >= {low}", v)
-        for n, low in INTEGERS.items()
-        for v in (str(low - 1), "2.5", "nan")
-    ),
-    *((n, low, v) for n, (low, *values) in NUMBERS.items() for v in (*values, "nan", "inf", "much")),
-    *((n, f"one of {choices}", v) for n, choices in CHOICES.items() for v in ("other", "none,")),
+    *((n, f"an integer >= {low}", v) for n, low in INTEGERS.items() for v in (str(low - 1), "2.5")),
+    *((n, low, v) for n, (low, *values) in NUMBERS.items() for v in (*values, "nan", "inf")),
+    ("model", "one of vae, iwae, beta_vae", "other"),
+    ("channels", "one of 1, 3", "2"),
+    *(("image_size", "an integer >= 1 and <= 8192", v) for v in ("0", "8193")),
+    *(("seed", "an integer >= 0 and <= 2147483647", v) for v in ("-1", "99999999999")),
+    ("invert", "true or false", "perhaps"),
 ]
-
-
-def test_every_flag_but_places_stands_in_one_of_these_tables():
-    assert {*INTEGERS, *NUMBERS, *CHOICES} == {*DEFAULTS, "method"} - {
-        "dataset",
-        "data_dir",
-        "output_dir",
-        "invert",
-    }
 
 
 @pytest.mark.parametrize(("name", "expected", "value"), REFUSED)
@@ -246,31 +142,14 @@ def test_a_value_that_a_flag_cannot_have_is_answered_in_one_line(name, expected,
     assert message(f"--{name}={value}") == f"--{name} must be {expected}; received {value}"
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("seed", ">= 0 and <= 2147483647"), ("image_size", ">= 1 and <= 8192")]
-)
-def test_an_integer_too_large_is_answered_with_the_largest(name, expected):
-    assert (
-        message(f"--{name}=99999999999")
-        == f"--{name} must be an integer {expected}; received 99999999999"
-    )
-
-
-@pytest.mark.parametrize("name", [*DEFAULTS, "method"])
+@pytest.mark.parametrize("name", ["epochs", "eta", "model", "invert", "dataset", "output_dir"])
 def test_an_empty_value_is_answered_in_one_line_that_names_the_flag(name):
     received = message(f"--{name}=")
     assert received.startswith(f"--{name} must be ")
     assert received.endswith("; received nothing")
 
 
-@pytest.mark.parametrize("name", ["data_dir", "output_dir"])
-def test_a_place_whose_name_is_no_utf_8_is_answered_in_one_line(name):
-    for place in ("caf\udce9", "a\0b"):
-        assert message(f"--{name}={place}").startswith(f"--{name} must be a ")
-    assert getattr(resolved(f"--{name}=café"), name) == "café"
-
-
-@pytest.mark.parametrize("place", ["run[1]", "a*b", "what?", r"back\slash", "gs://bucket/run"])
+@pytest.mark.parametrize("place", ["run[1]", "a*b", "what?", r"back\slash", "gs://bucket/run", "a\0b"])
 def test_a_run_is_not_put_where_tensorflow_would_not_find_its_checkpoints_again(place):
     expected = r"--output_dir must be a folder whose name is UTF-8 and has none of [ ] * ? \ ://"
     assert message(f"--output_dir={place}") == f"{expected}; received {place}"
@@ -308,53 +187,34 @@ def test_a_run_lies_outside_the_images_that_it_reads(tmp_path, monkeypatch, plac
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        ("--method=cr_vae --model=iwae", "--model must be vae for the method cr_vae; received iwae"),
+        ("--beta=4", "--beta must be 1 for the model vae; received 4.0"),
+        ("--lambda=0", "--eta must be 0 for a lambda of 0; received 0.1"),
+        ("--method=iwae --eta=0.5", "--eta must be 0 for a lambda of 0; received 0.5"),
         (
-            ["--method=cr_vae", "--model=iwae"],
-            "--model must be vae for the method cr_vae; received iwae",
-        ),
-        (["--beta=4"], "--beta must be 1 for the model vae; received 4.0"),
-        (["--lambda=0"], "--eta must be 0 for a lambda of 0; received 0.1"),
-        (["--method=iwae", "--eta=0.5"], "--eta must be 0 for a lambda of 0; received 0.5"),
-        (
-            ["--pose=affine", "--latent_dim=4"],
+            "--pose=affine --latent_dim=4",
             "--latent_dim must be > 4, the dimensions of the pose; received 4",
         ),
         (
-            ["--pose=affine", "--translation=0", "--rotation=0", "--scaling=0"],
+            "--pose=affine --translation=0 --rotation=0 --scaling=0",
             "--pose must be none for a transformation that is the identity; received affine",
         ),
         (
-            ["--views_per_image=2", "--method=iwae"],
+            "--views_per_image=2 --method=iwae",
             "--views_per_image must be 1 for a method without views; received 2",
         ),
         (
-            ["--likelihood=bernoulli", "--binarization=none"],
+            "--likelihood=bernoulli --binarization=none",
             "--binarization must be dynamic or fixed for the likelihood bernoulli; received none",
         ),
-        (
-            ["--eval_split=validation", "--validation_images=1"],
-            "--validation_images must be at least 2 to evaluate on them; received 1",
-        ),
-        (
-            ["--schedule=burda", "--epochs=3"],
-            "--epochs must be 3280 under the schedule burda; received 3",
-        ),
-        (["--etaa=1"], "--etaa must be a flag that --help lists; received none"),
-        (["--noepochs"], "--noepochs must be a flag that --help lists; received none"),
-        (["mnist.flags"], "expected flags only; received mnist.flags"),
-        (["--epochs", "3", "cr_vae", "mnist"], "expected flags only; received cr_vae mnist"),
-        (
-            ["--flagfile=/nowhere/a.flags"],
-            "--flagfile must be a readable file; received /nowhere/a.flags",
-        ),
+        ("--etaa=1", "--etaa must be a flag that --help lists; received none"),
+        ("--noepochs", "--noepochs must be a flag that --help lists; received none"),
+        ("--epochs 3 cr_vae mnist", "expected flags only; received cr_vae mnist"),
+        ("--flagfile=/nowhere/a", "--flagfile must be a readable file; received /nowhere/a"),
     ],
 )
 def test_flags_that_contradict_each_other_or_are_none_are_named(arguments, expected):
-    assert message(*arguments) == expected
-
-
-def test_a_schedule_decides_the_epochs():
-    assert resolved("--schedule=burda").epochs == 3280
+    assert message(*arguments.split()) == expected
 
 
 def test_a_later_value_wins_over_the_flagfile_and_a_mistake_in_it_is_told(tmp_path):
@@ -371,9 +231,12 @@ def test_a_later_value_wins_over_the_flagfile_and_a_mistake_in_it_is_told(tmp_pa
     )
 
 
-def test_a_run_is_placed_by_its_data_method_and_seed():
-    received = resolved("--dataset=folder:/my/images", "--method=cr_iwae", "--seed=7")
+def test_a_run_is_placed_by_its_data_method_and_seed_and_a_schedule_decides_the_epochs():
+    given = ("--dataset=folder:/my/images", "--method=cr_iwae", "--seed=7", "--schedule=burda")
+    received = resolved(*given)
     assert received.output_dir == "runs/folder_my_images_cr_iwae_7"
+    assert received.epochs == 3280
+    assert resolved("--schedule=burda", "--epochs=3").epochs == 3
 
 
 def test_options_are_read_back_from_what_a_run_keeps_of_them():
@@ -406,20 +269,8 @@ def test_an_evaluation_has_no_flag_that_would_change_the_model():
         evaluation_of(config, "--latent_dim=3")
 
 
-@pytest.mark.parametrize("argument", ["--help", "-?", "--helpshort", "--helpfull"])
-def test_help_names_every_flag_and_exits_as_a_success(argument, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        options.parse(["train", "--seed=3", argument])
-    assert stopped.value.code == 0
-    answer = capsys.readouterr()
-    if argument == "--helpfull":
-        for name in (*DEFAULTS, "method"):
-            assert re.search(rf"^  --(\[no\])?{name}: ", answer.out, re.MULTILINE)
-    assert answer.err == ""
-
-
 def test_the_command_that_is_told_of_names_no_place(monkeypatch):
-    given = ["--table=4", "--output_dir", "here", "--data_dir=/there", "--seeds=2", "--records=kept"]
+    given = ["--table=4", "--output_dir=here", "-data_dir=/there", "--seeds=2", "--records=kept"]
     monkeypatch.setattr("sys.argv", ["reproduce.py", *given])
     assert options.command_line().endswith(" --table=4 --seeds=2")
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from crvae_tf import RandomAffine, networks, objectives, randomness
 from crvae_tf.datasets import Preprocessing, decoding
 from launch.options import Options
-from tests.command_line import forgotten_flags, resolved, run  # noqa: F401 - the first is a fixture.
+from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 from tests.image_files import blocks, encoded
 
 tfd = tfp.distributions

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from launch import stopping
-from tests import command_line
+from launch import command
+from tests.command_line import outcome_of
 from tests.conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -28,27 +28,19 @@ except BaseException:
 @pytest.fixture(autouse=True)
 def _signals_are_not_ignored():
     """A shell has what it starts in the background ignore SIGINT, and that is handed on to children."""
-    handlers = dict(zip(SIGNALS, (signal.default_int_handler, signal.SIG_DFL), strict=True))
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = [signal.signal(signal.SIGINT, signal.default_int_handler)]
+    before += [signal.signal(signal.SIGTERM, signal.SIG_DFL)]
     yield
-    for number, handler in before.items():
+    for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("module", ["absl", "tensorflow"])
-def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(
-    tmp_path, module, number
-):
-    (tmp_path / f"{module}.py").write_text(STOPPED.format(number=int(number)))
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(tmp_path, number):
+    (tmp_path / "tensorflow.py").write_text(STOPPED.format(number=int(number)))
+    given = [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"]
+    path = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(given, cwd=ROOT, env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", LINE)
     assert not (tmp_path / "run").exists()
 
@@ -63,19 +55,14 @@ def test_a_command_told_to_stop_later_cleans_up_first(number):
         finally:
             cleaned.append(True)
 
-    outcome = command_line.run(main, [])
+    outcome = outcome_of(main, lambda: None)
     assert (outcome.code, outcome.err, outcome.fault) == (128 + number, LINE, "")
     assert cleaned
 
 
 def test_signals_are_left_to_who_had_them_before_and_one_that_is_ignored_stays_so():
-    kept = [signal.getsignal(number) for number in SIGNALS]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        with stopping.listening():
-            during = [signal.getsignal(number) for number in SIGNALS]
-        after = [signal.getsignal(number) for number in SIGNALS]
-    finally:
-        signal.signal(signal.SIGTERM, kept[1])
-    assert during == [stopping.stop, signal.SIG_IGN]
-    assert after == [kept[0], signal.SIG_IGN]
+    with command.listening():
+        assert [signal.getsignal(number) for number in SIGNALS] == [command.stop, signal.SIG_IGN]
+    expected = [signal.default_int_handler, signal.SIG_IGN]
+    assert [signal.getsignal(number) for number in SIGNALS] == expected
