@@ -111,6 +111,17 @@ def test_with_the_exact_posterior_the_nll_is_that_of_the_evidence(nll_samples):
     assert received["nll_samples"] == nll_samples
 
 
+def test_a_latent_that_rounding_moves_has_the_density_of_the_noise_that_was_drawn():
+    data = noise_data(test=200)
+    received = figures(LinearGaussian(stddev=1e-7), data, 1)
+    pixels = images_of(data).reshape(200, -1)
+    joint = scipy.stats.norm.logpdf(pixels, pixels / 2) + scipy.stats.norm.logpdf(pixels / 2)
+    entropy = PIXELS * scipy.stats.norm(scale=1e-7).entropy()
+    five_deviations = 5 * math.sqrt(PIXELS / 2 / 200)
+    expected = -joint.sum(axis=1).mean() - entropy
+    assert received["nll"] == pytest.approx(expected, abs=five_deviations)
+
+
 def test_the_standard_error_is_that_of_the_mean_over_images():
     data = noise_data(test=120)
     expected = log_evidence(images_of(data)).std(ddof=1) / math.sqrt(120)
