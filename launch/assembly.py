@@ -62,6 +62,9 @@ def load_data(options: Options) -> ImageData:
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
     if options.eval_split == "validation":
+        if data.validation is None or data.validation.num_images < 2:
+            expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
+            raise InputError("validation_images", expected, options.validation_images)
         return dataclasses.replace(data, test=data.validation)
     return data
 

@@ -97,7 +97,8 @@ def check(values: dict[str, Any]) -> None:
     _check_pose(values)
     if values["views_per_image"] != 1 and not values["lambda"]:
         raise InputError("views_per_image", "1 for a method without views", values["views_per_image"])
-    if values["eval_split"] == "validation" and values["validation_images"] < 2:
+    may_have_own = values["dataset"].startswith(FOLDER_PREFIX) and not values["validation_images"]
+    if values["eval_split"] == "validation" and values["validation_images"] < 2 and not may_have_own:
         expected = "at least 2 to evaluate on them"
         raise InputError("validation_images", expected, values["validation_images"])
 
