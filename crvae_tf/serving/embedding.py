@@ -17,8 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from crvae_tf.datasets import Images
-from crvae_tf.datasets.folders import FileImages, check_broken_share
-from crvae_tf.datasets.images import grouped
+from crvae_tf.datasets.images import check_broken_share, grouped
 from crvae_tf.errors import InputError, check_choice
 from crvae_tf.runs import files
 from crvae_tf.serving import embedding_files
@@ -188,7 +187,7 @@ def _part(encoder: Encoder, images: Images, rows: range, batches: list[Embedded]
     columns = [np.concatenate(column) for column in zip(nothing, *batches, strict=True)]
     indices, labels, mean, stddev, content, *pose = columns
     broken = np.setdiff1d(rows, indices)
-    names = images.tell_broken(broken) if isinstance(images, FileImages) else []
+    names = images.tell_broken(broken)
     keys = [images.names[index] for index in indices] if images.names else indices
     if images.class_names is not None:
         labels = [images.class_names[label] for label in labels]
