@@ -102,10 +102,8 @@ class ArrayImages(Images):
         self.has_labels = labels is not None
         self._stored = stored if isinstance(stored, np.memmap) else tf.constant(stored)
         labels = labels if self.has_labels else np.full(len(stored), NO_LABEL)
-        self._labels, self._places = (
-            tf.constant(labels, tf.int64),
-            tf.range(len(stored), dtype=tf.int64),
-        )
+        self._labels = tf.constant(labels, tf.int64)
+        self._places = tf.range(len(stored), dtype=tf.int64)
 
     @property
     def image_shape(self):
