@@ -37,8 +37,9 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     KerasCV's three layers in a row resample, and so blur, three times; alone, each part equals
     KerasCV's own layer.
 
-    As a layer it draws from `seed`, call after call. `sample` and `augment_images` do the same apart
-    and without state, which is what the data pipelines of this package use.
+    As a layer it draws from `seed`, call after call, and under `training=False` returns its inputs, as
+    Keras' own layers do. `sample` and `augment_images` do the same apart and without state, which is
+    what the data pipelines of this package use.
 
     Args:
       translation: pixels, 0 or more; moves right and down are uniform in [-translation, translation].
@@ -72,6 +73,9 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         self.seed = seed
         if seed is not None:  # The base layer takes seed 0 for no seed.
             self._random_generator = tf.random.Generator.from_seed(seed)
+
+    def call(self, inputs, training: bool = True):
+        return super().call(inputs) if training else self._ensure_inputs_are_compute_dtype(inputs)
 
     def sample(self, batch_size: int | tf.Tensor, key: tf.Tensor) -> Affine:
         """Draws epsilon ~ p(epsilon) of Equation 3 for `batch_size` images, a function of `key`."""

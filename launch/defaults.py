@@ -3,7 +3,6 @@
 Functions on the values of flags by name, None where a flag was not given.
 """
 
-import dataclasses
 import os
 from collections.abc import Set
 from typing import Any
@@ -61,7 +60,7 @@ def _fill_dataset(values: dict[str, Any]) -> None:
     """Fills in how the data set is modelled; a given likelihood or binarization decides the other."""
     from crvae_tf import datasets
 
-    usual = dataclasses.asdict(datasets.defaults(values["dataset"], values["data_dir"]))
+    usual = datasets.defaults(values["dataset"], values["data_dir"])
     if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
         usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
     elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from crvae_tf.datasets import Preprocessing
 from crvae_tf.datasets.decoding import decode, levels
 from crvae_tf.datasets.preprocessing import on_white
 from tests.image_files import ORIENTATION, blocks, encoded, exif
@@ -32,11 +31,6 @@ def test_an_exif_orientation_is_applied_as_pillow_does(file_format, orientation,
     np.testing.assert_array_equal(decoded(data), np.asarray(ImageOps.exif_transpose(stored)))
 
 
-def test_a_file_without_exif_is_read_as_it_is_stored():
-    pixels = blocks(1, 3)
-    np.testing.assert_array_equal(decoded(encoded(pixels, "PNG")), pixels)
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=60))
 def test_a_damaged_exif_block_neither_fails_nor_hangs(damage):
@@ -56,15 +50,6 @@ def test_what_follows_the_end_of_a_png_neither_fails_nor_hangs(rest, length):
 def test_of_sixteen_bits_the_upper_eight_are_taken():
     pixels = (np.arange(48, dtype=np.uint16) * 1365).reshape(8, 6)
     np.testing.assert_array_equal(decoded(encoded(pixels, "PNG"))[..., 0], pixels // 256)
-
-
-@pytest.mark.parametrize("colour", [1, 3])
-def test_an_alpha_channel_is_put_on_white(colour):
-    pixels, alpha = blocks(4, colour), blocks(5, 1)
-    data = encoded(np.concatenate([pixels, alpha], axis=-1), "PNG")
-    opacity = alpha / 255.0
-    expected = np.round(opacity * pixels + (1.0 - opacity) * WHITE)
-    np.testing.assert_allclose(decoded(data), expected, atol=1)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP"])
@@ -126,17 +111,6 @@ def test_of_an_animation_the_first_frame_is_taken_with_its_own_palette(colours, 
     np.testing.assert_array_equal(decoded(data), np.asarray(frames[0].convert("RGB")))
 
 
-def test_a_gray_bmp_and_a_colour_bmp_are_read():
-    gray, colour = blocks(8), blocks(9, 3)
-    np.testing.assert_array_equal(decoded(encoded(gray, "BMP")), np.stack([gray] * 3, axis=-1))
-    np.testing.assert_array_equal(decoded(encoded(colour, "BMP")), colour)
-
-
-def test_the_fourth_channel_of_a_bmp_is_left_out():
-    pixels = blocks(10, 4)
-    np.testing.assert_array_equal(decoded(encoded(pixels, "BMP")), pixels[..., :3])
-
-
 def test_a_bmp_of_one_bit_and_a_compressed_one_are_refused():
     one_bit = encoded(Image.fromarray(blocks(11)).convert("1"), "BMP")
     compressed = bytearray(encoded(blocks(12), "BMP"))
@@ -144,11 +118,3 @@ def test_a_bmp_of_one_bit_and_a_compressed_one_are_refused():
     for data in (one_bit, bytes(compressed)):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decoded(data)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_decoded_file_is_preprocessed_as_its_pixels_are(channels):
-    preprocessing = Preprocessing(12, channels)
-    for pixels in (blocks(13, 3), blocks(14, 1), blocks(15, 3, height=2, width=2, side=6)):
-        stored = encoded(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, "PNG")
-        np.testing.assert_array_equal(preprocessing.decode(stored), preprocessing(pixels))

@@ -83,7 +83,7 @@ def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given
 @pytest.mark.timeout(1200)
 def test_the_example_goes_from_a_folder_to_the_nearest_images(tmp_path, digits):
     folder = tmp_path / "digits"
-    for indices, images, labels in digits.train.batches(400, limit=400).as_numpy_iterator():
+    for indices, images, labels in digits.train.sample(400).batches(400).as_numpy_iterator():
         for index, image, label in zip(indices, images, labels, strict=True):
             (folder / str(label)).mkdir(parents=True, exist_ok=True)
             (folder / str(label) / f"{index}.png").write_bytes(encoded(image[..., 0], "PNG"))

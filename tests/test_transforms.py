@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import keras_cv
 import numpy as np
 import pytest
@@ -211,6 +212,14 @@ def test_all_sizes_zero_is_the_identity_to_the_bit(side):
 
 
 # As a Keras layer.
+
+
+def test_a_layer_in_a_model_transforms_in_training_alone(images):
+    model = keras.Sequential([RandomAffine(**SIZES, seed=0)])
+    np.testing.assert_array_equal(model(images, training=False), images)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), images)
+    assert np.any(model(images, training=True) != images)
+    assert np.any(RandomAffine(**SIZES, seed=0)(images) != images)
 
 
 def test_a_layer_draws_by_its_seed_of_which_zero_is_one_and_anew_at_every_call(images):

@@ -1,17 +1,10 @@
 """Image data: images in a fixed order, preprocessing and the pipelines that models are fed by."""
 
 from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images
-from crvae_tf.datasets.pipelines import (
-    BINARIZATIONS,
-    evaluation_batches,
-    training_batches,
-    validation_pairs,
-)
+from crvae_tf.datasets.pipelines import evaluation_batches, training_batches, validation_pairs
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.datasets.sources import (
-    DIGITS,
     FOLDER_PREFIX,
-    Defaults,
     ImageData,
     defaults,
     is_prepared,
@@ -20,12 +13,9 @@ from crvae_tf.datasets.sources import (
 )
 
 __all__ = [
-    "BINARIZATIONS",
-    "DIGITS",
     "FOLDER_PREFIX",
     "NO_LABEL",
     "ArrayImages",
-    "Defaults",
     "ImageData",
     "Images",
     "Preprocessing",

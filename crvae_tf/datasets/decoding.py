@@ -4,19 +4,20 @@
 0x112) are applied, PNGs show their transparent colours, and BMPs the colours of their palettes.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 _HEAD_BYTES = 2**17
 """Of a JPEG or a PNG; what is looked for lies in these."""
 _SPECIAL = r"(?s)(?:BM|RIFF)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
+_TRANSPARENT_COLOUR = r"(?s)\C*tRNS\C*"
 _ORIENTATION = (
     r"(?s)\C*?(?:Exif\x00\x00|eXIf|EXIF\C{4})(?:"
     r"II\*\x00\C*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
     r"MM\x00\*\C*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*"
 )
-_PNG_DEPTH, _DEEP = 24, b"\x10"
 _BMP_HEADER, _BMP_COLOURS = 14, 256
-_BMP_UNCOMPRESSED = (0, 3)
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -26,10 +27,9 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     tf.errors.InvalidArgumentError where TensorFlow cannot decode the file.
     """
     image = tf.io.decode_image(data, expand_animations=False)
-    is_special = tf.strings.regex_full_match(tf.strings.substr(data, 0, _HEAD_BYTES), _SPECIAL)
+    is_special = tf.strings.regex_full_match(_head(data), _SPECIAL)
     # Most files are not special; asked one by one, the questions would cost more than the decoding.
-    shown = tf.cond(is_special, lambda: _as_shown(data, image), lambda: image)
-    return tf.ensure_shape(shown, [None, None, None])
+    return tf.ensure_shape(when(is_special, lambda image: _as_shown(data, image), image), 3 * [None])
 
 
 def levels(data: tf.Tensor) -> tf.Tensor:
@@ -39,13 +39,18 @@ def levels(data: tf.Tensor) -> tf.Tensor:
         image = tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.float32) / 257.0
         return _upright(image, _orientation(data))
 
-    read = tf.cond(is_deep(data), deep, lambda: tf.cast(decode(data), tf.float32))
-    return tf.ensure_shape(read, [None, None, None])
+    is_deep = _is_png(data) & (_bytes_at(data, 24, 1) == b"\x10")
+    read = tf.cond(is_deep, deep, lambda: tf.cast(decode(data), tf.float32))
+    return tf.ensure_shape(read, 3 * [None])
 
 
-def is_deep(data: tf.Tensor) -> tf.Tensor:
-    """Returns whether a file is a 16-bit PNG."""
-    return (_bytes_at(data, 1, 3) == b"PNG") & (_bytes_at(data, _PNG_DEPTH, 1) == _DEEP)
+def when(
+    condition: bool | tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
+) -> tf.Tensor:
+    """Returns the image, changed where the condition holds."""
+    if isinstance(condition, bool):
+        return change(image) if condition else image
+    return tf.cond(condition, lambda: change(image), lambda: image)
 
 
 # Not inlined: a file that needs none of its operations would pay for each of them.
@@ -56,36 +61,29 @@ def is_deep(data: tf.Tensor) -> tf.Tensor:
 )
 def _as_shown(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns the image as other programs show it."""
-    is_png = (_bytes_at(data, 1, 3) == b"PNG") & (tf.shape(image)[-1] % 2 == 1)
-    has_clear = tf.strings.regex_full_match(tf.strings.substr(data, 0, _HEAD_BYTES), r"(?s)\C*tRNS\C*")
     is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
-    image = tf.case(
-        [
-            (is_bmp, lambda: _bmp(data, image)),
-            (is_png & has_clear, lambda: tf.io.decode_png(data, channels=4)),
-        ],
-        default=lambda: image,
-    )
+    is_clear = tf.strings.regex_full_match(_head(data), _TRANSPARENT_COLOUR)
+    is_clear &= _is_png(data) & (tf.shape(image)[-1] % 2 == 1)
+    image = when(is_bmp, lambda image: _bmp(data, image), image)
+    image = when(is_clear, lambda _: tf.io.decode_png(data, channels=4), image)
     return _upright(image, _orientation(data))
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
     """Returns the Exif orientation as a string of one byte; another string where there is none."""
     is_webp = tf.strings.substr(data, 0, 4) == b"RIFF"  # It has its Exif after its pixels.
-    searched = tf.where(is_webp, data, tf.strings.substr(data, 0, _HEAD_BYTES))
-    return tf.strings.regex_replace(searched, _ORIENTATION, r"\1\2")
+    return tf.strings.regex_replace(tf.where(is_webp, data, _head(data)), _ORIENTATION, r"\1\2")
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Turns and mirrors an image as its Exif orientation asks for."""
 
-    def when(orientations, change, image):
-        asked = tf.reduce_any(orientation == [bytes([number]) for number in orientations])
-        return tf.cond(asked, lambda: change(image), lambda: image)
+    def is_one_of(*numbers):
+        return tf.reduce_any(orientation == [bytes([number]) for number in numbers])
 
-    image = when((5, 6, 7, 8), _transposed, image)
-    image = when((2, 3, 6, 7), lambda image: tf.reverse(image, [1]), image)
-    return when((3, 4, 7, 8), lambda image: tf.reverse(image, [0]), image)
+    image = when(is_one_of(5, 6, 7, 8), _transposed, image)
+    image = when(is_one_of(2, 3, 6, 7), lambda image: tf.reverse(image, [1]), image)
+    return when(is_one_of(3, 4, 7, 8), lambda image: tf.reverse(image, [0]), image)
 
 
 def _transposed(image: tf.Tensor) -> tf.Tensor:
@@ -98,7 +96,7 @@ def _transposed(image: tf.Tensor) -> tf.Tensor:
 def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns the colours of a BMP; TensorFlow returns their numbers in the palette."""
     header_bytes, compression = _integer(data, _BMP_HEADER), _integer(data, _BMP_HEADER + 16)
-    is_plain = tf.reduce_any(compression == _BMP_UNCOMPRESSED) & (header_bytes >= 40)
+    is_plain = ((compression == 0) | (compression == 3)) & (header_bytes >= 40)
     with tf.control_dependencies([tf.debugging.Assert(is_plain, ["compressed or OS/2 BMP"])]):
         image = tf.identity(image)
 
@@ -114,10 +112,18 @@ def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.shape(image)[-1] == 1, coloured, lambda: image[..., :3])
 
 
+def _head(data: tf.Tensor) -> tf.Tensor:
+    return tf.strings.substr(data, 0, _HEAD_BYTES)
+
+
+def _is_png(data: tf.Tensor) -> tf.Tensor:
+    return _bytes_at(data, 1, 3) == b"PNG"
+
+
 def _integer(data: tf.Tensor, position: int) -> tf.Tensor:
     """Returns the four bytes at `position` as an integer, the lowest first; absent ones are 0."""
-    stored = tf.io.decode_raw(tf.strings.join([_bytes_at(data, position, 4), bytes(4)]), tf.uint8)
-    return tf.reduce_sum(tf.cast(stored[:4], tf.int32) * [1, 2**8, 2**16, 2**24])
+    stored = tf.strings.join([_bytes_at(data, position, 4), bytes(4)])
+    return tf.io.decode_raw(tf.strings.substr(stored, 0, 4), tf.int32)[0]
 
 
 def _bytes_at(data: tf.Tensor, position, size) -> tf.Tensor:

@@ -1,10 +1,11 @@
 """A tree of image files."""
 
+import contextlib
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,6 @@ from crvae_tf.errors import InputError, reason
 _LOGGER = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jxl")
-BROKEN_SHARE_LIMIT = 0.01
 
 _LEAVINGS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "thumbs", "thumbnails")
 """Folders of other programs."""
@@ -27,10 +27,8 @@ _PARTS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_KINDS = {
-    b"\0\0\0\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "Photoshop", b"%PDF": "PDF",
-}  # fmt: skip
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises of files that are broken, of other kinds or very large."""
 _SHOWN = 20
 
 
@@ -56,7 +54,6 @@ class FileImages(Images):
     """
 
     def __init__(self, path: str, preprocessing: Preprocessing, argument: str):
-        self.preprocessing, self._argument = preprocessing, argument
         if not os.path.isdir(path):
             raise InputError(argument, "a folder that is there", f"folder:{path}")
         found, left_out = _files(path)
@@ -64,61 +61,50 @@ class FileImages(Images):
             others = f", with {_listed(left_out.most_common())}" if left_out else ""
             expected = f"a folder with {', '.join(SUFFIXES)} files"
             raise InputError(argument, expected, f"folder:{path}{others}")
-        self.num_images, self.origin = len(found), f"folder:{os.path.abspath(path)}"
+        self.preprocessing, self.num_images = preprocessing, len(found)
+        self.origin = f"folder:{os.path.abspath(path)}"
         self.paths = [os.fsencode(os.path.join(path, name)) for name in found]
         self.names = [printable(name) for name in found]
         folders = [name.split(os.sep)[:-1] for name in self.names]
-        tops = {folder[0].lower() if folder else "" for folder in folders}
-        self.parts = None
-        if "train" in {_PARTS.get(top) for top in tops} and tops <= set(_PARTS):
-            self.parts = np.array([_PARTS[folder.pop(0).lower()] for folder in folders])
-        classes = {folder[0] if folder else "" for folder in folders}
-        self.has_labels, labels = len(classes) > 1 and "" not in classes, np.full(len(found), -1)
+        self.parts = _own_split(folders)
+        classes = [folder[0] if folder else "" for folder in folders]
+        self.has_labels = len(set(classes)) > 1 and "" not in classes
+        self._labels = np.full(len(found), -1)
         if self.has_labels:
-            self.class_names, labels = np.unique([folder[0] for folder in folders], return_inverse=True)
-        self._labels = labels.astype(np.int64)
-        _LOGGER.info("%s", self._described(folders, left_out))
+            self.class_names, self._labels = np.unique(classes, return_inverse=True)
+        _LOGGER.info("%s", "; ".join(self._described(classes, left_out)))
 
-    def _described(self, folders: list[list[str]], left_out: Counter) -> str:
+    def _described(self, classes: list[str], left_out: Counter) -> Iterator[str]:
+        """Yields what there is to say of what was found and of what was not."""
         sizes = sorted({image.size for image in self._opened(1000)}, key=np.prod)
         ends = " to ".join(f"{width}x{height}" for width, height in sizes[:: max(len(sizes) - 1, 1)])
-        outside = [name for name, folder in zip(self.names, folders, strict=True) if not folder]
-        told = [f"{printable(self.origin)}: {self.num_images} images of {ends} pixels"]
+        yield f"{printable(self.origin)}: {self.num_images} images of {ends} pixels"
         if self.has_labels:
-            told.append(f"{len(self.class_names)} classes: " + _listed(self.class_counts()))
-        elif outside:
-            told.append(f"no classes: {len(outside)} lie in no class's folder, as {outside[0]} does")
+            yield f"{len(self.class_names)} classes: {_listed(sorted(Counter(classes).items()))}"
+        elif "" in classes:
+            outside = self.names[classes.index("")]
+            yield f"no classes: {classes.count('')} lie in no class's folder, as {outside} does"
         else:
-            told.append(f"no classes: all lie in the folder {folders[0][0]}")
+            yield f"no classes: all lie in the folder {classes[0]}"
         if left_out:
-            told.append("left out: " + _listed(left_out.most_common()))
+            yield "left out: " + _listed(left_out.most_common())
         if any(suffix in Image.registered_extensions() for suffix in left_out):
-            told.append("Pillow converts what it reads: Image.open(FILE).save(FILE + '.png')")
-        return "; ".join(told)
+            yield "Pillow converts what it reads: Image.open(FILE).save(FILE + '.png')"
 
-    def class_counts(self) -> list[tuple[str, int]]:
-        """Returns how many images there are of each class."""
-        return list(zip(self.class_names, np.bincount(self._labels), strict=True))
-
-    def _opened(self, limit: int | None):
+    def _opened(self, limit: int | None) -> Iterator[Image.Image]:
         number = self.num_images if limit is None else min(limit, self.num_images)
         for index in spread(number, self.num_images):
-            try:
-                with Image.open(self.paths[index]) as image:
-                    yield image
-            except OSError:  # It is broken, or of a kind that TensorFlow alone reads.
-                continue
+            with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
+                yield image
 
     def raw(self, limit):
         for image in self._opened(limit):
-            try:
+            with contextlib.suppress(*_UNREADABLE):
                 pixels = np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
-            except OSError:
-                continue
-            yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # Of older Pillows.
+                yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # Of older Pillows.
 
     def ranges(self, bounds):
-        paths, labels = tf.constant(self.paths), tf.constant(self._labels)
+        paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
 
         def read(index):
             data = tf.io.read_file(tf.gather(paths, index))
@@ -132,25 +118,13 @@ class FileImages(Images):
         dataset = tf.data.Dataset.from_tensor_slices(np.array(bounds, np.int64))
         return dataset.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
 
-    def check_read(self, indices):
-        broken = np.setdiff1d(np.arange(self.num_images), indices)
-        if len(broken):
-            _LOGGER.warning("%d of %d files are left out", len(broken), self.num_images)
-        check_broken_share(self.tell_broken(broken), self.num_images, self._argument)
-
-    def tell_broken(self, indices: Sequence[int]) -> list[str]:
-        """Logs why each of these files cannot be decoded, and returns their names."""
+    def tell_broken(self, indices):
         for index in indices:
             told = "left out, cannot be decoded: %s: %s"
             _LOGGER.warning(told, self.names[index], _why_broken(self.paths[index]))
+        if len(indices):
+            _LOGGER.warning("%d of %d files are left out", len(indices), self.num_images)
         return [self.names[index] for index in indices]
-
-
-def check_broken_share(names: Sequence[str], whole: int, argument: str) -> None:
-    """Raises InputError if the broken files `names` are more than 1 % of `whole` files."""
-    if len(names) > BROKEN_SHARE_LIMIT * whole:
-        expected = f"a folder with at most {BROKEN_SHARE_LIMIT:.0%} broken files"
-        raise InputError(argument, expected, f"{len(names)} of {whole}, the first {names[0]}")
 
 
 def picture(path: str | bytes) -> np.ndarray | None:
@@ -179,21 +153,34 @@ def printable(name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda control: f"\\x{ord(control[0]):02x}", text)
 
 
+def _own_split(folders: list[list[str]]) -> np.ndarray | None:
+    """Returns the part that each file lies in, and takes its folder off; None where there are none."""
+    parts = [_PARTS.get(folder[0].lower()) if folder else None for folder in folders]
+    if "train" not in parts or None in parts:
+        return None
+    for folder in folders:
+        folder.pop(0)
+    return np.array(parts)
+
+
 def _files(root: str) -> tuple[list[str], Counter]:
     """Returns the sorted names of the image files, and how many others there are of which kind."""
     names, left_out, entered, roots = [], Counter(), set(), [root]
     for top in roots:  # What links lead to comes last.
         for folder, below, files in os.walk(top):
             real, place = os.path.realpath(folder), os.path.relpath(folder, root)
-            below[:] = [name for name in below if not name.startswith(".") and real not in entered]
+            if real in entered:
+                below.clear()
+                continue
+            entered.add(real)
+            below[:] = [name for name in below if not name.startswith(".")]
             roots += [path for name in below if os.path.islink(path := os.path.join(folder, name))]
-            for file in files if real not in entered else ():
+            for file in files:
                 kind = _kind(place, file)
                 if kind in SUFFIXES:
                     names.append(os.path.normpath(os.path.join(place, file)))
                 elif kind:
                     left_out[kind] += 1
-            entered.add(real)
     return sorted(names), left_out
 
 
@@ -211,12 +198,11 @@ def _listed(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def _why_broken(path: bytes) -> str:
+    why, kind = "no fault at the second attempt", ""
     try:
-        data = tf.io.read_file(path)
-        for mark, kind in _KINDS.items():
-            if data.numpy().startswith(mark):
-                return f"a {kind} file, which TensorFlow does not decode"
-        decoding.decode(data)
+        decoding.decode(tf.io.read_file(path))
     except tf.errors.OpError as error:
-        return reason(error)
-    return "no fault at the second attempt"
+        why = reason(error)
+    with contextlib.suppress(*_UNREADABLE), Image.open(path) as image:
+        kind = f"{image.format} file: "
+    return kind + why

@@ -5,6 +5,7 @@ function of (seed, epoch, step), so that a run can begin again anywhere.
 """
 
 import abc
+import copy
 import math
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from crvae_tf.randomness import Purpose
 NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """More bytes than this are kept in a temporary file."""
+
+BROKEN_SHARE_LIMIT = 0.01
 
 _BATCH = 256
 _SPREAD_SEED = 0
@@ -39,8 +42,8 @@ class Images(abc.ABC):
     """
 
     num_images: int
-    preprocessing: Preprocessing | None
     has_labels: bool
+    preprocessing: Preprocessing | None = None
     class_names: Sequence[str] | None = None
     names: Sequence[str] | None = None
     origin = fingerprint = ""
@@ -52,7 +55,7 @@ class Images(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, limit: int | None) -> Iterable[np.ndarray]:
-        """Returns images as they are before preprocessing: `limit` of them, or all."""
+        """Returns images, or batches, as they are before preprocessing: `limit` images, or all."""
 
     @abc.abstractmethod
     def ranges(self, bounds: Sequence[tuple[int, int]]) -> tf.data.Dataset:
@@ -65,17 +68,13 @@ class Images(abc.ABC):
           `[batch]`, `NO_LABEL` where there is none).
         """
 
-    def batches(self, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
-        """Returns `sample(limit)` once, in order, as `ranges` does."""
-        part = self if limit is None else self.sample(limit)
-        return part.ranges(grouped(range(part.num_images), batch_size))
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Returns all images once, in order, as `ranges` does."""
+        return self.ranges(grouped(range(self.num_images), batch_size))
 
-    def check_read(self, indices: np.ndarray) -> None:  # noqa: B027 - most images can all be read.
-        """Says which images are missing among the `indices` that were read.
-
-        Raises:
-          InputError: too many are.
-        """
+    def tell_broken(self, indices: np.ndarray) -> list[str]:
+        """Logs why the files of these `indices` cannot be read, and returns their names."""
+        return []
 
 
 class ArrayImages(Images):
@@ -99,13 +98,12 @@ class ArrayImages(Images):
         if len(stored) < 1 or stored.ndim != 4 or (stored.dtype != np.uint8 and not preprocessing):
             received = f"{stored.dtype} {list(stored.shape)}"
             raise InputError("images", "uint8 [N, H, W, C], N >= 1", received)
-        self.preprocessing, self.has_labels = preprocessing, labels is not None
+        self.num_images, self.preprocessing = len(stored), preprocessing
+        self.has_labels = labels is not None
         self._stored = stored if isinstance(stored, np.memmap) else tf.constant(stored)
-        self._hold(np.arange(len(stored)), np.full(len(stored), NO_LABEL) if labels is None else labels)
-
-    def _hold(self, places: np.ndarray, labels: np.ndarray) -> None:
-        self.num_images = len(places)
-        self._places, self._labels = tf.constant(places, tf.int64), tf.constant(labels, tf.int64)
+        labels = labels if self.has_labels else np.full(len(stored), NO_LABEL)
+        self._labels = tf.constant(labels, tf.int64)
+        self._places = tf.range(len(stored), dtype=tf.int64)
 
     @property
     def image_shape(self):
@@ -113,9 +111,9 @@ class ArrayImages(Images):
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """Returns the images of `indices`, which count from 0 anew."""
-        part = object.__new__(ArrayImages)
-        part.__dict__.update(self.__dict__)
-        part._hold(self._places.numpy()[indices], self._labels.numpy()[indices])
+        part = copy.copy(self)
+        part.num_images = len(indices)
+        part._places, part._labels = (tf.gather(each, indices) for each in (self._places, self._labels))
         return part
 
     def up_to(self, limit: int | None) -> int:
@@ -131,6 +129,15 @@ class ArrayImages(Images):
         held = spread(number, self.num_images)
         return self.subset(np.setdiff1d(np.arange(self.num_images), held)), self.subset(held)
 
+    def raw(self, limit):
+        stored, places = np.asarray(self._stored), self._places.numpy()[:limit]
+        return (stored[places[slice(*bound)]] for bound in grouped(range(len(places)), _BATCH))
+
+    def hashes(self) -> list[int]:
+        """Returns for each image a number that is the same where the bytes are, in this process."""
+        stored = np.asarray(self._stored)
+        return [hash(stored[place].tobytes()) for place in self._places.numpy()]
+
     def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns (images, labels) of the `indices` `[batch]`."""
         places, stored = tf.gather(self._places, indices), self._stored
@@ -142,15 +149,6 @@ class ArrayImages(Images):
             images = tf.gather(stored, places)
         images = self.preprocessing(images) if self.preprocessing else images
         return images, tf.gather(self._labels, indices)
-
-    def raw(self, limit):
-        stored = np.asarray(self._stored)[:limit]
-        return (stored[start : start + _BATCH] for start in range(0, len(stored), _BATCH))
-
-    def digests(self) -> list[int]:
-        """Returns for each image a number that is the same where the bytes are, in this process."""
-        stored = np.asarray(self._stored)
-        return [hash(stored[place].tobytes()) for place in self._places.numpy()]
 
     def ranges(self, bounds):
         def batch(bound):
@@ -169,14 +167,9 @@ class ArrayImages(Images):
     ) -> tf.data.Dataset:
         """Returns every image once an epoch, each epoch in an order of its own.
 
-        Args:
-          batch_size: images in a batch; the last of an epoch may be short.
-          seed: of the order.
-          epochs: which epochs to return, one after the other.
-          first_step: the step at which the first of them begins.
-
         Returns:
-          A data set of (epoch, step, indices, images), the first two int64 scalars.
+          A data set of (epoch, step, indices, images), the first two int64 scalars, from `first_step`
+          of the first epoch on; the last batch of an epoch may be short.
         """
         steps = self.steps_per_epoch(batch_size)
 
@@ -202,17 +195,24 @@ def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
         pixels = np.empty(shape, np.uint8)
     else:
         pixels = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)  # noqa: SIM115
-    read, labels, end = [], [], 0
-    for indices, batch, some_labels in images.batches(_BATCH).as_numpy_iterator():
-        pixels[end : end + len(batch)] = batch
-        end += len(batch)
-        read.append(indices)
-        labels.append(some_labels)
-    read = np.concatenate([*read, np.zeros(0, np.int64)])
-    images.check_read(read)
-    made = ArrayImages(pixels[:end], np.concatenate(labels) if images.has_labels else None)
-    made.class_names = images.class_names
+    read, labels = np.zeros((2, images.num_images), np.int64)
+    end = 0
+    for batch in images.batches(_BATCH).as_numpy_iterator():
+        rows = slice(end, end := end + len(batch[0]))
+        read[rows], pixels[rows], labels[rows] = batch
+    read = read[:end]
+    broken = images.tell_broken(np.setdiff1d(np.arange(images.num_images), read))
+    check_broken_share(broken, images.num_images, "dataset")
+    made = ArrayImages(pixels[:end], labels[:end] if images.has_labels else None)
+    made.class_names, made.origin = images.class_names, images.origin
     return made, read
+
+
+def check_broken_share(names: Sequence[str], whole: int, argument: str) -> None:
+    """Raises InputError if the broken files `names` are more than 1 % of `whole` files."""
+    if len(names) > BROKEN_SHARE_LIMIT * whole:
+        expected = f"a folder with at most {BROKEN_SHARE_LIMIT:.0%} broken files"
+        raise InputError(argument, expected, f"{len(names)} of {whole}, the first {names[0]}")
 
 
 def grouped(rows: range, size: int) -> list[tuple[int, int]]:

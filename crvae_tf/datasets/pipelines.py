@@ -9,11 +9,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from crvae_tf import randomness
-from crvae_tf.datasets.images import Images
+from crvae_tf.datasets.images import ArrayImages
 from crvae_tf.datasets.preprocessing import to_unit_interval
 from crvae_tf.errors import check_choice
 from crvae_tf.randomness import Purpose
-from crvae_tf.transforms import Affine, RandomAffine
+from crvae_tf.transforms import RandomAffine
 
 BINARIZATIONS = ("dynamic", "fixed", "none")
 """How pixels become 0 or 1: drawn anew each epoch, drawn once, or left gray."""
@@ -26,7 +26,7 @@ _IMAGE, _VIEW = 0, 1
 
 
 def training_batches(
-    split: Images,
+    split: ArrayImages,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None,
@@ -46,8 +46,7 @@ def training_batches(
       binarization: one of `BINARIZATIONS`.
       transformation: t(x~|x), or None for images alone.
       seed: of order, transformation and the dynamic binarisation; the fixed one is always the same.
-      epochs: which to return.
-      first_step: the step at which the first of them begins.
+      epochs, first_step: which epochs, and the step at which the first of them begins.
       with_transformations: whether to return the transformations too.
       views_per_image: how many pairs, each with a view of its own, an image of a batch stands in.
 
@@ -59,38 +58,29 @@ def training_batches(
     Raises:
       InputError: there is no such binarisation.
     """
-    check_choice("binarization", binarization, BINARIZATIONS)
-
-    def binarized(images, epoch, step, indices, view):
-        if binarization == "none":
-            return images
-        if binarization == "dynamic":
-            key = randomness.key(seed, Purpose.BINARIZATION, epoch, step, view)
-            return _binarized(images, tf.random.stateless_uniform(tf.shape(images), key))
-        key = randomness.key(TEST_SEED, Purpose.BINARIZATION_FIXED, view)
-        return _binarized(images, randomness.draw_each(_uniforms(split), key, indices))
 
     def batch(epoch, step, indices, images):
-        images = to_unit_interval(images)
-        if transformation is None:
-            return binarized(images, epoch, step, indices, _IMAGE)
-        if views_per_image > 1:
+        if transformation and views_per_image > 1:
             images, indices = (tf.repeat(each, views_per_image, axis=0) for each in (images, indices))
+
+        def uniforms(view):
+            if binarization == "dynamic":
+                key = randomness.key(seed, Purpose.BINARIZATION, epoch, step, view)
+                return tf.random.stateless_uniform(tf.shape(images), key)
+            key = randomness.key(TEST_SEED, Purpose.BINARIZATION_FIXED, view)
+            return randomness.draw_each(_uniforms_of(split), key, indices)
+
         key = randomness.key(seed, Purpose.TRANSFORMATION, epoch, step)
-        drawn = transformation.sample(tf.shape(images)[0], key)
-        views = transformation.augment_images(images, drawn)
-        pair = (
-            binarized(images, epoch, step, indices, _IMAGE),
-            binarized(views, epoch, step, indices, _VIEW),
-        )
-        return (*pair, drawn) if with_transformations else pair
+        drawn = transformation and transformation.sample(tf.shape(images)[0], key)
+        seen = _seen(images, transformation, drawn, binarization, uniforms)
+        return seen[: 2 + with_transformations] if transformation else seen[_IMAGE]
 
     batches = split.shuffled_batches(batch_size, seed, epochs, first_step)
-    return _finished(batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+    return _finished(batches, batch, binarization)
 
 
 def evaluation_batches(
-    split: Images,
+    split: ArrayImages,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None = None,
@@ -101,10 +91,7 @@ def evaluation_batches(
     There is one draw for each image, a function of its index alone.
 
     Args:
-      split: the images.
-      batch_size: images in a batch; the last may be short.
-      binarization: see `training_batches`.
-      transformation: t(x~|x), or None for the images as they are.
+      split, batch_size, binarization, transformation: as for `training_batches`.
       limit: how many images to return, a fixed sample; all where this is None.
 
     Returns:
@@ -114,79 +101,65 @@ def evaluation_batches(
     Raises:
       InputError: there is no such binarisation.
     """
-    finish = _test_binarizer(split, binarization)
 
     def batch(indices, images, labels):
-        images = to_unit_interval(images)
-        if transformation is None:
-            return indices, finish(images, indices, _IMAGE), labels
-        views = transformation.augment_images(images, _test_transformations(transformation, indices))
-        return indices, finish(views, indices, _VIEW), labels
+        seen = _seen_in_tests(split, indices, images, binarization, transformation)
+        return indices, seen[_VIEW if transformation else _IMAGE], labels
 
-    batches = split.batches(batch_size, limit)
-    return _finished(batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+    return _finished(split.sample(limit).batches(batch_size), batch, binarization)
 
 
 def validation_pairs(
-    split: Images,
+    split: ArrayImages,
     batch_size: int,
     binarization: str,
     transformation: RandomAffine | None,
     with_transformations: bool = False,
 ) -> tf.data.Dataset:
-    """Returns what `training_batches` does, once, in order, with the draws of the test set.
-
-    Raises:
-      InputError: there is no such binarisation.
-    """
-    finish = _test_binarizer(split, binarization)
+    """Returns what `training_batches` does, once, in order, with the draws of the test set."""
 
     def batch(indices, images, labels):
-        images = to_unit_interval(images)
-        finished = finish(images, indices, _IMAGE)
-        if transformation is None:
-            return finished
-        drawn = _test_transformations(transformation, indices)
-        pair = finished, finish(transformation.augment_images(images, drawn), indices, _VIEW)
-        return (*pair, drawn) if with_transformations else pair
+        seen = _seen_in_tests(split, indices, images, binarization, transformation)
+        return seen[: 2 + with_transformations] if transformation else seen[_IMAGE]
 
-    return _finished(split.batches(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+    return _finished(split.batches(batch_size), batch, binarization)
 
 
-def _test_binarizer(
-    split: Images, binarization: str
-) -> Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]:
-    """Returns what binarises gray images of `indices`, or their views, once and for all."""
-    check_choice("binarization", binarization, BINARIZATIONS)
+def _seen_in_tests(split, indices, images, binarization, transformation) -> tuple:
+    """Returns `_seen` of test images, whose draws are functions of their indices."""
 
-    def finish(images, indices, view):
-        if binarization == "none":
-            return images
+    def uniforms(view):
         key = randomness.key(TEST_SEED, Purpose.BINARIZATION, view)
-        draw = _uniforms(split, _GROUP)
-        return _binarized(images, randomness.draw_run(draw, key, indices, _GROUP))
+        return randomness.draw_run(_uniforms_of(split, _GROUP), key, indices, _GROUP)
 
-    return finish
-
-
-def _test_transformations(transformation: RandomAffine, indices: tf.Tensor) -> Affine:
-    """Returns the one draw of each test image."""
-    return transformation.sample_run(indices, randomness.key(TEST_SEED, Purpose.TRANSFORMATION))
+    key = randomness.key(TEST_SEED, Purpose.TRANSFORMATION)
+    drawn = transformation and transformation.sample_run(indices, key)
+    return _seen(images, transformation, drawn, binarization, uniforms)
 
 
-def _uniforms(split: Images, *leading: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def _seen(images, transformation, drawn, binarization, uniforms) -> tuple:
+    """Returns what a model sees: (images,), or (images, views, the transformations `drawn`)."""
+
+    def binarized(pixels, view):
+        return pixels if binarization == "none" else tf.cast(uniforms(view) < pixels, tf.float32)
+
+    images = to_unit_interval(images)
+    if transformation is None:
+        return (binarized(images, _IMAGE),)
+    views = transformation.augment_images(images, drawn)
+    return binarized(images, _IMAGE), binarized(views, _VIEW), drawn
+
+
+def _uniforms_of(split: ArrayImages, *leading: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the draw of one uniform number for every pixel of `leading` images."""
     return lambda key: tf.random.stateless_uniform([*leading, *split.image_shape], key)
 
 
-def _binarized(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    """Returns pixels that are 1 with probability `images`."""
-    return tf.cast(uniforms < images, tf.float32)
-
-
-def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def _finished(batches: tf.data.Dataset, make: Callable, binarization: str) -> tf.data.Dataset:
+    check_choice("binarization", binarization, BINARIZATIONS)
     options = tf.data.Options()
     options.deterministic = True
     # Each of several workers takes its share of every batch, not of the files.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    made = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    return made.with_options(options).prefetch(tf.data.AUTOTUNE)

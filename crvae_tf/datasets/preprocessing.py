@@ -7,8 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from crvae_tf.datasets import decoding
-
-_WHITE = 255.0
+from crvae_tf.datasets.decoding import when
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +45,16 @@ class Preprocessing:
             image = tf.cast(image // 256, tf.uint8)  # As TensorFlow reads a 16-bit PNG.
         if image.dtype == tf.uint8 and self.brightest == 1.0:
             return self._converted(image)
-        return self._scaled(as_levels(image))
+        scale = image.dtype.max if image.dtype.is_integer else 1.0
+        return self._stretched(tf.cast(image, tf.float32) * (255.0 / scale))
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Returns the same for the bytes of one image file that TensorFlow decodes."""
         if self.brightest == 1.0:
             return self._converted(decoding.decode(data))
-        return self._scaled(decoding.levels(data))
+        return self._stretched(decoding.levels(data))
 
-    def _scaled(self, levels: tf.Tensor) -> tf.Tensor:
+    def _stretched(self, levels: tf.Tensor) -> tf.Tensor:
         return self._converted(_as_bytes(on_white(levels) / self.brightest))
 
     def _converted(self, image: tf.Tensor) -> tf.Tensor:
@@ -62,8 +62,8 @@ class Preprocessing:
         if self.invert or self.crop or image.shape[-3:].is_fully_defined():
             made = self._convert(image)
         else:  # The files of most folders have the size already.
-            is_made = tf.reduce_all(tf.shape(image) == self.image_shape)
-            made = tf.cond(is_made, lambda: image, lambda: _apart(self)(image))
+            is_other = tf.reduce_any(tf.shape(image) != self.image_shape)
+            made = when(is_other, _apart(self), image)
         return tf.ensure_shape(made, [*image.shape[:-3], *self.image_shape])
 
     def _convert(self, image: tf.Tensor) -> tf.Tensor:
@@ -87,60 +87,46 @@ def to_unit_interval(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 255.0
 
 
-def as_levels(image: tf.Tensor) -> tf.Tensor:
-    """Returns an image of any type that is known as float32 in [0, 255]."""
-    scale = image.dtype.max if image.dtype.is_integer else 1.0
-    return tf.cast(image, tf.float32) * (255.0 / scale)
+def on_white(image: tf.Tensor) -> tf.Tensor:
+    """Puts an image with an alpha channel, the last of 2 or 4, on a white ground."""
+
+    def composed(image):
+        alpha = tf.cast(image[..., -1:], tf.float32) / 255.0
+        made = alpha * tf.cast(image[..., :-1], tf.float32) + (1.0 - alpha) * 255.0
+        return _as_bytes(made) if image.dtype == tf.uint8 else made
+
+    return when(_size(image, -1) % 2 == 0, composed, image)
+
+
+def _size(image: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """Returns the size of an axis: a number where the graph knows it."""
+    return image.shape[axis] or tf.shape(image)[axis]
 
 
 def _as_bytes(levels: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(levels), 0.0, 255.0), tf.uint8)
 
 
-def on_white(image: tf.Tensor) -> tf.Tensor:
-    """Puts an image with an alpha channel, the last of 2 or 4, on a white ground."""
-
-    def composed():
-        alpha = tf.cast(image[..., -1:], tf.float32) / 255.0
-        colour = tf.cast(image[..., :-1], tf.float32)
-        made = alpha * colour + (1.0 - alpha) * _WHITE
-        return _as_bytes(made) if image.dtype == tf.uint8 else made
-
-    if image.shape[-1] is not None:
-        return image if image.shape[-1] % 2 else composed()
-    return tf.cond(tf.shape(image)[-1] % 2 == 0, composed, lambda: image)
-
-
 def _central_square(image: tf.Tensor, side: int | None) -> tf.Tensor:
-    sides = image.shape[-3:-1]
-    if sides.is_fully_defined() and sides[0] == sides[1] <= (side or sides[0]):
-        return image
-    height, width = tf.shape(image)[-3], tf.shape(image)[-2]
+    height, width = _size(image, -3), _size(image, -2)
     side = tf.minimum(tf.minimum(height, width), side or tf.int32.max)
     top, left = (height - side) // 2, (width - side) // 2
     return image[..., top : top + side, left : left + side, :]
 
 
 def _resized(image: tf.Tensor, side: int) -> tf.Tensor:
-    def resized():
+    def resized(image):
         return _as_bytes(tf.image.resize(image, [side, side], antialias=True))
 
-    if image.shape[-3:-1].is_fully_defined():
-        return image if image.shape[-3:-1] == [side, side] else resized()
-    return tf.cond(tf.reduce_all(tf.shape(image)[-3:-1] == side), lambda: image, resized)
+    return when(tf.reduce_any(tf.shape(image)[-3:-1] != side), resized, image)
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Converts between gray and colour."""
-    known = image.shape[-1]
-    if known == channels:
-        return image
 
-    def converted():
+    def converted(image):
         if channels == 3:
             return tf.repeat(image[..., :1], 3, axis=-1)
         return tf.image.rgb_to_grayscale(tf.ensure_shape(image, [*image.shape[:-1], 3]))
 
-    if known is not None:
-        return converted()
-    return tf.cond(tf.shape(image)[-1] == channels, lambda: image, converted)
+    return when(_size(image, -1) != channels, converted, image)

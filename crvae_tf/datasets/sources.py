@@ -11,7 +11,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from crvae_tf.datasets import tfds_source
+from crvae_tf.datasets import brightness, tfds_source
 from crvae_tf.datasets.folders import FileImages
 from crvae_tf.datasets.images import ArrayImages, Images, kept
 from crvae_tf.datasets.preprocessing import Preprocessing
@@ -24,22 +24,13 @@ TEST_FRACTION = 0.1
 
 _DIGITS_BOX, _DIGITS_SIDE, _DIGITS_TEST_IMAGES = 20, 28, 360
 _ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
-_DARK, _SAMPLED = 0.1, 1000
-"""Images whose brightest pixel is a smaller share of what their type can hold look black."""
+_HASHED = 1000
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
-_LIGHT_ON_DARK = ("mnist", "emnist", "kmnist", "fashion_mnist", "binarized_mnist")
-_ONES_ARE_WHITE = ("binarized_mnist", "binary_alpha_digits", "dsprites")
-"""TFDS stores their pixels as 0 and 1."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Defaults:
-    """What a data set is modelled as unless the user says otherwise."""
-
-    image_size: int
-    channels: int
-    binarization: str
-    likelihood: str
+_INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
+_GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
+_COLOUR = {"binarization": "none", "likelihood": "gaussian"}
+_BINARIZED = (DIGITS, "mnist", "omniglot", "binarized_mnist")
+_LIGHT_ON_DARK = (DIGITS, "mnist", "emnist", "kmnist", "fashion_mnist", "binarized_mnist")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,42 +38,36 @@ class ImageData:
     """A data set, ready to be trained on."""
 
     name: str
-    train: Images
-    test: Images
-    validation: Images | None
+    train: ArrayImages
+    test: ArrayImages
+    validation: ArrayImages | None
     """Images held out from the training set, or the user's own; None where there are none."""
     preprocessing: Preprocessing
     fingerprint: str
     """Changes when the data do."""
 
 
-_INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
-_GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
-_COLOUR = {"binarization": "none", "likelihood": "gaussian"}
-_BINARIZED = (DIGITS, "mnist", "omniglot", "binarized_mnist")
-
-
-def defaults(dataset: str, data_dir: str | None = None) -> Defaults:
-    """Returns what a data set is modelled as by default.
+def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
+    """Returns the default `image_size`, `channels`, `binarization` and `likelihood` of a data set.
 
     Ink on paper is binarised and Bernoulli, other gray images are continuous Bernoulli, colour is
-    Gaussian. Images are brought to a side of 28, 32 or 64 pixels, the first that is not less than
-    their height, or 64.
+    Gaussian. The side is 28, 32 or 64 pixels, the first that is not less than the height, or 64.
 
     Raises:
       InputError: there is no such data set.
     """
     if _base_name(dataset) in _BINARIZED:
-        return Defaults(_DIGITS_SIDE, 1, **_INK)
-    if dataset.startswith(FOLDER_PREFIX):
-        return Defaults(64, 3, **_COLOUR)
+        return {"image_size": _DIGITS_SIDE, "channels": 1} | _INK
+    height, channels = None, 3
     if dataset.endswith(ARRAY_SUFFIX):
         _, height, _, channels = _opened_array(dataset, "dataset").shape
-    else:
+    elif not dataset.startswith(FOLDER_PREFIX):
         builder = tfds_source.open_builder(dataset, data_dir, "dataset")
         height, _, channels = builder.info.features[tfds_source.image_key(builder, "dataset")].shape
-    side = next((s for s in (28, 32) if height and height <= s), 64)
-    return Defaults(side, 1, **_GRAY) if channels in (1, 2) else Defaults(side, 3, **_COLOUR)
+    side = next((side for side in (28, 32) if height and height <= side), 64)
+    if channels in (1, 2):
+        return {"image_size": side, "channels": 1} | _GRAY
+    return {"image_size": side, "channels": 3} | _COLOUR
 
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
@@ -91,7 +76,7 @@ def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
     Raises:
       InputError: there is no such data set.
     """
-    if dataset == DIGITS or dataset.startswith(FOLDER_PREFIX) or dataset.endswith(ARRAY_SUFFIX):
+    if dataset == DIGITS or _is_own(dataset):
         return True
     return bool(tfds_source.open_builder(dataset, data_dir, "dataset").info.splits)
 
@@ -114,10 +99,9 @@ def load(
     Args:
       dataset: `digits`, the name of a TFDS image data set, `folder:PATH` or an array, `FILE.npy`.
       data_dir: where TFDS keeps its data; TFDS's own place where this is None.
-      image_size: side of the images, pixels; the data set's default where this is None.
-      channels: 1 or 3; the data set's default where this is None.
+      image_size, channels: side in pixels, and 1 or 3; where None, the data set's `defaults`.
       validation_images: how many training images to hold out; of the user's own, how many to use.
-      invert: whether dark becomes light; the data set's default where this is None.
+      invert: whether dark becomes light; where None, as is usual for the data set.
       test_fraction: of the images to test on where the data set has no test images of its own.
 
     Raises:
@@ -128,22 +112,15 @@ def load(
     (1337, 100, 360)
     """
     preset = defaults(dataset, data_dir)
-    given = Preprocessing(image_size or preset.image_size, channels or preset.channels)
-    preprocessing = _usual(dataset, given, invert)
-    if dataset == DIGITS:
-        parts, fingerprint = _digits(preprocessing)
-    else:
-        found = _sources(dataset, data_dir, preprocessing)
-        preprocessing = _stretched(found["train"])
-        for images in found.values():
-            images.preprocessing = preprocessing
-        if isinstance(found["train"], FileImages):
-            parts = _of_folder(found["train"], test_fraction)
-        else:
-            parts = {part: kept(images)[0] for part, images in found.items()}
-        fingerprint = found["train"].fingerprint or _fingerprint(parts)
+    given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
+    found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
+    preprocessing = brightness.stretched(found["train"])
+    for images in found.values():
+        images.preprocessing = preprocessing
+    parts = _kept(found, test_fraction)
+    fingerprint = found["train"].fingerprint or _fingerprint(parts)
     train, validation, test = _divided(parts, validation_images, test_fraction)
-    copies = int(np.isin(test.digests(), train.digests()).sum())
+    copies = int(np.isin(test.hashes(), train.hashes()).sum())
     if copies:
         told = "%d of %d test images equal training images, byte by byte"
         _LOGGER.warning(told, copies, test.num_images)
@@ -155,130 +132,87 @@ def open_images(
     preprocessing: Preprocessing,
     data_dir: str | None = None,
     split: str | None = None,
-    argument: str = "input",
 ) -> Images:
-    """Returns images to be embedded, none of which has been read yet.
+    """Returns images to be embedded, which are read as they are needed.
 
     Args:
       name: as `dataset` of `load`.
       preprocessing: that of the training; some data sets have a crop and an inversion of their own.
       data_dir: where TFDS keeps its data.
       split: of a data set; `train` where this is None.
-      argument: that errors name.
 
     Raises:
       InputError: there is nothing of that name, or no image in it.
     """
-    is_own = name.startswith(FOLDER_PREFIX) or name.endswith(ARRAY_SUFFIX)
-    if split and is_own:
-        raise InputError("split", f"left out with {argument}={name}", split)
     usual = _usual(name, preprocessing, None)
-    if is_own:
-        images = _own_images(name, preprocessing, argument)
+    if _is_own(name):
+        if split:
+            raise InputError("split", f"left out with input={name}", split)
+        images = _opened(name, data_dir, usual, "input")["train"]
         stamps = [_stamp(path) for path in getattr(images, "paths", [name])]
         described = repr([preprocessing, images.num_images, images.names, stamps])
         images.fingerprint = hashlib.sha256(described.encode()).hexdigest()
-    elif name == DIGITS:
-        parts, fingerprint = _digits(usual)
-        check_choice("split", split or "train", parts)
-        images = parts[split or "train"]
-        images.fingerprint = f"{fingerprint} {split} {preprocessing.image_shape}"
     else:
-        builder = tfds_source.prepared(name, data_dir, argument)
-        images = tfds_source.StoredImages(builder, split or "train", usual)
-    images.origin = images.origin if is_own else name
+        split = split or "train"
+        if name == DIGITS:
+            check_choice("split", split, parts := _digits(usual))
+            images = parts[split]
+        else:
+            builder = tfds_source.prepared(name, data_dir, "input")
+            images = tfds_source.StoredImages(builder, split, usual)
+        images.origin, images.fingerprint = name, f"{images.fingerprint} {split} {usual}"
+    brightness.warn_of_dark(images, brightness.shares(images, "input"))
     return images
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(FOLDER_PREFIX) or name.endswith(ARRAY_SUFFIX)
 
 
 def _base_name(name: str) -> str:
     """Returns a TFDS name without its configuration and version."""
-    return name.split("/")[0].split(":")[0]
+    return "" if _is_own(name) else name.split("/")[0].split(":")[0]
 
 
 def _usual(name: str, given: Preprocessing, invert: bool | None) -> Preprocessing:
     """Returns a preprocessing with what is usual for a data set in the place of what is given."""
     base = _base_name(name)
     if invert is None:
-        invert = base == "omniglot" or (given.invert and base not in (DIGITS, *_LIGHT_ON_DARK))
-    crop = _CROPS.get(base, given.crop)
-    white = 1.0 / 255.0 if base in _ONES_ARE_WHITE else given.brightest
-    return dataclasses.replace(given, crop=crop, invert=invert, brightest=white)
+        invert = base == "omniglot" or (given.invert and base not in _LIGHT_ON_DARK)
+    return dataclasses.replace(given, crop=_CROPS.get(base, given.crop), invert=invert)
 
 
-def _sources(dataset: str, data_dir: str | None, preprocessing: Preprocessing) -> dict[str, Images]:
+def _opened(
+    name: str, data_dir: str | None, preprocessing: Preprocessing, argument: str
+) -> dict[str, Images]:
     """Returns the images to train on, or all there are, and those to test on, if there are any."""
-    if dataset.startswith(FOLDER_PREFIX) or dataset.endswith(ARRAY_SUFFIX):
-        return {"train": _own_images(dataset, preprocessing, "dataset")}
-    builder = tfds_source.prepared(dataset, data_dir, "dataset")
+    if name == DIGITS:
+        return _digits(preprocessing)
+    if name.startswith(FOLDER_PREFIX):
+        return {"train": FileImages(name.removeprefix(FOLDER_PREFIX), preprocessing, argument)}
+    if name.endswith(ARRAY_SUFFIX):
+        images = ArrayImages(_opened_array(name, argument), None, preprocessing)
+        images.origin = os.path.abspath(name)
+        return {"train": images}
+    builder = tfds_source.prepared(name, data_dir, argument)
     splits = tfds_source.parts(builder)
-    found = {
+    return {
         part: tfds_source.StoredImages(builder, split, preprocessing) for part, split in splits.items()
     }
-    found["train"].fingerprint = tfds_source.fingerprint(builder)
-    return found
 
 
-def _own_images(name: str, preprocessing: Preprocessing, argument: str) -> Images:
-    if name.startswith(FOLDER_PREFIX):
-        return FileImages(name.removeprefix(FOLDER_PREFIX), preprocessing, argument)
-    images = ArrayImages(_opened_array(name, argument), None, preprocessing)
-    images.origin = os.path.abspath(name)
-    _brightest(images, argument)  # Floats may lie outside [0, 1].
-    return images
-
-
-def _stretched(images: Images) -> Preprocessing:
-    """Returns the preprocessing that makes images white where they are brightest, if they look black.
-
-    They are stretched where one factor serves all of them, or warned of.
-    """
-    found = _brightest(images, "dataset")
-    for kind, share in found.items():
-        if share >= _DARK or images.preprocessing.brightest < 1.0:
-            continue
-        told = f"{images.origin}: the brightest pixel of {kind} is {share:.2%} of what that can hold"
-        if len(found) == 1 and share > 0.0:
-            _LOGGER.warning("%s: all are stretched to the whole of it", told)
-            return dataclasses.replace(images.preprocessing, brightest=share)
-        _LOGGER.warning("%s: these images look black", told)
-    return images.preprocessing
-
-
-def _brightest(images: Images, argument: str) -> dict[str, float]:
-    """Returns the brightest value of each type of image, as a share of what it can hold.
-
-    Where the first images are bright, the others are not looked at.
-
-    Raises:
-      InputError: there are floats outside [0, 1].
-    """
-    for limit in (_SAMPLED, None):
-        found = {}
-        for image in images.raw(limit):
-            kind, low, high = image.dtype.name, float(image.min()), float(image.max())
-            if image.dtype.kind == "f" and not (low >= 0.0 and high <= 1.0):
-                received = f"{images.origin}, with {low:g} to {high:g}"
-                raise InputError(argument, "images in [0, 1] where they are floats", received)
-            scale = np.iinfo(kind).max if image.dtype.kind == "u" else 1.0
-            share = high / scale if image.shape[-1] % 2 else 1.0  # It may be transparent, on white.
-            found[kind] = max(found.get(kind, 0.0), share)
-        if all(share >= _DARK and not kind.startswith("float") for kind, share in found.items()):
-            break
-    return found
-
-
-def _of_folder(files: FileImages, test_fraction: float) -> dict[str, ArrayImages]:
-    """Returns the user's own parts of a folder, or holds test images out of it."""
+def _kept(found: dict[str, Images], test_fraction: float) -> dict[str, ArrayImages]:
+    """Returns preprocessed images; of a folder the user's own parts, or held out by their names."""
+    files = found["train"]
+    if not isinstance(files, FileImages):
+        return {part: kept(images)[0] for part, images in found.items()}
     whole, read = kept(files)
-    part_of = np.full(len(read), "train") if files.parts is None else files.parts[read]
     whole.names = [files.names[index] for index in read]
+    part_of = np.full(len(read), "train") if files.parts is None else files.parts[read]
     if set(part_of) == {"train"}:
         is_test = np.array([_hash_fraction(name) < test_fraction for name in whole.names])
         part_of = np.where(is_test, "test", "train")
-        if is_test.all() or not is_test.any():
-            received = f"{files.origin}, with {len(read)}"
-            raise InputError("dataset", _enough(test_fraction), received)
-        _LOGGER.info("held out to test on: %d of %d images", is_test.sum(), len(read))
+        _check_held_out(is_test.sum(), len(read), test_fraction, files.origin)
     return {part: whole.subset(np.flatnonzero(part_of == part)) for part in np.unique(part_of)}
 
 
@@ -287,15 +221,18 @@ def _hash_fraction(name: str) -> float:
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
 
-def _enough(test_fraction: float) -> str:
-    return f"images enough to train on when {test_fraction:g} of them are held out to test on"
+def _check_held_out(number: int, whole: int, test_fraction: float, origin: str) -> None:
+    if not 0 < number < whole:
+        expected = f"images enough to train on when {test_fraction:g} of them are held out to test on"
+        raise InputError("dataset", expected, f"{origin}, with {whole}")
+    _LOGGER.info("held out to test on: %d of %d images", number, whole)
 
 
 def _fingerprint(parts: dict[str, ArrayImages]) -> str:
     digest = hashlib.sha256()
     for part, images in sorted(parts.items()):
         digest.update(repr((part, images.names)).encode())
-        for _, pixels, labels in images.batches(_SAMPLED).as_numpy_iterator():
+        for _, pixels, labels in images.batches(_HASHED).as_numpy_iterator():
             digest.update(pixels.tobytes() + labels.tobytes())
     return digest.hexdigest()
 
@@ -310,9 +247,7 @@ def _divided(
         test, validation = validation, None
     if test is None:
         number = round(test_fraction * train.num_images)
-        if not 0 < number < train.num_images:
-            raise InputError("dataset", _enough(test_fraction), train.num_images)
-        _LOGGER.info("held out to test on: %d of %d images", number, train.num_images)
+        _check_held_out(number, train.num_images, test_fraction, train.origin)
         train, test = train.hold_out(number)
     if validation is not None:
         return train, validation.sample(validation_images or None), test
@@ -324,7 +259,7 @@ def _divided(
     return *train.hold_out(validation_images), test
 
 
-def _digits(preprocessing: Preprocessing) -> tuple[dict[str, ArrayImages], str]:
+def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
     """Returns scikit-learn's digits as MNIST shows its own: 20 pixels high in a 28-pixel frame.
 
     A fifth of the images of each class, 360 in all, are test images.
@@ -334,14 +269,15 @@ def _digits(preprocessing: Preprocessing) -> tuple[dict[str, ArrayImages], str]:
     levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
     enlarged = tf.image.resize(levels, [_DIGITS_BOX] * 2, method="bicubic")
     enlarged = tf.cast(tf.clip_by_value(tf.round(enlarged), 0.0, 255.0), tf.uint8)
-    framed = tf.pad(enlarged, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]])
-    images = preprocessing(framed).numpy()
-    train_images, test_images, train_labels, test_labels = train_test_split(
-        images, labels, test_size=_DIGITS_TEST_IMAGES, stratify=labels, random_state=0
+    framed = tf.pad(enlarged, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]]).numpy()
+    whole = ArrayImages(framed, labels, preprocessing)
+    whole.fingerprint = hashlib.sha256(
+        preprocessing(framed).numpy().tobytes() + labels.tobytes()
+    ).hexdigest()
+    places = train_test_split(
+        np.arange(len(labels)), test_size=_DIGITS_TEST_IMAGES, stratify=labels, random_state=0
     )
-    fingerprint = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    train, test = ArrayImages(train_images, train_labels), ArrayImages(test_images, test_labels)
-    return {"train": train, "test": test}, fingerprint
+    return {part: whole.subset(each) for part, each in zip(("train", "test"), places, strict=True)}
 
 
 def _opened_array(path: str, argument: str) -> np.memmap:
@@ -359,12 +295,8 @@ def _opened_array(path: str, argument: str) -> np.memmap:
         shaped = array[np.newaxis]
     elif array.ndim == 3:
         shaped = array[..., np.newaxis]
-    if (
-        shaped.ndim != 4
-        or not shaped.size
-        or shaped.shape[3] > 4
-        or array.dtype.name not in _ARRAY_TYPES
-    ):
+    is_images = shaped.ndim == 4 and shaped.size and shaped.shape[3] <= 4
+    if not is_images or array.dtype.name not in _ARRAY_TYPES:
         raise InputError(argument, expected, f"{path}, {array.dtype} {list(array.shape)}")
     return shaped
 

@@ -40,22 +40,17 @@ class StoredImages(Images):
         self._builder, self._split = builder, split
         self._image, self._label = image_key(builder, "dataset"), _label_key(builder)
         self.has_labels, self.origin = self._label is not None, builder.name
-        self.fingerprint = f"{fingerprint(builder)} {split} {preprocessing}"
+        self.fingerprint = _fingerprint(builder)
 
-    def _examples(self, first: int = 0) -> tf.data.Dataset:
-        """Returns (image, label) from the place `first` on."""
-        # Read through one file after the other: TFDS interleaves them otherwise, and caches small ones.
+    def _examples(self) -> tf.data.Dataset:
+        """Returns (image, label) of each, read through one file after the other."""
+        # TFDS interleaves its files otherwise, and caches small ones.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        features = dict(self._builder.info.features)
-        skip = {key: tfds.decode.SkipDecoding() for key, f in features.items() if _is_image(f)}
-        stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=skip)
-
-        def image_and_label(example):
-            image = example[self._image]
-            image = features[self._image].decode_example(image) if image.dtype == tf.string else image
-            return image, example[self._label] if self._label else tf.constant(NO_LABEL, tf.int64)
-
-        return stored.skip(first).map(image_and_label, num_parallel_calls=tf.data.AUTOTUNE)
+        wanted = {key: True for key in (self._image, self._label) if key}
+        stored = self._builder.as_dataset(
+            split=self._split, read_config=config, decoders=tfds.decode.PartialDecoding(wanted)
+        )
+        return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
         images = self._examples().take(-1 if limit is None else limit)
@@ -63,14 +58,12 @@ class StoredImages(Images):
 
     def ranges(self, bounds):
         def preprocess(index, example):
-            return index, self.preprocessing(example[0]), example[1]
+            return index, self.preprocessing(example[0]), tf.cast(example[1], tf.int64)
 
-        first, last = bounds[0][0], bounds[-1][1]
-        wanted = np.zeros(last, bool)
+        wanted = np.zeros(bounds[-1][1], bool)
         wanted[np.concatenate([np.arange(*bound) for bound in bounds])] = True
-        images = self._examples(first).take(last - first).enumerate(first)
-        if not wanted[first:].all():
-            images = images.filter(lambda index, _: tf.constant(wanted)[index])
+        images = self._examples().enumerate().take(len(wanted))
+        images = images.filter(lambda index, _: tf.constant(wanted)[index])
         images = images.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
         return images.batch(1).rebatch([stop - start for start, stop in bounds])
 
@@ -131,7 +124,7 @@ def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
     return {"train": train} | ({"test": test[0]} if test else {})
 
 
-def fingerprint(builder: tfds.core.DatasetBuilder) -> str:
+def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
     """Returns a hash of the data set's version and of the size of each of its parts."""
     sizes = {
         name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
@@ -140,29 +133,25 @@ def fingerprint(builder: tfds.core.DatasetBuilder) -> str:
     return hashlib.sha256(json.dumps([builder.info.full_name, sizes]).encode()).hexdigest()
 
 
-def _is_image(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.Image)
-
-
 def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
     """Returns the feature that supervised_keys name as the image, or else that is called one."""
-    features = dict(builder.info.features or {})
-    images = [key for key, feature in features.items() if _is_image(feature)]
+    images = _features(builder, tfds.features.Image)
     named = tf.nest.flatten(builder.info.supervised_keys[0]) if builder.info.supervised_keys else []
     key = next((key for key in (*named, "image", *images) if key in images), None)
     if key is None:
-        received = f"{builder.name}, with {', '.join(features)}"
+        received = f"{builder.name}, with {', '.join(builder.info.features or {})}"
         raise InputError(argument, "a data set with images", received)
     return key
 
 
 def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
     """Returns the feature that is the class: of those that supervised_keys name, or `label`."""
-    classes = _classes(builder)
+    keys = builder.info.supervised_keys
+    named = tf.nest.flatten(keys[1]) if keys else ["label"]
+    classes = [key for key in _features(builder, tfds.features.ClassLabel) if key in named]
     return "label" if "label" in classes else next(iter(classes), None)
 
 
-def _classes(builder: tfds.core.DatasetBuilder) -> list[str]:
-    features, keys = dict(builder.info.features), builder.info.supervised_keys
-    named = tf.nest.flatten(keys[1]) if keys else ["label"]
-    return [key for key in named if isinstance(features.get(key), tfds.features.ClassLabel)]
+def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
+    features = builder.info.features or {}
+    return [key for key, feature in features.items() if isinstance(feature, kind)]

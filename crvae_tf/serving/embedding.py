@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from crvae_tf.datasets import Images
-from crvae_tf.datasets.folders import FileImages, check_broken_share
-from crvae_tf.datasets.images import grouped
+from crvae_tf.datasets.images import check_broken_share, grouped
 from crvae_tf.errors import InputError
 from crvae_tf.serving.export import Embeddings, Encoder
 from crvae_tf.serving.index import FILE, INDEX, Index, broken_of, read, write
@@ -131,4 +130,4 @@ def _columns(
     given = Embeddings._fields if encoder.nothing.pose is not None else ("mean", "stddev")
     columns |= {name: np.concatenate([getattr(each, name) for each in embedded]) for name in given}
     unread = np.setdiff1d(rows, indices)
-    return columns, images.tell_broken(unread) if isinstance(images, FileImages) else []
+    return columns, images.tell_broken(unread)
