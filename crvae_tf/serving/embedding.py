@@ -5,9 +5,10 @@ that was broken off goes on with the parts that are missing, and several jobs, e
 own, fill one folder: no row comes twice and none is lost.
 """
 
+import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,12 +96,9 @@ def _write_missing(
     earlier, whole = (sum(len(index.rows(n)) for n in numbers) for numbers in (present, share))
     broken = [name for number in present for name in broken_of(read(index.file(number)))]
     new_rows = 0
-    for number in missing:
-        # No batch holds rows of two parts: on some processors what a network makes of an image depends,
-        # in its last bits, on its batch, and a part is the same whichever others are missing.
-        batches = images.ranges(grouped(index.rows(number), batch_size)).prefetch(tf.data.AUTOTUNE)
+    for number, batches in _of_parts(images, index, missing, batch_size):
         made = []
-        for indices, pixels, labels in batches.as_numpy_iterator():
+        for indices, pixels, labels in batches:
             made.append((indices, labels, encoder.encode_pixels(pixels)))
             new_rows += len(indices)
             progress(earlier + new_rows, whole)
@@ -111,6 +109,25 @@ def _write_missing(
             left.unlink(missing_ok=True)  # A process that was killed left it.
         write(index.file(number), columns, of_part)
     return Report(index, new_rows, broken)
+
+
+def _of_parts(
+    images: Images, index: Index, numbers: list[int], batch_size: int
+) -> Iterator[tuple[int, Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
+    """Yields each of the parts `numbers` with its batches, none where no file of it can be read.
+
+    No batch holds rows of two parts: on some processors what a network makes of an image depends, in
+    its last bits, on the batch it is in, and a part is the same whichever others are missing.
+    """
+    bounds = [bound for number in numbers for bound in grouped(index.rows(number), batch_size)]
+    dataset = images.ranges(bounds) if bounds else tf.data.Dataset.range(0)
+    batches = dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    groups = itertools.groupby(batches, lambda batch: batch[0][0] // index.rows_per_file)
+    found, group = next(groups, (None, ()))
+    for number in numbers:
+        yield number, group if number == found else ()
+        if number == found:
+            found, group = next(groups, (None, ()))
 
 
 def _columns(
