@@ -102,9 +102,11 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
     if options.pose == "none":
         return networks.build(options.network, shape, options.latent_dim, options.width, options.seed)
     moves = transformation(options)
-    content_dim = options.latent_dim - poses.Pose.of(moves).dim
-    pair = networks.build(options.network, shape, content_dim, options.width, options.seed)
-    return poses.register(*pair, moves, options.pose_steps, seed=options.seed)
+    pose = poses.Pose.of(moves)
+    kind, width, seed = options.network, options.width, options.seed
+    pair = networks.build(kind, shape, options.latent_dim - pose.dim, width, seed)
+    pose_network = poses.network(kind, shape, pose, width, seed)
+    return poses.register(*pair, moves, options.pose_steps, pose_network)
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
