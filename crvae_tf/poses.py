@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from crvae_tf import networks
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, check_choice
 from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
 
 tfd = tfp.distributions
@@ -116,6 +116,29 @@ class Pose:
         return value if self.fill == "constant" else None
 
 
+def network(
+    name: str, image_shape: networks.ImageShape, pose: Pose, width: float = 1.0, seed: int = 0
+) -> keras.Model:
+    """Returns a pose network: an encoder to the pose's (mean, log variance), whose means begin at 0.
+
+    Args:
+      name: as in `networks.build`; the kind of the encoder beside it serves best.
+      image_shape: (H, W, C).
+      pose: the coordinates.
+      width: multiplier of the channels or units.
+      seed: of the initial weights.
+
+    Raises:
+      InputError: see `networks.build`.
+    """
+    check_choice("network", name, networks.NETWORKS)
+    make_encoder, _ = networks.NETWORKS[name]
+    pose_network = make_encoder(image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
+    kernel = pose_network.get_layer("mean").kernel
+    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
+    return pose_network
+
+
 def register(
     encoder: keras.Model,
     decoder: keras.Model,
@@ -134,7 +157,7 @@ def register(
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
       steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
-      pose_network: maps images to the pose's (mean, log variance); by default an `mlp` encoder.
+      pose_network: maps images to the pose's (mean, log variance); by default `network("mlp", ...)`.
       seed: of the initial weights of the default pose network.
 
     Raises:
@@ -144,15 +167,8 @@ def register(
         raise InputError("steps", "1 or more", steps)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
-    pose_network = pose_network or _pose_network(image_shape, pose.dim, seed)
+    pose_network = pose_network or network("mlp", image_shape, pose, seed=seed)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
-
-
-def _pose_network(image_shape: networks.ImageShape, dim: int, seed: int) -> keras.Model:
-    network = networks.mlp_encoder(image_shape, dim, 1.0, networks.layer_seeds((seed, 1)))
-    kernel = network.get_layer("mean").kernel
-    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
-    return network
 
 
 def _registered_encoder(

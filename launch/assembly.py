@@ -76,11 +76,15 @@ def make_model(
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
     """Returns the encoder and the decoder that the options describe."""
     keras.mixed_precision.set_global_policy(options.precision)
-    moves = transformation(options) if options.pose == "affine" else None
-    latent_dim = options.latent_dim - (poses.Pose.of(moves).dim if moves else 0)
-    shape = data.preprocessing.image_shape
-    pair = networks.build(options.network, shape, latent_dim, options.width, options.seed)
-    return poses.register(*pair, moves, options.pose_steps, seed=options.seed) if moves else pair
+    shape, kind = data.preprocessing.image_shape, options.network
+    width, seed = options.width, options.seed
+    if options.pose == "none":
+        return networks.build(kind, shape, options.latent_dim, width, seed)
+    moves = transformation(options)
+    pose = poses.Pose.of(moves)
+    pair = networks.build(kind, shape, options.latent_dim - pose.dim, width, seed)
+    pose_network = poses.network(kind, shape, pose, width, seed)
+    return poses.register(*pair, moves, options.pose_steps, pose_network)
 
 
 def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
