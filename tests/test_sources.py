@@ -446,11 +446,12 @@ def test_every_part_of_a_folder_has_all_its_classes(tmp_path):
 @pytest.mark.parametrize(
     "parts", [("train", "test"), ("Train", "val"), ("train", "validation", "test")]
 )
-def test_the_users_own_split_is_kept(tmp_path, parts):
+def test_the_users_own_split_is_kept_and_that_is_said(tmp_path, log, parts):
     for level, part in enumerate(parts):
         for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
             write_image(tmp_path / part / name, 60 * (level + 1))
     data = load_folder(tmp_path)
+    assert "your own split: " in log.text
     assert (levels(data.train), levels(data.test)) == ([60] * 3, [60 * len(parts)] * 3)
     assert (data.validation is None) == (len(parts) == 2)
     for split in filter(None, (data.train, data.validation, data.test)):

@@ -79,6 +79,8 @@ class FileImages(Images):
         sizes = sorted({image.size for image in self._opened(1000)}, key=np.prod)
         ends = " to ".join(f"{width}x{height}" for width, height in sizes[:: max(len(sizes) - 1, 1)])
         yield f"{printable(self.origin)}: {self.num_images} images of {ends} pixels"
+        if self.parts is not None:
+            yield "your own split: " + _listed(sorted(Counter(self.parts.tolist()).items()))
         if self.has_labels:
             yield f"{len(self.class_names)} classes: {_listed(sorted(Counter(classes).items()))}"
         elif "" in classes:
