@@ -104,10 +104,10 @@ def test_mean_and_standard_error_are_over_images_however_short_the_last_batch_is
 
 def test_a_latent_that_rounding_moves_has_the_density_of_the_noise_that_was_drawn():
     data = noise_data(test=200)
-    received = figures(LinearGaussian(stddev=1e-7), data, 1)
+    received = figures(LinearGaussian(stddev=1e-8), data, 1)
     pixels = images_of(data).reshape(200, -1)
     joint = scipy.stats.norm.logpdf(pixels, pixels / 2) + scipy.stats.norm.logpdf(pixels / 2)
-    entropy = PIXELS * scipy.stats.norm(scale=1e-7).entropy()
+    entropy = PIXELS * scipy.stats.norm(scale=1e-8).entropy()
     five_deviations = 5 * math.sqrt(PIXELS / 2 / 200)
     expected = -joint.sum(axis=1).mean() - entropy
     assert received["nll"] == pytest.approx(expected, abs=five_deviations)
