@@ -3,6 +3,7 @@
 The page needs no network: its pictures are in it. Runs may be unfinished.
 """
 
+import functools
 import os
 
 from absl import flags
@@ -27,11 +28,11 @@ def check() -> None:
         raise InputError("output", "the name of a file", f"{output}, a folder")
 
 
-def test_images(record):
+def load_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
-    from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
+    from crvae_tf.studies.report.pictures import SEARCHED_IMAGES
     from launch import assembly, run_sets
 
     of_run = run_sets.options_of(record.run, flags.FLAGS.data_dir, record.config)
@@ -46,9 +47,6 @@ def test_images(record):
     ]
 
 
-test_images.__test__ = False
-
-
 def main() -> None:
     """Writes the page that --output names."""
     from crvae_tf.runs import files
@@ -61,7 +59,7 @@ def main() -> None:
     served = []
     for record in records:
         bar(len(served), len(records))
-        served.append(report.serve(record, test_images))
+        served.append(report.serve(record.run, functools.partial(load_images, record)))
     bar.close()
     for record, own in zip(records, served, strict=True):
         if lacking := [*record.remarks, *own.remarks]:

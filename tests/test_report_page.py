@@ -235,24 +235,24 @@ def test_a_click_on_a_header_sorts_by_its_column(open_page, runs):
     evaluations = filter(None, (Run(run).read_evaluation() for run in runs))
     rates = sorted(e["splits"]["test"]["rate"] for e in evaluations)
     expected = [BY_NAME["rate"].text(rate) for rate in rates]
-    assert shown(page, "splits-test", "rate")[1] == "none"
-    header(page, "splits-test", "rate").click()
-    assert shown(page, "splits-test", "rate") == (expected, "ascending")
-    header(page, "splits-test", "rate").click()
-    assert shown(page, "splits-test", "rate") == (expected[::-1], "descending")
-    header(page, "splits-test", "ELBO").click()
-    assert shown(page, "splits-test", "rate")[1] == "none"
+    assert shown(page, "test-set", "rate")[1] == "none"
+    header(page, "test-set", "rate").click()
+    assert shown(page, "test-set", "rate") == (expected, "ascending")
+    header(page, "test-set", "rate").click()
+    assert shown(page, "test-set", "rate") == (expected[::-1], "descending")
+    header(page, "test-set", "ELBO").click()
+    assert shown(page, "test-set", "rate")[1] == "none"
 
 
 def test_what_is_missing_comes_last_in_either_direction(open_page):
     page = open_page()
     texts = ["-100.00", "-100.00", "\N{EN DASH}"]
     for direction in ("ascending", "descending"):
-        header(page, "last-epoch", "bound").click()
-        assert shown(page, "last-epoch", "bound") == (texts, direction)
+        header(page, "at-the-last-epoch", "bound").click()
+        assert shown(page, "at-the-last-epoch", "bound") == (texts, direction)
     for direction, expected in (("ascending", "1 3 3"), ("descending", "3 3 1")):
-        header(page, "last-epoch", "epoch").click()
-        assert shown(page, "last-epoch", "epoch") == (expected.split(), direction)
+        header(page, "at-the-last-epoch", "epoch").click()
+        assert shown(page, "at-the-last-epoch", "epoch") == (expected.split(), direction)
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
@@ -272,7 +272,7 @@ def test_the_page_does_not_scroll_sideways(open_page, width):
 
 def test_wide_tables_scroll_inside_and_keep_the_names_in_sight_on_a_phone(open_page):
     page = open_page(PHONE)
-    box = page.find_element("css selector", ".scroll[aria-labelledby='splits-test']")
+    box = page.find_element("css selector", ".scroll[aria-labelledby='test-set']")
     assert evaluate(page, "arguments[0].scrollWidth > arguments[0].clientWidth", box)
     assert evaluate(page, "arguments[0].tabIndex", box) == 0
     place = "arguments[0].querySelector('tbody th').getBoundingClientRect().left"
