@@ -33,9 +33,9 @@ def load_images(record):
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
     from crvae_tf.studies.report.pictures import SEARCHED_IMAGES
-    from launch import assembly, run_sets
+    from launch import assembly, compare
 
-    of_run = run_sets.options_of(record.run, flags.FLAGS.data_dir, record.config)
+    of_run = compare.options_of(record.run, flags.FLAGS.data_dir, record.config)
     if not datasets.is_prepared(of_run.dataset, of_run.data_dir):
         raise InputError("data_dir", f"a folder with {of_run.dataset} prepared in it", of_run.data_dir)
     data = assembly.load_data(of_run)

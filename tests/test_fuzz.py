@@ -15,7 +15,6 @@ from launch import (
     report,
     reproduce,
     results,
-    studies,
     train,
 )
 from tests.command_line import defined, run
@@ -74,7 +73,7 @@ COMMANDS = {
     ),
     "reproduce": (
         reproduce.define,
-        lambda: studies.jobs(reproduce.study()),
+        reproduce.study,
         ("--table=4", "--dataset=digits"),
     ),
     "compare": (
@@ -82,7 +81,7 @@ COMMANDS = {
         compare.check,
         ("--runs=one,two", "--output_dir=pictures"),
     ),
-    "results": (results.define, results.check, ()),
+    "results": (results.define, options.given, ()),
     "report": (report.define, report.check, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""

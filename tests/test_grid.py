@@ -132,7 +132,7 @@ def test_the_work_done_counts_epochs_and_weighs_methods_by_their_passes(tmp_path
     plain.run.directory.mkdir()
     plain.run.metrics.write_text('{"epoch": 1}\n' * 5)
     assert plain.work == 10.0
-    assert plain.done() == 4.5  # Half of the nine tenths that training is.
+    assert plain.done() == 5.0
     options = plain.options.to_config() | {"model": "iwae", "importance_samples": 5, "lambda": 1.0}
     assert grid.Job("digits", "cr_iwae", Options.from_config(options), ()).work == 60.0
     options |= {"model": "vae", "views_per_image": 4}
