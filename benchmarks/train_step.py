@@ -35,7 +35,6 @@ except ImportError:  # The extra `benchmark` is not installed.
     torch = None
 
 SHAPE = (28, 28, 1)
-LARGE_SIDE = 2048
 TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
 """The t(x~|x) of MNIST."""
 
@@ -72,7 +71,7 @@ def main() -> None:
 
 
 def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
-    """Returns the images/s of every contestant, and the operations/s of step and machine."""
+    """Returns the images/s of every contestant."""
     step = bare_step(case)
     steps = measurement.times_for(step, duration)
     contestants = {
@@ -83,17 +82,8 @@ def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
         for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
             other = pytorch_step(case, compiled)
             contestants[name] = lambda other=other: case.batch_size / measurement.seconds(other, steps)
-    contestants["machine"] = functools.partial(matrix_product_rate, case.precision)
     found = measurement.by_turns(contestants, repeats)
-    machine = found.pop("machine")
-    of_pair = step_operations(*build(case), pairs=1) / 1e9
-    return [
-        *(Figure(case.label, name, "images/s", values) for name, values in found.items()),
-        Figure(case.label, "products of large matrices", "GFLOP/s", [rate / 1e9 for rate in machine]),
-        Figure(
-            case.label, "products of the step", "GFLOP/s", [of_pair * r for r in found["bare step"]]
-        ),
-    ]
+    return [Figure(case.label, name, "images/s", values) for name, values in found.items()]
 
 
 def pytorch_step(case: Case, compiled: bool) -> Callable[[], float]:
@@ -188,15 +178,6 @@ def step_operations(encoder: keras.Model, decoder: keras.Model, pairs: int) -> f
             met = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
             forward.append(2.0 * math.prod(layer.kernel.shape) * math.prod(met.shape[1:-1]))
     return 2.0 * pairs * (3.0 * sum(forward) - forward[0])
-
-
-def matrix_product_rate(dtype: str) -> float:
-    """Returns the operations a second of products of square matrices, by TensorFlow on this machine."""
-    shape = [LARGE_SIDE, LARGE_SIDE]
-    matrices = [tf.cast(tf.random.stateless_normal(shape, [0, i]), dtype) for i in range(2)]
-    product = tf.function(lambda: tf.linalg.matmul(*matrices))
-    times = measurement.times_for(lambda: product().numpy(), 1.0)
-    return 2.0 * LARGE_SIDE**3 / measurement.seconds(lambda: product().numpy(), times)
 
 
 if __name__ == "__main__":

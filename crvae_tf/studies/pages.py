@@ -46,22 +46,16 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
       runs: finished ones that its figures are of.
       commands: that make the figures anew.
     """
-    write_json(f"{path}.json", summary, runs, commands)
-    rows = summary["rows"].assign(seeds=summary["rows"]["values"].map(len))
+    rows = summary["rows"]
+    as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    made = provenance(runs, commands)
+    files.write_json(f"{path}.json", summary | {"rows": as_json, "provenance": made})
     columns = [*evaluation_frame.CELL, "seeds", "mean", "std", "paper_mean", "paper_std"]
-    files.write_text(f"{path}.csv", rows.filter(columns).to_csv(index=False))
+    table = rows.assign(seeds=rows["values"].map(len)).filter(columns)
+    files.write_text(f"{path}.csv", table.to_csv(index=False))
     text = _markdown(summary)
     files.write_text(f"{path}.md", text)
     return text
-
-
-def write_json(
-    path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]
-) -> None:
-    """Writes a summary with its provenance; the arguments are those of `write`."""
-    rows = summary["rows"].astype(object)
-    rows = rows.where(rows.notna(), None).to_dict("records")
-    files.write_json(path, summary | {"rows": rows, "provenance": provenance(runs, commands)})
 
 
 def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
@@ -99,7 +93,7 @@ def document(folder: str | Path, output: str | Path) -> str:
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`.
 
     Args:
-      folder: of the summaries that `launch.reproduce` and `launch.results` write.
+      folder: of the summaries that `write` wrote.
       output: where the page will lie; its links are relative to that.
 
     Raises:
