@@ -153,15 +153,6 @@ def test_runs_that_were_not_evaluated_are_left_out_of_the_evaluation(make_run):
     assert sheets_of(make_run("c")) == {}
 
 
-def test_half_the_squared_error_and_the_rate_are_shown_where_a_run_has_them(make_run):
-    bernoulli, gaussian = evaluation(100.0, 0.5), evaluation(90.0, 0.5)
-    gaussian["splits"]["test"]["half_squared_error_plus_rate"] = 33.25
-    found = sheets_of(make_run("a", evaluated=bernoulli), make_run("b", evaluated=gaussian))
-    label = "half the squared error + rate"
-    assert list(found["Test set"].frame[label]) == ["\N{EN DASH}", "33.25"]
-    assert label not in found["Transformed test set"].frame
-
-
 def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
     losses = [1000.0, *np.linspace(10.0, 1.0, 9)]
     metrics = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
