@@ -1,12 +1,15 @@
 """How fast a CR-VAE trains beside its bare step and beside PyTorch.
 
   python -m benchmarks.train_step --only=mlp
+  python -m benchmarks.train_step --growth
 
 `fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs.
 `bare step` is the same step on one batch in memory. PyTorch draws, transforms and trains likewise, in
-one thread of Python. The digits stand in for MNIST: no cost here depends on what an image shows.
+one thread of Python. `--growth` measures instead how the time of a bare step grows with the batch and
+with the width. The digits stand in for MNIST: no cost here depends on what an image shows.
 """
 
+import argparse
 import functools
 import logging
 import math
@@ -59,21 +62,43 @@ CASES = [
     for case in (Case("mlp"), Case("mlp", batch_size=128), Case("wae", 0.25), Case("wae"))
     for precision in ("float32", "bfloat16")
 ]
+GROWTH = {
+    "mlp, batch": [Case("mlp", batch_size=size) for size in (32, 64, 128, 256, 512)],
+    "wae, batch": [Case("wae", 0.25, size) for size in (16, 32, 64, 128)],
+    "wae, width": [Case("wae", width, 16) for width in (0.125, 0.25, 0.5, 1.0)],
+}
 
 
 def main() -> None:
     parser = measurement.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a turn takes")
+    parser.add_argument("--growth", action="store_true", help="measure how a step's time grows")
     options = parser.parse_args()
-    for case in CASES:
+    for name, cases in GROWTH.items() if options.growth else ():
+        if name.startswith(options.only):
+            measurement.report(growth(name, cases, options))
+    for case in () if options.growth else CASES:
         if case.label.startswith(options.only):
-            measurement.report(measure(case, options.seconds, options.repeats))
+            measurement.report(measure(case, options))
 
 
-def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
+def growth(name: str, cases: list[Case], options: argparse.Namespace) -> list[Figure]:
+    """Returns the milliseconds of a bare step of each case."""
+
+    def milliseconds(case: Case) -> Callable[[], float]:
+        step = bare_step(case)
+        times = measurement.times_for(step, options.seconds)
+        return lambda: 1e3 * measurement.seconds(step, times)
+
+    contestants = {case.label: milliseconds(case) for case in cases}
+    found = measurement.by_turns(contestants, options.repeats)
+    return [Figure(name, label, "ms", values) for label, values in found.items()]
+
+
+def measure(case: Case, options: argparse.Namespace) -> list[Figure]:
     """Returns the images/s of every contestant."""
     step = bare_step(case)
-    steps = measurement.times_for(step, duration)
+    steps = measurement.times_for(step, options.seconds)
     contestants = {
         "fit": lambda: fit_rate(case, steps),
         "bare step": lambda: case.batch_size / measurement.seconds(step, steps),
@@ -82,7 +107,7 @@ def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
         for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
             other = pytorch_step(case, compiled)
             contestants[name] = lambda other=other: case.batch_size / measurement.seconds(other, steps)
-    found = measurement.by_turns(contestants, repeats)
+    found = measurement.by_turns(contestants, options.repeats)
     return [Figure(case.label, name, "images/s", values) for name, values in found.items()]
 
 

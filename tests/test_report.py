@@ -67,7 +67,7 @@ def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
 
 def test_a_run_is_compared_once(make_run):
     folder = make_run("vae")
-    with pytest.raises(InputError, match=r"received .*vae twice"):
+    with pytest.raises(InputError, match=r"expected each run once; received .*vae, .*vae/"):
         report.read([folder, folder + "/"])
 
 

@@ -191,7 +191,7 @@ def test_only_finished_runs_of_one_data_set_are_compared(tmp_path):
     for given, message in (
         (["digits", "mnist"], "of one data set; received digits, mnist"),
         (["digits", "absent"], f"folders of finished runs; received {tmp_path}/absent"),
-        (["digits", "digits"], f"each run once; received {tmp_path}/digits twice"),
+        (["digits", "digits"], f"each run once; received {tmp_path}/digits, {tmp_path}/digits"),
     ):
         named = ",".join(str(tmp_path / name) for name in given)
         outcome = outcome_of(

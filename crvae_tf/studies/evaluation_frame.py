@@ -57,15 +57,12 @@ def named_runs(directories: Sequence[str]) -> dict[str, Run]:
     Raises:
       InputError: a directory is named twice.
     """
-    runs = [Run(directory) for directory in directories]
-    places = [run.directory.resolve() for run in runs]
-    if twice := [str(place) for place, times in Counter(places).items() if times > 1]:
-        raise InputError("runs", "each run once", f"{twice[0]} twice")
-    times = Counter(place.name for place in places)
-    names = (place.name for place in places)
+    runs = {run.directory.resolve(): run for run in map(Run, directories)}
+    if len(runs) < len(directories):
+        raise InputError("runs", "each run once", ", ".join(directories))
+    times = Counter(place.name for place in runs)
     return {
-        name if times[name] == 1 else str(run.directory): run
-        for name, run in zip(names, runs, strict=True)
+        place.name if times[place.name] == 1 else str(run.directory): run for place, run in runs.items()
     }
 
 
