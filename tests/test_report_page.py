@@ -11,11 +11,9 @@ from crvae_tf.evaluation.quantities import BY_NAME
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies.report import page
-from launch import assembly, report
-from launch.options import PLACES, Options
-from tests.command_line import outcome_of
+from launch import assembly, options, report
+from tests.command_line import defined, outcome_of
 from tests.made_up import evaluation, probe
-from tests.test_options import DEFAULTS
 
 AWKWARD = '<b>run & "two"'
 LONG = "begun_" + "with_a_name_that_is_long" * 4
@@ -35,24 +33,25 @@ CHANGED = {
 TERMS = {"loss": 300.0, "bound": -300.0, "val_bound": -310.0}
 
 
-def begin(folder, epochs, terms=TERMS, **changes):
+def begin(folder, epochs, terms=TERMS):
     """Writes the files of a run that has come so far; its weights are those it began with."""
-    options = Options.from_config(DEFAULTS | CHANGED | {"output_dir": str(folder)} | changes)
-    data, run = assembly.load_data(options), Run(folder)
-    run.begin(assembly.config(options, data))
+    with defined(options.define_training):
+        of_run = options.resolve(CHANGED | {"output_dir": str(folder)})
+    data, run = assembly.load_data(of_run), Run(folder)
+    run.begin(assembly.config(of_run, data))
     lines = [
         {"epoch": epoch, "seconds": 1.0} | {name: first / epoch for name, first in terms.items()}
         for epoch in range(1, epochs + 1)
     ]
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return options, data, run
+    return of_run, data, run
 
 
-def finish(options, data, run):
+def finish(of_run, data, run):
     """Exports the weights that the run began with, and makes an evaluation up."""
-    assembly.export(options, assembly.make_model(options, data), data, run)
-    shown = {name: value for name, value in options.to_config().items() if name not in PLACES}
-    files.write_json(run.evaluation, evaluation(100.0, 0.5) | {"config": shown, "probe": probe(0.5)})
+    assembly.export(of_run, assembly.make_model(of_run, data), data, run)
+    config = {name: value for name, value in of_run.to_config().items() if name not in options.PLACES}
+    files.write_json(run.evaluation, evaluation(100.0, 0.5, config) | {"probe": probe(0.5)})
 
 
 def copy(run, folder, rate):
@@ -69,8 +68,8 @@ def copy(run, folder, rate):
 def runs(tmp_path_factory):
     """Two finished runs, the second with a name that must be escaped, and one that has just begun."""
     folder = tmp_path_factory.mktemp("runs")
-    options, data, run = begin(folder / "cr_vae", 3)
-    finish(options, data, run)
+    of_run, data, run = begin(folder / "cr_vae", 3)
+    finish(of_run, data, run)
     copy(run, folder / AWKWARD, rate=1000.0)
     begin(folder / LONG, 1, {"loss": 200.0})
     point = {"kl": 1.0, "retrieval_at_1": 0.5, "linear": 0.9, "nearest_neighbours": 0.8}
