@@ -1,16 +1,12 @@
-"""How fast the importance-sampled likelihood is beside the decoder alone, and what memory it takes.
+"""How fast the importance-sampled likelihood is beside the decoder alone.
 
   python -m benchmarks.nll
 
 An image-sample is one latent decoded and scored. The decoder alone is given as many latents at a time.
-The peak is the resident memory of a process of its own, which imports TensorFlow and evaluates 200
-images.
 """
 
 import functools
 import math
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 
 import tensorflow as tf
 
@@ -22,8 +18,6 @@ from crvae_tf.evaluation import evaluate as evaluation
 
 CASES = {Case("mlp", batch_size=50): 1000, Case("wae", 0.25, batch_size=50): 40}
 """And the K of each."""
-PEAKS = (100, 1000, 5000)
-BATCHES = 4
 LATENTS = 1000
 
 
@@ -32,10 +26,6 @@ def main() -> None:
     for case, samples in CASES.items():
         if case.label.startswith(options.only):
             measurement.report(rates(case, samples, options.repeats))
-    # A process of its own for each: a peak never falls.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        peaks = {k: list(pool.map(peak, options.repeats * [k])) for k in PEAKS}
-    measurement.report(Figure("mlp, 200 images", f"K = {k}", "MiB", of_k) for k, of_k in peaks.items())
 
 
 def rates(case: Case, samples: int, repeats: int) -> list[Figure]:
@@ -67,16 +57,6 @@ def first_images(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
     split = crvae_tf.datasets.ArrayImages(train_step.some_images(case.batch_size))
     batches = crvae_tf.datasets.evaluation_batches(split, case.batch_size, "dynamic")
     return next(iter(batches))[:2]
-
-
-def peak(samples: int) -> float:
-    """Returns the peak of this process' resident memory after the likelihoods of some batches, MiB."""
-    case = next(iter(CASES))
-    likelihood = likelihood_function(train_step.model_of(case), samples)
-    indices, images = first_images(case)
-    for batch in range(BATCHES):
-        likelihood(indices + batch * case.batch_size, images)
-    return measurement.resident_peak()
 
 
 if __name__ == "__main__":

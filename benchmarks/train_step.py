@@ -1,12 +1,15 @@
 """How fast a CR-VAE trains beside its bare step and beside PyTorch.
 
   python -m benchmarks.train_step --only=mlp
+  python -m benchmarks.train_step --growth
 
 `fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs.
 `bare step` is the same step on one batch in memory. PyTorch draws, transforms and trains likewise, in
-one thread of Python. The digits stand in for MNIST: no cost here depends on what an image shows.
+one thread of Python. `--growth` measures instead how the time of a bare step grows with the batch and
+with the width. The digits stand in for MNIST: no cost here depends on what an image shows.
 """
 
+import argparse
 import functools
 import logging
 import math
@@ -35,7 +38,6 @@ except ImportError:  # The extra `benchmark` is not installed.
     torch = None
 
 SHAPE = (28, 28, 1)
-LARGE_SIDE = 2048
 TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
 """The t(x~|x) of MNIST."""
 
@@ -60,21 +62,43 @@ CASES = [
     for case in (Case("mlp"), Case("mlp", batch_size=128), Case("wae", 0.25), Case("wae"))
     for precision in ("float32", "bfloat16")
 ]
+GROWTH = {
+    "mlp, batch": [Case("mlp", batch_size=size) for size in (32, 64, 128, 256, 512)],
+    "wae, batch": [Case("wae", 0.25, size) for size in (16, 32, 64, 128)],
+    "wae, width": [Case("wae", width, 16) for width in (0.125, 0.25, 0.5, 1.0)],
+}
 
 
 def main() -> None:
     parser = measurement.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a turn takes")
+    parser.add_argument("--growth", action="store_true", help="measure how a step's time grows")
     options = parser.parse_args()
-    for case in CASES:
+    for name, cases in GROWTH.items() if options.growth else ():
+        if name.startswith(options.only):
+            measurement.report(growth(name, cases, options))
+    for case in () if options.growth else CASES:
         if case.label.startswith(options.only):
-            measurement.report(measure(case, options.seconds, options.repeats))
+            measurement.report(measure(case, options))
 
 
-def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
-    """Returns the images/s of every contestant, and the operations/s of step and machine."""
+def growth(name: str, cases: list[Case], options: argparse.Namespace) -> list[Figure]:
+    """Returns the milliseconds of a bare step of each case."""
+
+    def milliseconds(case: Case) -> Callable[[], float]:
+        step = bare_step(case)
+        times = measurement.times_for(step, options.seconds)
+        return lambda: 1e3 * measurement.seconds(step, times)
+
+    contestants = {case.label: milliseconds(case) for case in cases}
+    found = measurement.by_turns(contestants, options.repeats)
+    return [Figure(name, label, "ms", values) for label, values in found.items()]
+
+
+def measure(case: Case, options: argparse.Namespace) -> list[Figure]:
+    """Returns the images/s of every contestant."""
     step = bare_step(case)
-    steps = measurement.times_for(step, duration)
+    steps = measurement.times_for(step, options.seconds)
     contestants = {
         "fit": lambda: fit_rate(case, steps),
         "bare step": lambda: case.batch_size / measurement.seconds(step, steps),
@@ -83,17 +107,8 @@ def measure(case: Case, duration: float, repeats: int) -> list[Figure]:
         for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
             other = pytorch_step(case, compiled)
             contestants[name] = lambda other=other: case.batch_size / measurement.seconds(other, steps)
-    contestants["machine"] = functools.partial(matrix_product_rate, case.precision)
-    found = measurement.by_turns(contestants, repeats)
-    machine = found.pop("machine")
-    of_pair = step_operations(*build(case), pairs=1) / 1e9
-    return [
-        *(Figure(case.label, name, "images/s", values) for name, values in found.items()),
-        Figure(case.label, "products of large matrices", "GFLOP/s", [rate / 1e9 for rate in machine]),
-        Figure(
-            case.label, "products of the step", "GFLOP/s", [of_pair * r for r in found["bare step"]]
-        ),
-    ]
+    found = measurement.by_turns(contestants, options.repeats)
+    return [Figure(case.label, name, "images/s", values) for name, values in found.items()]
 
 
 def pytorch_step(case: Case, compiled: bool) -> Callable[[], float]:
@@ -184,15 +199,6 @@ def step_operations(encoder: keras.Model, decoder: keras.Model, pairs: int) -> f
             met = layer.input if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output
             forward.append(2.0 * math.prod(layer.kernel.shape) * math.prod(met.shape[1:-1]))
     return 2.0 * pairs * (3.0 * sum(forward) - forward[0])
-
-
-def matrix_product_rate(dtype: str) -> float:
-    """Returns the operations a second of products of square matrices, by TensorFlow on this machine."""
-    shape = [LARGE_SIDE, LARGE_SIDE]
-    matrices = [tf.cast(tf.random.stateless_normal(shape, [0, i]), dtype) for i in range(2)]
-    product = tf.function(lambda: tf.linalg.matmul(*matrices))
-    times = measurement.times_for(lambda: product().numpy(), 1.0)
-    return 2.0 * LARGE_SIDE**3 / measurement.seconds(lambda: product().numpy(), times)
 
 
 if __name__ == "__main__":

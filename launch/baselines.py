@@ -13,26 +13,22 @@ from launch.options import Options
 def measure(chosen: Options) -> None:
     """Trains the contrastive encoder and measures all three, unless that is done."""
     from crvae_tf.evaluation import baselines
-    from crvae_tf.runs import files
     from crvae_tf.runs.run import Run
     from launch import assembly
 
     data = assembly.load_data(chosen)
     run = Run(chosen.output_dir)
-    # Another version need not measure anew.
-    measured_by = ("versions",) if run.baselines.exists() else ()
-    run.begin(
-        assembly.config(chosen, data),
-        may_differ=(*options.PLACES, *options.CHECKPOINTING, *measured_by),
-    )
+    may_differ = [*options.PLACES, *options.CHECKPOINTING]
+    if run.baselines.exists():  # Another version need not measure anew.
+        may_differ.append("versions")
+    run.begin(assembly.config(chosen, data), may_differ)
     if run.baselines.exists():
         return
-    encoder = assembly.make_networks(chosen, data)[0]
+    encoder, _ = assembly.make_networks(chosen, data)
     view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
     baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
     found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
-    run.check_there()
-    files.write_json(run.baselines, found)
+    run.write_json(run.baselines, found)
 
 
 def main() -> None:

@@ -5,14 +5,16 @@ changes with the size of each transformation alone, `invariance.png`. What the l
 each run's `invariance.json`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
 from launch.flag_kinds import BOOLEAN, FOLDERS
+from launch.options import Options
 
 _PICTURES = ("figure_1", "invariance")
 
@@ -33,24 +35,42 @@ def check() -> None:
         raise InputError("output_dir", "a folder for the pictures", "none")
 
 
+def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) -> Options:
+    """Returns the options of a run that may have been moved, as may its data.
+
+    Args:
+      run: the run.
+      data_dir: holds its data, if they were moved.
+      config: the options to read, if not those of the run's configuration.
+
+    Raises:
+      InputError: its configuration lacks one, or holds one that cannot be.
+    """
+    places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
+    try:
+        return Options.from_config((config or run.read_config()) | places)
+    except InputError as error:
+        raise InputError(str(run.config), "the options of a run", str(error)) from error
+
+
 def draw(
-    directories: Sequence[str], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
+    runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
 ) -> None:
     """Draws the pictures, and measures what they show where that was not done before.
 
     Args:
-      directories: of finished runs of one data set.
+      runs: finished ones of one data set, by their titles.
       folder: for the pictures.
       data_dir: holds the runs' data, if they were moved.
       wanted: `figure_1`, `invariance` or both.
     """
     from crvae_tf.runs import drawing
     from crvae_tf.studies import curves
-    from launch import assembly, run_sets
+    from launch import assembly
 
     planes, measured, ranges = {}, {}, []
-    for title, run in run_sets.titled(directories).items():
-        of_run = run_sets.options_of(run, data_dir)
+    for title, run in runs.items():
+        of_run = options_of(run, data_dir)
         model, data = assembly.open_run(of_run)
         if "figure_1" in wanted:
             planes[title] = assembly.latent_means(of_run, model, data)
@@ -68,12 +88,20 @@ def draw(
 
 def main() -> None:
     """Draws the pictures that the flags describe."""
+    from crvae_tf.studies import evaluation_frame
     from launch import assembly
 
     check()
     given = flags.FLAGS
+    runs = evaluation_frame.named_runs(given.runs)
+    for run in runs.values():
+        if not run.is_complete():
+            raise InputError("runs", "folders of finished runs", run.directory)
+    datasets = dict.fromkeys(options_of(run, None).dataset for run in runs.values())
+    if len(datasets) > 1:
+        raise InputError("runs", "of one data set", ", ".join(datasets))
     wanted = [name for name in _PICTURES if given[name].value]
-    draw(given.runs, Path(given.output_dir), given.data_dir, wanted)
+    draw(runs, Path(given.output_dir), given.data_dir, wanted)
     assembly.say(f"pictures: {given.output_dir}")
 
 

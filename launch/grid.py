@@ -15,9 +15,8 @@ from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from launch.options import PLACES, Options
 
-_SECONDS_BETWEEN_LOOKS = 0.5
-_EVALUATION_SHARE = 0.1
 TRAINING = "launch.train"
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Job:
     def work(self) -> float:
         """Its cost: passes of the networks over the training images, roughly."""
         options = self.options
-        views = 2.0 * options.views_per_image if options.lambda_ or options.eta else 1.0
+        views = 2.0 * options.views_per_image if options.lambda_ else 1.0
         samples = options.importance_samples if options.model == "iwae" else 1
         return options.epochs * views * (1.0 + samples) / 2.0
 
@@ -70,18 +69,15 @@ class Job:
 
     def done(self) -> float:
         """Returns how much of the work is done."""
-        if self.finished:
-            return self.work
-        epochs = len(self.run.read_metrics())
-        return self.work * (1.0 - _EVALUATION_SHARE) * min(epochs / self.options.epochs, 1.0)
+        epochs = self.options.epochs if self.finished else len(self.run.read_metrics())
+        return self.work * min(epochs / self.options.epochs, 1.0)
 
     def check(self) -> None:
         """Raises InputError if its directory or its record is of another run or evaluation."""
         for held in (self.run, self.record):
             if held and held.config.exists():
-                expected = self.options.to_config(), self.options.free
-                held.check_same(*expected)
-                held.check_evaluated(*expected)
+                held.check_same(self.options.to_config(), self.options.free)
+                held.check_evaluated(self.options.to_config(), self.options.free)
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
@@ -103,7 +99,7 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     waiting = [job for job in jobs if not job.finished]
     working: dict[Job, subprocess.Popen] = {}
     failures: dict[Job, str] = {}
-    with _progress(jobs, title) as bar:
+    with _progress(jobs) as bar:
         try:
             while waiting or working:
                 for job in waiting[:]:
@@ -148,11 +144,8 @@ def _shares(parallel: int) -> dict[str, str]:
     if parallel == 1:
         return {}
     threads = str(max(1, len(os.sched_getaffinity(0)) // parallel))
-    return {
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": threads,
-    }
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | dict.fromkeys(names, threads)
 
 
 def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> None:
@@ -175,10 +168,9 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() or "no output"
 
 
-def _progress(jobs: Sequence[Job], title: str) -> tqdm:
+def _progress(jobs: Sequence[Job]) -> tqdm:
     """Returns one line for the whole grid, with the time that is left."""
     return tqdm(
-        desc=title,
         total=sum(job.work for job in jobs),
         initial=sum(job.done() for job in jobs),
         bar_format="{desc} |{bar:20}| {percentage:.0f}%, {elapsed} gone, {remaining} left",
@@ -190,12 +182,8 @@ def _progress(jobs: Sequence[Job], title: str) -> tqdm:
 
 def _show(bar: tqdm, title: str, jobs: Sequence[Job], working, failures) -> None:
     finished = sum(job.finished is not None for job in jobs)
-    now = "".join(f"; {_position(job)}" for job in working)
-    bar.set_description_str(f"{title}: {finished} of {len(jobs)} runs{now}", refresh=False)
+    now = [
+        f"; {job.name}, {len(job.run.read_metrics())} of {job.options.epochs} epochs" for job in working
+    ]
+    bar.set_description_str(f"{title}: {finished} of {len(jobs)} runs{''.join(now)}", refresh=False)
     bar.update(sum(job.work if job in failures else job.done() for job in jobs) - bar.n)
-
-
-def _position(job: Job) -> str:
-    epochs = len(job.run.read_metrics())
-    place = f"epoch {epochs + 1} of {job.options.epochs}"
-    return f"{job.name}, {place if epochs < job.options.epochs else 'evaluation'}"

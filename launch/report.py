@@ -3,6 +3,7 @@
 The page needs no network: its pictures are in it. Runs may be unfinished.
 """
 
+import functools
 import os
 
 from absl import flags
@@ -28,14 +29,14 @@ def check() -> None:
         raise InputError("output", "the name of a file", f"{output}, a folder")
 
 
-def test_images(record):
+def load_images(record):
     """Returns the first test images of a run and their views under its test transformation."""
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
-    from crvae_tf.studies.report.gallery import SEARCHED_IMAGES
-    from launch import assembly, run_sets
+    from crvae_tf.studies.report.pictures import SEARCHED_IMAGES
+    from launch import assembly, compare
 
-    of_run = run_sets.options_of(record.run, flags.FLAGS.data_dir, record.config)
+    of_run = compare.options_of(record.run, flags.FLAGS.data_dir, record.config)
     if not datasets.is_prepared(of_run.dataset, of_run.data_dir):
         raise InputError("data_dir", f"a folder with {of_run.dataset} prepared in it", of_run.data_dir)
     data = assembly.load_data(of_run)
@@ -45,9 +46,6 @@ def test_images(record):
         drawing.first_images(data, "none", transform, SEARCHED_IMAGES)  # As the encoder is served.
         for transform in (None, assembly.test_transformation(of_run))
     ]
-
-
-test_images.__test__ = False
 
 
 def main() -> None:
@@ -62,7 +60,7 @@ def main() -> None:
     served = []
     for record in records:
         bar(len(served), len(records))
-        served.append(report.serve(record, test_images))
+        served.append(report.serve(record.run, functools.partial(load_images, record)))
     bar.close()
     for record, own in zip(records, served, strict=True):
         if lacking := [*record.remarks, *own.remarks]:

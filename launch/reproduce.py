@@ -51,19 +51,19 @@ def check() -> None:
         raise InputError(name, "left out, the grid sets it", given[name].value)
     for name in ("output_dir", "records"):
         folder = given[name].value
-        if folder and os.path.exists(folder) and not os.path.isdir(folder):
+        if folder and os.path.isfile(folder):
             raise InputError(name, "a folder", f"{folder}, a file")
 
 
 def study():
-    """Returns the study that the flags describe."""
+    """Returns the study that the flags describe, and its trainings."""
     from launch import studies
 
     check()
     given = flags.FLAGS
     settings = [_setting(texts) for texts in given.settings or ()]
-    more = {name: given[name].value for name in ("seeds", "preset", "records")}
-    return studies.study(given.table, given.etas, settings, **more)
+    chosen = studies.study(given.table or 0, given.etas or (), settings, given.preset)
+    return chosen, studies.jobs(chosen, given.seeds, given.records)
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -85,10 +85,8 @@ def main() -> None:
     from crvae_tf import errors
     from launch import assembly, grid, studies
 
-    chosen = study()
-    jobs = studies.jobs(chosen)
-    studies.check(jobs)
-    failures = grid.run(jobs, flags.FLAGS.parallel, chosen.title)
+    chosen, jobs = study()
+    failures = grid.run(jobs, flags.FLAGS.parallel, chosen.name.replace("_", " "))
     try:
         studies.measure_baselines(chosen)
     except Exception as error:  # The tables are written without them.

@@ -12,37 +12,29 @@ from crvae_tf.evaluation.quantities import NLL, Quantity
 
 
 def evaluation(result: dict[str, Any]) -> str:
-    """Returns `evaluation.json` as a table with units and standard errors."""
-    splits, consistency = result["splits"], result["consistency"]
-    first = next(iter(splits.values()))
-    nlls = [NLL.text(split["nll"], split["nll_stderr"]) for split in splits.values()]
-    shown = [
-        _titles(splits),
-        ("images", "", *(str(split["num_images"]) for split in splits.values())),
-        (f"NLL, K = {first['nll_samples']}", NLL.unit, *nlls),
-        *_rows((*quantities.SPLIT, quantities.GAUSSIAN), splits),
-    ]
-    views = [_titles(consistency), *_rows(quantities.CONSISTENCY, consistency)]
-    parts = [_aligned(shown), _aligned(views)]
+    """Returns `evaluation.json` as tables with units and standard errors."""
+    splits = result["splits"]
+    samples = splits["test"]["nll_samples"]
+    counts = [Quantity("num_images", "images"), NLL._replace(label=f"NLL, K = {samples}")]
+    measured = (*counts, *quantities.SPLIT, quantities.GAUSSIAN)
+    parts = [_table(measured, splits), _table(quantities.CONSISTENCY, result["consistency"])]
     if "probe" in result:
         probe = dict(result["probe"])
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
-        parts.append(_aligned([_titles(probe), *_rows(quantities.PROBE, probe)]))
+        parts.append(_table(quantities.PROBE, probe))
     return "\n\n".join(parts)
 
 
-def _titles(columns: Iterable[str]) -> tuple[str, ...]:
-    return ("", "", *(name.replace("_", " ") for name in columns))
-
-
-def _rows(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> str:
     """Returns a row for each quantity that all columns have."""
-    return [
-        (quantity.label, quantity.unit, *(quantity.text(c[quantity.key]) for c in columns.values()))
-        for quantity in measured
-        if all(quantity.key in column for column in columns.values())
-    ]
+    rows = [("", "", *(name.replace("_", " ") for name in columns))]
+    for quantity in measured:
+        if all(quantity.key in column for column in columns.values()):
+            errors = [column.get(f"{quantity.key}_stderr") for column in columns.values()]
+            texts = map(quantity.text, (column[quantity.key] for column in columns.values()), errors)
+            rows.append((quantity.label, quantity.unit, *texts))
+    return _aligned(rows)
 
 
 def embedding(report: Any, seconds: float) -> str:

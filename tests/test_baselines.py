@@ -144,17 +144,6 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
         launch.baselines.main()
 
 
-def test_the_contrastive_encoder_is_of_the_precision_that_was_asked_for(tmp_path, monkeypatch):
-    received = []
-    monkeypatch.setattr(baselines, "train_contrastive", lambda encoder, *_: received.append(encoder))
-    monkeypatch.setattr(baselines, "measure", lambda *_: {})
-    given = "--dataset=digits --network=mlp --width=0.1 --precision=mixed_bfloat16"
-    options.parse(["launch.baselines", *given.split(), f"--output_dir={tmp_path}"])
-    launch.baselines.main()
-    first = next(layer for layer in received[0].layers if layer.weights)
-    assert first.compute_dtype == "bfloat16"
-
-
 def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data):
     def weights_after(learning_rate, epochs):
         network = encoder()

@@ -63,7 +63,7 @@ def test_a_contact_sheet_shows_each_picture_and_leaves_a_blank_for_one_that_is_g
     drawing.contact_sheet("sheet.png", [black, None, wide], ["black", "gone", "wide $x"], columns=2)
     drawn[0].draw_without_rendering()
     shown = [axes.images[0].get_array().shape if axes.images else None for axes in drawn[0].axes]
-    assert shown == [(9, 9, 3), None, (128, 256, 3), None]
+    assert shown == [(9, 9, 3), None, (300, 600, 3), None]
     assert [axes.get_title() for axes in drawn[0].axes] == ["black", "gone", "wide $x", ""]
 
 

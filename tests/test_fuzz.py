@@ -18,7 +18,6 @@ from launch import (
     reproduce,
     results,
     search,
-    studies,
     train,
 )
 from tests.command_line import defined, outcome_of
@@ -57,11 +56,11 @@ COMMANDS = {
     "search": (search.define, lambda: None, ("--index=embeddings", "--image=image.png")),
     "reproduce": (
         reproduce.define,
-        lambda: studies.jobs(reproduce.study()),
+        reproduce.study,
         ("--table=4", "--dataset=digits"),
     ),
     "compare": (compare.define, compare.check, ("--runs=one,two", "--output_dir=pictures")),
-    "results": (results.define, results.check, ()),
+    "results": (results.define, options.given, ()),
     "report": (report.define, report.check, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""

@@ -41,24 +41,14 @@ def beginnings(of):
     return [line for line in of.log.read_text().splitlines() if line.startswith("begins")]
 
 
-def files_of(folder):
-    """Every file below a folder with its contents and the time of its last change."""
-    return {
-        path: (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def test_every_run_is_trained_and_finished_ones_are_left_as_they_are(tmp_path):
     jobs = [job(tmp_path, seed) for seed in range(3)]
     assert grid.run(jobs[:2], parallel=2, title="test") == []
-    before = files_of(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert grid.run(jobs, parallel=1, title="test") == []
     assert [beginnings(j) for j in jobs] == [["begins at epoch 0"]] * 3
     assert all(j.run.is_complete() for j in jobs)
-    after = files_of(tmp_path)
-    assert {path: after[path] for path in before} == before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_broken_run_goes_on_where_it_stood(tmp_path):
@@ -100,23 +90,20 @@ def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
     ("file", "held", "message"),
     [
         ("config", {"epochs": 7}, "its own epochs=7, or a new folder; received epochs=2"),
-        (
-            "evaluation",
-            {"nll_samples": 1},
-            "nll_samples=1000, as launch.evaluate makes; received .*nll_samples=1",
-        ),
+        ("evaluation", {"nll_samples": 1}, "nll_samples=1000, as launch.evaluate makes; received .*=1"),
     ],
 )
-def test_a_run_or_a_record_of_other_options_is_refused(tmp_path, place, file, held, message):
+def test_a_run_or_a_record_of_other_options_is_refused_before_anything_is_trained(
+    tmp_path, place, file, held, message
+):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
     other, config = Run(tmp_path / place), kept.options.to_config()
-    files.write_json(other.config, config)
-    files.write_json(other.evaluation, {"config": config})
-    kept.check()
     changed = config | held
-    files.write_json(getattr(other, file), changed if file == "config" else {"config": changed})
+    files.write_json(other.config, changed if file == "config" else config)
+    files.write_json(other.evaluation, {"config": changed})
     with pytest.raises(InputError, match=message):
-        kept.check()
+        grid.run([job(tmp_path, 1), kept], parallel=1, title="test")
+    assert not (tmp_path / "run_1").exists()
 
 
 def test_one_line_shows_the_whole_grid(tmp_path, capfd):
@@ -132,19 +119,11 @@ def test_the_work_done_counts_epochs_and_weighs_methods_by_their_passes(tmp_path
     plain.run.directory.mkdir()
     plain.run.metrics.write_text('{"epoch": 1}\n' * 5)
     assert plain.work == 10.0
-    assert plain.done() == 4.5  # Half of the nine tenths that training is.
+    assert plain.done() == 5.0
     options = plain.options.to_config() | {"model": "iwae", "importance_samples": 5, "lambda": 1.0}
     assert grid.Job("digits", "cr_iwae", Options.from_config(options), ()).work == 60.0
     options |= {"model": "vae", "views_per_image": 4}
     assert grid.Job("digits", "cr_vae", Options.from_config(options), ()).work == 80.0
-
-
-def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):
-    other = job(tmp_path, 1, epochs=2)
-    files.write_json(other.run.config, other.options.to_config() | {"epochs": 7})
-    with pytest.raises(InputError, match="its own epochs=7, or a new folder; received epochs=2"):
-        grid.run([job(tmp_path, 0), other], parallel=1, title="test")
-    assert not (tmp_path / "run_0").exists()
 
 
 def grid_process(tmp_path, **options):
@@ -194,11 +173,3 @@ def test_a_training_is_told_once_to_stop_and_goes_on_from_there(tmp_path):
     assert done < 200
     assert grid.run([of], parallel=1, title="test") == []
     assert beginnings(of) == ["begins at epoch 0", f"begins at epoch {done}"]
-
-
-def test_the_last_line_of_a_log_is_the_last_that_says_something(tmp_path):
-    log = tmp_path / "log"
-    log.write_text("one\ntwo\r  30%\r 100%\n\n  \n")
-    assert grid.last_line(log) == "100%"
-    log.write_text("")
-    assert grid.last_line(log) == "no output"

@@ -36,7 +36,7 @@ LAUNCHERS = {  # And a flag of each.
     "baselines": "eta",
     "reproduce": "table",
     "compare": "figure_1",
-    "results": "add",
+    "results": "output",
     "report": "runs",
 }
 COMMANDS = {

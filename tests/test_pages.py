@@ -1,6 +1,7 @@
 """RESULTS.md is made of the JSON files in results/ and of nothing else."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from crvae_tf import InputError
 from crvae_tf.runs import files, provenance
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import pages
+from crvae_tf.studies import pages, paper
 from tests.conftest import ROOT
 from tests.made_up import evaluation
 
@@ -51,26 +52,10 @@ def test_what_is_known_of_runs_is_gathered(tmp_path):
     runs = [a_run(tmp_path / "a", 0), a_run(tmp_path / "b", 1, commit="def")]
     found = pages.provenance(runs, ["python -m launch.reproduce --table=4"])
     assert (found["runs"], found["seeds"], found["hours"]) == (2, 2, 2.0)
-    assert found["commits"] == ["abc", "def"]
-    assert found["hardware"] == ["2 cores"]
+    assert (found["commits"], found["hardware"]) == (["abc", "def"], ["2 cores"])
     assert (found["nll_samples"], found["num_images"], found["epochs"]) == ([5], [40], [3])
-
-
-def test_a_run_without_its_provenance_is_of_unknown_make(tmp_path):
-    run = a_run(tmp_path / "a")
-    run.provenance.unlink()
-    assert pages.provenance([run], [])["commits"] == ["unknown"]
-
-
-def test_a_section_has_command_seeds_k_hardware_hours_and_commit(tmp_path):
-    files.write_json(tmp_path / "one.json", summary())
-    text = pages.document(tmp_path, tmp_path / "RESULTS.md")
-    assert "* `python -m launch.train --seed=3`\n" in text
-    assert "* 1 runs, 1 seeds, 3 epochs\n" in text
-    assert "* NLL with K = 5 on 40 images\n" in text
-    assert "* 1.25 hours of training and evaluation on 2 cores\n" in text
-    assert "* commit abc\n" in text
-    assert "| VAE | 140.00 |" in text
+    runs[0].provenance.unlink()
+    assert pages.provenance(runs, [])["commits"] == ["def", "unknown"]
 
 
 def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_path):
@@ -93,8 +78,7 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     ("content", "expected"),
     [
         ("{", "expected JSON; received"),
-        ('{"study": "other"}', "expected a summary of runs; received one without 'datasets'"),
-        ('{"study": "table"}', "expected a summary of runs; received one without 'datasets'"),
+        ('{"study": "other"}', "expected a summary of runs; received one without 'rows'"),
         (json.dumps(summary(provenance={})), "received one without 'commands'"),
     ],
 )
@@ -102,6 +86,18 @@ def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content, expected
     (tmp_path / "one.json").write_text(content)
     with pytest.raises(InputError, match=f"one.json: .*{re.escape(expected)}"):
         pages.document(tmp_path, "RESULTS.md")
+
+
+def test_a_table_is_written_as_csv_and_as_json_that_a_page_is_made_of(tmp_path):
+    cells = {("mnist", "vae_aug"): [evaluation(84.0), evaluation(86.0)]}
+    made = paper.summarize(4, ["mnist"], cells)
+    text = pages.write(tmp_path / "table_4", made, [a_run(tmp_path / "a")], ["command"])
+    lines = (tmp_path / "table_4.csv").read_text().splitlines()
+    assert lines[0] == "dataset,method,metric,split,seeds,mean,std,paper_mean,paper_std"
+    assert f"mnist,vae_aug,nll,test,2,85.0,{math.sqrt(2.0)},82.8,0.4" in lines
+    assert len(lines) == 1 + len(made["rows"])
+    (tmp_path / "table_4.md").unlink()  # Which would stand there as a note.
+    assert text.rstrip() in pages.document(tmp_path, tmp_path / "RESULTS.md")
 
 
 def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What a report reads, computes and draws, from files and arrays made up for the purpose."""
 
+import base64
 import io
 import json
 from types import SimpleNamespace
@@ -11,9 +12,10 @@ from PIL import Image
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import drawing
-from crvae_tf.serving.export import Embeddings
+from crvae_tf.runs.run import Run
 from crvae_tf.studies import report
-from crvae_tf.studies.report import gallery, page, sheets
+from crvae_tf.studies.report import Served, page, pictures, sheets
+from crvae_tf.studies.report.pictures import Embedded
 from tests import made_up
 
 CONFIG = {
@@ -48,12 +50,11 @@ def make_run(tmp_path):
 
 
 def sheets_of(*directories):
-    return {sheet.name: sheet for sheet in sheets.evaluation(report.read(directories))}
+    return {sheet.title: sheet for sheet in sheets.evaluation(report.read(directories))}
 
 
-def column(sheet, label, occurrence=0):
-    places = [i for i, column in enumerate(sheet.columns) if column.label == label]
-    return [row[places[occurrence]] for row in sheet.rows]
+def is_best(sheet, label):
+    return [(record, label) in sheet.best for record in sheet.frame.index]
 
 
 def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
@@ -66,7 +67,7 @@ def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
 
 def test_a_run_is_compared_once(make_run):
     folder = make_run("vae")
-    with pytest.raises(InputError, match=r"received .*vae twice"):
+    with pytest.raises(InputError, match=r"expected each run once; received .*vae, .*vae/"):
         report.read([folder, folder + "/"])
 
 
@@ -91,14 +92,13 @@ def test_options_that_differ_are_told_from_those_that_do_not(make_run):
         ]
     )
     differing, common = sheets.configuration(read, leave_out=("data_dir",))
-    texts = {row[0].text: [cell.text for cell in row[1:]] for row in differing.rows}
-    assert texts == {
+    assert {name: list(texts) for name, texts in differing.frame.T.items()} == {
         "nll_samples": ["5", "50", "5"],
         "versions.keras": ["3.10.0", "3.15.1", "3.15.1"],
         "beta": ["\N{EN DASH}", "\N{EN DASH}", "4.0"],
         "jit": ["\N{EN DASH}", "\N{EN DASH}", "null"],
     }
-    assert {row[0].text for row in common.rows} == {"dataset", "epochs", "eta", "test_rotation"}
+    assert set(common.frame.index) == {"dataset", "epochs", "eta", "test_rotation"}
 
 
 def test_the_best_of_a_column_is_marked(make_run):
@@ -106,54 +106,51 @@ def test_the_best_of_a_column_is_marked(make_run):
         make_run("a", evaluated=evaluation(91.0, 0.25)),
         make_run("b", evaluated=evaluation(90.5, 0.125)),
     )
-    likelihood = column(found["splits-test"], "NLL")
-    assert [cell.text for cell in likelihood] == ["91.00 ± 0.25", "90.50 ± 0.25"]
-    assert [cell.best for cell in likelihood] == [False, True]
-    assert [cell.best for cell in column(found["splits-test"], "ELBO")] == [False, True]
-    assert [cell.best for cell in column(found["consistency"], "retrieval at 1")] == [True, False]
-    assert not any(cell.best for cell in column(found["splits-test"], "rate"))
-    assert not any(cell.best for cell in column(found["consistency"], "symmetric KL"))
-    assert [cell.text for cell in column(found["splits-test"], "K of the NLL")] == ["5", "5"]
+    test, consistency = found["Test set"], found["Consistency of images and views"]
+    assert list(test.frame["NLL"]) == ["91.00 ± 0.25", "90.50 ± 0.25"]
+    assert list(test.frame["K of the NLL"]) == ["5", "5"]
+    assert is_best(test, "NLL") == is_best(test, "ELBO") == [False, True]
+    assert is_best(consistency, "retrieval at 1, training transformation") == [True, False]
+    assert not any(is_best(test, "rate"))
+    assert not any(is_best(consistency, "symmetric KL, test transformation"))
 
 
 @pytest.mark.parametrize(
     ("changed", "incomparable"),
     [
-        ({"test_rotation": 60.0}, {"splits-transformed_test": 0, "consistency": 1}),
+        ({"test_rotation": 60.0}, ["transformed_test", "test_transform"]),
         (
             {"eval_split": "validation"},
-            {"splits-test": 0, "splits-transformed_test": 0, "consistency": 0},
+            ["test", "transformed_test", "train_transform", "test_transform"],
         ),
-        ({"nll_samples": 6}, {"splits-test": 0, "splits-transformed_test": 0}),
-        ({"eta": 1.0}, {}),
+        ({"nll_samples": 6}, ["test", "transformed_test"]),
+        ({"eta": 1.0}, []),
     ],
 )
 def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, incomparable):
     first = make_run("a", evaluated=evaluation(91.0, 0.25, eval_split="test"))
     second = make_run("b", evaluated=evaluation(90.5, 0.125, **{"eval_split": "test"} | changed))
     found = sheets_of(first, second)
-    labels = {"splits-test": "NLL", "splits-transformed_test": "NLL", "consistency": "retrieval at 1"}
-    for name, label in labels.items():
-        occurrence = incomparable.get(name, 0)
-        marked = any(cell.best for cell in column(found[name], label, occurrence))
-        assert marked == (name not in incomparable)
-        noted = any(f"differ in {next(iter(changed))}" in note for note in found[name].notes)
-        assert noted == (name in incomparable)
+    consistency = "Consistency of images and views"
+    places = {
+        "test": ("Test set", "NLL"),
+        "transformed_test": ("Transformed test set", "NLL"),
+        "train_transform": (consistency, "retrieval at 1, training transformation"),
+        "test_transform": (consistency, "retrieval at 1, test transformation"),
+    }
+    marked = {
+        condition for condition, (title, label) in places.items() if any(is_best(found[title], label))
+    }
+    assert marked == set(places) - set(incomparable)
+    notes = [note for sheet in found.values() for note in sheet.notes]
+    assert len(notes) == len(incomparable)
+    assert all(f"differ in {next(iter(changed))}:" in note for note in notes)
 
 
 def test_runs_that_were_not_evaluated_are_left_out_of_the_evaluation(make_run):
     found = sheets_of(make_run("a"), make_run("b", evaluated=evaluation(91.0, 0.25)))
-    assert [row[0].text for row in found["splits-test"].rows] == ["b"]
+    assert [record.name for record in found["Test set"].frame.index] == ["b"]
     assert sheets_of(make_run("c")) == {}
-
-
-def test_half_the_squared_error_and_the_rate_are_shown_where_a_run_has_them(make_run):
-    bernoulli, gaussian = evaluation(100.0, 0.5), evaluation(90.0, 0.5)
-    gaussian["splits"]["test"]["half_squared_error_plus_rate"] = 33.25
-    found = sheets_of(make_run("a", evaluated=bernoulli), make_run("b", evaluated=gaussian))
-    label = "half the squared error + rate"
-    assert [cell.key for cell in column(found["splits-test"], label)] == [None, 33.25]
-    assert label not in [column.label for column in found["splits-transformed_test"].columns]
 
 
 def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
@@ -167,48 +164,49 @@ def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
     assert axes.texts[0].xy == (10, 1.0)
 
 
-def test_traversals_show_the_dimensions_that_change_the_image_most():
+def test_traversals_show_the_dimensions_that_change_the_image_most(monkeypatch):
     effect = np.array([0.0, 0.1, 0.4, 0.2], np.float32)
 
     def decode(latents):
-        return np.tile((latents @ effect)[:, np.newaxis, np.newaxis, np.newaxis], (1, 2, 2, 1))
+        return (latents @ effect)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones([1, 1, 1])
 
-    base, values = np.array([5.0, 1.0, 1.0, 1.0], np.float32), np.array([-3.0, 0.0, 3.0], np.float32)
-    found = gallery.traversals(decode, base, values, rows=2)
-    assert list(found) == [2, 3]
-    assert found[2].shape == (3, 2, 2, 1)
-    np.testing.assert_allclose(found[2][:, 0, 0, 0], [0.3 + 0.4 * v for v in values], atol=1e-6)
-    np.testing.assert_allclose(found[3][:, 0, 0, 0], [0.5 + 0.2 * v for v in values], atol=1e-6)
+    decode.latent_dim = 4
+    base = np.array([[5.0, 1.0, 1.0, 1.0]], np.float32)
+    monkeypatch.setattr(pictures, "_TRAVERSED", 2)
+    monkeypatch.setattr(pictures, "png", lambda image: image)
+    found = pictures._traversals(Served([Embedded(None, base, base)], decode))
+    assert list(found) == ["z2", "z3"]
+    steps = np.linspace(-3.0, 3.0, 9)
+    np.testing.assert_allclose(found["z2"][0, :, 0], 0.3 + 0.4 * steps, atol=1e-6)
+    np.testing.assert_allclose(found["z3"][0, :, 0], 0.5 + 0.2 * steps, atol=1e-6)
 
 
-def test_neighbours_are_by_the_content_and_a_views_own_image_has_a_frame():
-    images = np.linspace(0.0, 1.0, 7)[:, None, None, None] * np.ones([7, 4, 4, 1])
+def test_neighbours_are_by_the_content(monkeypatch):
+    images = np.arange(7.0)[:, None, None, None] * np.ones([7, 4, 4, 1])
     content = np.arange(7.0)[:, np.newaxis]
-    clean, moved = (Embeddings(None, None, c) for c in (content, content + 1.0))
-    rows = gallery._neighbours(gallery.Served(images, images, (clean, moved)))
+    monkeypatch.setattr(pictures, "png", lambda image: image[2::6, 2::6, 0].tolist())
+    rows = pictures._neighbours(Served([Embedded(images, None, c) for c in (content, content + 1.1)]))
     caption = "views; the nearest is their own image for 0 of 6"
     assert list(rows) == ["images", caption]
-    side = 4 + 2 * gallery._FRAME
-    second = rows[caption][0, side + side // 4 :].reshape(5, side, 4)
-    assert second[0, 0, 3] == 0.0  # The nearest is another.
-    assert second[1, 0].tolist() == pytest.approx(gallery._FRAME_COLOUR)
+    assert rows["images"][0] == [0, 1, 2, 3, 4, 5]  # The image itself, and the others by distance.
+    assert rows[caption][0] == [0, 1, 2, 0, 3, 4]
 
 
 def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_path):
-    folder = make_run("a")
+    run = Run(make_run("a"))
     for part in ("encoder", "decoder"):
         (tmp_path / "a" / part).mkdir()
         (tmp_path / "a" / part / "saved_model.pb").write_bytes(b"not a model")
-    found = report.serve(report.read([folder])[0], lambda _: pytest.fail("there is no encoder"))
-    assert found.remarks == ("encoder cannot be loaded", "decoder cannot be loaded")
-    assert [section.rows(found) for section in gallery.SECTIONS] == [{}] * len(gallery.SECTIONS)
+    found = report.serve(run, lambda: pytest.fail("there is no encoder"))
+    assert found.remarks == ["encoder cannot be loaded", "decoder cannot be loaded"]
+    assert [section.draw(found) for section in pictures.SECTIONS] == [{}] * len(pictures.SECTIONS)
 
 
 def test_a_report_on_runs_without_anything_says_so(make_run):
     read = report.read([make_run("empty", epochs=0), make_run("started", epochs=1)])
     text = report.render(read, [report.Served()] * 2)
     assert "<strong>empty</strong>: unfinished, 0 of 2 epochs; no evaluation.json" in text
-    assert 'id="training"' in text
+    assert 'id="training-curves"' in text
     assert 'id="evaluation"' not in text
     assert "image/png" not in text
 
@@ -224,7 +222,7 @@ def test_a_run_without_its_data_shows_the_pictures_it_drew_itself(make_run, tmp_
 
 def test_a_png_holds_the_pixels():
     def decoded(image):
-        content = gallery.base64.b64decode(gallery.png(image).partition(",")[2])
+        content = base64.b64decode(pictures.png(image).partition(",")[2])
         return np.asarray(Image.open(io.BytesIO(content)))
 
     image = np.array([[0.0, 1.0], [0.5, 2.0]])[..., np.newaxis]

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 
-from crvae_tf import datasets
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
-from launch import assembly, baselines, flag_kinds, options, reproduce, studies
-from tests.command_line import defined
+from launch import assembly, baselines, compare, flag_kinds, options, reproduce, studies
+from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.made_up import evaluation, probe
 
@@ -22,7 +20,7 @@ def jobs_of():
 
     def jobs_of(*arguments):
         options.parse(["launch.reproduce", *arguments])
-        return studies.jobs(reproduce.study())
+        return reproduce.study()[1]
 
     with defined(reproduce.define):
         yield jobs_of
@@ -30,31 +28,27 @@ def jobs_of():
 
 def test_table_1_is_eight_methods_for_each_seed_all_methods_of_the_first_seed_first(jobs_of):
     jobs = jobs_of("--table=1", "--preset=cpu", "--seeds=2", "--dataset=digits")
-    labels = ["vae", "cr_vae", "iwae", "cr_iwae"]
-    labels += ["beta_vae_0.5", "cr_beta_vae_0.5", "beta_vae_10", "cr_beta_vae_10"]
-    assert [job.label for job in jobs] == labels * 2
-    assert [job.options.seed for job in jobs] == [0] * 8 + [1] * 8
-    assert len({job.options.output_dir for job in jobs}) == 16
-
-
-def test_each_run_has_its_method_its_beta_and_the_papers_eta(jobs_of):
-    jobs = jobs_of("--table=1", "--preset=cpu", "--seeds=1", "--dataset=digits")
-    found = {job.label: job.options for job in jobs}
-    weights = {name: (o.model, o.beta, o.lambda_, o.eta) for name, o in found.items()}
-    assert weights["vae"] == ("vae", 1.0, 0.0, 0.0)
-    assert weights["cr_iwae"] == ("iwae", 1.0, 1.0, 0.1)
-    assert weights["cr_beta_vae_0.5"] == ("beta_vae", 0.5, 1.0, pytest.approx(0.05))
-    assert weights["cr_beta_vae_10"] == ("beta_vae", 10.0, 1.0, pytest.approx(1.0))
+    weights = {  # Model, beta, lambda and eta, which is the paper's 0.1 beta.
+        "vae": ("vae", 1.0, 0.0, 0.0),
+        "cr_vae": ("vae", 1.0, 1.0, 0.1),
+        "iwae": ("iwae", 1.0, 0.0, 0.0),
+        "cr_iwae": ("iwae", 1.0, 1.0, 0.1),
+        "beta_vae_0.5": ("beta_vae", 0.5, 0.0, 0.0),
+        "cr_beta_vae_0.5": ("beta_vae", 0.5, 1.0, pytest.approx(0.05)),
+        "beta_vae_10": ("beta_vae", 10.0, 0.0, 0.0),
+        "cr_beta_vae_10": ("beta_vae", 10.0, 1.0, pytest.approx(1.0)),
+    }
+    chosen = [(job.label, job.options) for job in jobs]
+    found = [(label, (o.model, o.beta, o.lambda_, o.eta)) for label, o in chosen]
+    assert found == [*weights.items()] * 2
+    assert [o.seed for _, o in chosen] == [0] * 8 + [1] * 8
+    assert len({o.output_dir for _, o in chosen}) == 16
 
 
 def test_table_4_is_the_ablation_on_mnist_and_omniglot(jobs_of, shared_data_dir):
     jobs = jobs_of("--table=4", "--seeds=1", f"--data_dir={shared_data_dir}")
-    assert [(job.dataset, job.label) for job in jobs] == [
-        ("mnist", "vae_aug"),
-        ("mnist", "cr_vae"),
-        ("omniglot", "vae_aug"),
-        ("omniglot", "cr_vae"),
-    ]
+    cells = [(data, method) for data in ("mnist", "omniglot") for method in ("vae_aug", "cr_vae")]
+    assert [(job.dataset, job.label) for job in jobs] == cells
     assert f"--data_dir={shared_data_dir}" in jobs[0].arguments
 
 
@@ -94,7 +88,7 @@ def finish(job, nll, accuracy):
     files.write_json(job.run.evaluation, evaluation(nll, accuracy) | {"probe": probe(accuracy)})
 
 
-def test_settings_are_written_with_their_baselines_and_their_picture(jobs_of, tmp_path, monkeypatch):
+def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatch):
     jobs = jobs_of(
         "--settings=vae_aug,cr_vae:eta=1",
         "--dataset=digits",
@@ -102,7 +96,7 @@ def test_settings_are_written_with_their_baselines_and_their_picture(jobs_of, tm
         "--width=0.125",
         f"--output_dir={tmp_path}",
     )
-    chosen = reproduce.study()
+    chosen, _ = reproduce.study()
     finish(jobs[0], nll=90.0, accuracy=0.5)
 
     def measure(of_baselines):
@@ -119,63 +113,40 @@ def test_settings_are_written_with_their_baselines_and_their_picture(jobs_of, tm
     summary = json.loads((tmp_path / "invariance_digits.json").read_text())
     assert summary["network"] == "wae of width 0.125"
     made = {path.name for path in tmp_path.glob("invariance_digits.*")}
-    assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md", "png")}
+    assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md")}
 
 
 def test_the_study_of_eta_is_written_with_its_curve(jobs_of, tmp_path):
     given = ("--etas=0.1,1", "--dataset=digits", "--seeds=1", f"--output_dir={tmp_path}")
-    for job, nll in zip(jobs_of(*given), (90.0, 91.0), strict=True):
+    jobs = jobs_of(*given)
+    for job, nll in zip(jobs, (90.0, 91.0), strict=True):
         finish(job, nll, accuracy=0.5)
-    text = studies.write(reproduce.study(), jobs_of(*given))
+    text = studies.write(reproduce.study()[0], jobs)
     assert "The lowest NLL is at eta = 0.1." in text
     assert (tmp_path / "eta_digits.png").stat().st_size > 0
+
+
+DIFFERENT = "--{} must be different in six digits; received cr_vae eta="
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset=cpu"], "--table must be one of 1, 2, 3, 4; received none"),
-        (
-            ["--table=4", "--preset=gpu"],
-            "--preset must be cpu, eta, invariance, ",
-        ),
-        (["--table=4", "--beta=3"], "--beta must be left out, the grid sets it; received 3"),
-        (["--table=4", "--seed=3"], "--seed must be left out, the grid sets it; received 3"),
-        (["--table=4", "--seeds=0"], "--seeds must be an integer >= 1; received 0"),
-        (["--settings=cr_vae:width=2"], "--settings must be of beta, eta, lambda, method, model, "),
-        (["--settings=cr_vae:eta"], "--settings must be METHOD:FLAG=VALUE where eta must be "),
-        (
-            ["--settings=vae,gan"],
-            "--settings must be METHOD:FLAG=VALUE where method must be one of ",
-        ),
-        (
-            ["--settings=cr_vae:eta=0.3:beta=1,cr_vae:beta=1:eta=0.30000001"],
-            "--settings must be different in six digits; received cr_vae eta=0.3 beta=1, cr_vae",
-        ),
-        (["--etas=0.1,1", "--settings=vae"], "--etas must be left out where --settings is given; "),
-        (["--etas=0.1,0.10000001"], "--etas must be different in six digits; received cr_vae eta=0.1"),
-        (
-            ["--table=4", f"--output_dir={ROOT / 'setup.py'}"],
-            "--output_dir must be a folder; ",
-        ),
-        (["--table=4", f"--records={ROOT / 'setup.py'}"], "--records must be a folder; received "),
-        (["--etas=0.1,x"], "--etas must be numbers >= 0, separated by commas; received 0.1,x"),
+        ("--preset=cpu", "--table must be one of 1, 2, 3, 4; received none"),
+        ("--table=4 --preset=gpu", "--preset must be cpu, eta, invariance, "),
+        ("--table=4 --beta=3", "--beta must be left out, the grid sets it; received 3"),
+        ("--settings=cr_vae:width=2", "--settings must be of beta, eta, lambda, method, model, "),
+        ("--settings=cr_vae:eta", "--settings must be METHOD:FLAG=VALUE where eta must be "),
+        ("--settings=cr_vae:eta=0.3:beta=1,cr_vae:beta=1:eta=0.3000001", DIFFERENT.format("settings")),
+        ("--etas=0.1,1 --settings=vae", "--etas must be left out where --settings is given; "),
+        ("--etas=0.1,0.10000001", DIFFERENT.format("etas")),
+        (f"--table=4 --records={ROOT / 'setup.py'}", "--records must be a folder; received "),
     ],
 )
 def test_a_mistake_is_answered_with_the_flag_and_what_was_expected(jobs_of, arguments, message):
     with pytest.raises(InputError) as raised:
-        jobs_of(*arguments)
+        jobs_of(*arguments.split())
     assert flag_kinds.told(raised.value).startswith(message)
-
-
-def test_figures_that_cannot_be_read_are_told_before_others_are_trained(jobs_of, tmp_path):
-    jobs = jobs_of("--table=4", "--dataset=digits", f"--records={tmp_path}")
-    studies.check(jobs)
-    kept = jobs[1].record.evaluation
-    kept.parent.mkdir()
-    kept.write_text('{"splits": {}}')
-    with pytest.raises(InputError, match=rf"^{kept}: "):
-        studies.check(jobs)
 
 
 PRESETS = {  # The jobs of one seed, and what sets the preset apart from the others.
@@ -187,16 +158,10 @@ PRESETS = {  # The jobs of one seed, and what sets the preset apart from the oth
 }
 
 
-def test_the_presets_lie_in_the_package():
-    folder = ROOT / "launch" / "presets"
-    assert {path.name for path in folder.iterdir()} == {f"{name}.flags" for name in PRESETS}
-    for name in PRESETS:
-        assert flag_kinds.preset_file(name) == folder / f"{name}.flags"
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_read_and_is_what_its_header_says(jobs_of, name):
     number, expected = PRESETS[name]
+    assert {path.stem for path in (ROOT / "launch" / "presets").iterdir()} == set(PRESETS)
     table = ["--table=4"] if name in ("paper", "cpu") else []
     jobs = jobs_of(*table, f"--preset={name}", "--dataset=digits", "--seeds=1")
     assert len(jobs) == number
@@ -208,13 +173,28 @@ def test_every_preset_is_read_and_is_what_its_header_says(jobs_of, name):
 
 def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, digits):
     jobs_of("--table=4", "--dataset=digits")
-    flags.FLAGS.dataset = "digits"
-    held_out = {"validation_images": 100, "eval_split": "validation", "output_dir": "x"}
-    data = assembly.load_data(options.resolve(held_out))
-    whole = datasets.load("digits", validation_images=0)
-    number = whole.train.num_images
-    held_out = whole.train.sample(100).fetch(np.arange(100))[0]
-    np.testing.assert_array_equal(data.test.fetch(np.arange(100))[0], held_out)
-    assert data.test.num_images == 100
-    assert data.train.num_images == number - 100
-    assert digits.test.num_images == 360
+    held_out = {"dataset": "digits", "validation_images": 100, "eval_split": "validation"}
+    data = assembly.load_data(options.resolve(held_out | {"output_dir": "x"}))
+    train, own = digits.train, np.arange(100)
+    np.testing.assert_array_equal(data.test.fetch(own)[0], train.sample(100).fetch(own)[0])
+    assert (data.test.num_images, data.train.num_images) == (100, train.num_images - 100)
+
+
+def test_only_finished_runs_of_one_data_set_are_compared(tmp_path):
+    runs = {name: tmp_path / name for name in ("digits", "mnist")}
+    for name, folder in runs.items():
+        for part in ("encoder", "decoder", "figures", "model.weights.h5", "evaluation.json"):
+            (folder / part).mkdir(parents=True)
+        with defined(options.define_training):
+            config = options.resolve({"dataset": name, "output_dir": str(folder)}).to_config()
+        files.write_json(folder / "config.json", config)
+    for given, message in (
+        (["digits", "mnist"], "of one data set; received digits, mnist"),
+        (["digits", "absent"], f"folders of finished runs; received {tmp_path}/absent"),
+        (["digits", "digits"], f"each run once; received {tmp_path}/digits, {tmp_path}/digits"),
+    ):
+        named = ",".join(str(tmp_path / name) for name in given)
+        outcome = outcome_of(
+            compare.main, compare.define, f"--runs={named}", f"--output_dir={tmp_path}/pictures"
+        )
+        assert (outcome.code, outcome.err) == (1, f"error: --runs must be {message}\n")

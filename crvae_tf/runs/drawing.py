@@ -1,15 +1,16 @@
 """Pictures of what a model does, from arrays and from the model itself."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
 import keras
 import matplotlib
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from sklearn.decomposition import PCA
 
 from crvae_tf import datasets, randomness
@@ -19,9 +20,7 @@ from crvae_tf.runs import files
 from crvae_tf.transforms import RandomAffine
 
 _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
-_RED, _BLUE = "tab:red", "tab:blue"
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
-_SHEET_SIDE = 256
 
 
 def first_images(
@@ -66,26 +65,20 @@ def latent_planes(path: str | PathLike, planes: Mapping[str, tuple[np.ndarray, n
 
 
 def draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
-    """Draws images (red) and their views (blue), joined by arrows, in their principal plane."""
-    red, blue = principal_plane(means, view_means)
+    """Draws images (red) and their views (blue), joined by arrows, in their principal plane.
+
+    A single latent dimension lies on a horizontal line.
+    """
+    plane = np.concatenate([means, view_means])
+    if plane.shape[1] == 1:
+        plane = np.pad(plane, [(0, 0), (0, 1)])
+    else:
+        plane = PCA(2, svd_solver="full").fit_transform(plane)
+    red, blue = np.split(plane, 2)
     for image, view in zip(red, blue, strict=True):
         axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
-    axes.scatter(*red.T, s=14.0, color=_RED, label="image")
-    axes.scatter(*blue.T, s=14.0, color=_BLUE, label="transformed view")
-
-
-def principal_plane(means: np.ndarray, view_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means `[images, latent_dim]`, and their views', in the plane of both's largest variance.
-
-    Returns:
-      The two as points `[images, 2]`: first and second principal component. A single latent dimension
-      lies on a horizontal line.
-    """
-    both = np.concatenate([means, view_means])
-    one = both.shape[1] == 1
-    plane = np.pad(both, [(0, 0), (0, 1)]) if one else PCA(2, svd_solver="full").fit_transform(both)
-    red, blue = np.split(plane, 2)
-    return red, blue
+    axes.scatter(*red.T, s=14.0, color="tab:red", label="image")
+    axes.scatter(*blue.T, s=14.0, color="tab:blue", label="transformed view")
 
 
 def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
@@ -99,19 +92,15 @@ def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
     figure = Figure(figsize=(0.6 * widest + 0.2, 0.85 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), squeeze=False)[:, 0]
     for axes, (title, images) in zip(panels, rows.items(), strict=True):
-        axes.imshow(with_colour(tiled([images])), interpolation="nearest")
+        _show(axes, tiled([images]))
         axes.set_title(title, fontsize=8, loc="left", pad=2)
-        axes.axis("off")
     save(figure, path)
 
 
 def image_grid(path: str | PathLike, images: np.ndarray, columns: int) -> None:
     """Draws `images` `[rows * columns, H, W, C]` in [0, 1] as a grid."""
-    grid = tiled(np.split(images, len(images) // columns))
     figure = Figure(figsize=(0.5 * columns, 0.5 * len(images) / columns), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(with_colour(grid), interpolation="nearest")
-    axes.axis("off")
+    _show(figure.subplots(), tiled(np.split(images, len(images) // columns)))
     save(figure, path)
 
 
@@ -124,13 +113,12 @@ def training_curves(path: str | PathLike, lines: Sequence[Mapping[str, float]]) 
     """
     if not lines:  # The log of the run was lost.
         return
-    names, terms = list(lines[0]), terms_of(lines)
-    epochs = [line["epoch"] for line in lines]
+    frame, terms = pd.DataFrame(lines), terms_of(lines)
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
         for name, label in ((term, "training"), (f"val_{term}", "validation")):
-            if name in names:
-                axes.plot(epochs, [line[name] for line in lines], marker=".", label=label)
+            if name in frame:
+                axes.plot(frame.epoch, frame[name], marker=".", label=label)
         axes.set(title=term, xlabel="epoch", ylabel="nats")
         axes.legend(fontsize=8)
     save(figure, path)
@@ -158,24 +146,25 @@ def contact_sheet(
     """
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, picture, caption in itertools.zip_longest(grid, pictures, captions, fillvalue=None):
         axes.axis("off")
-    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
-        axes.set_title(caption, fontsize=6, parse_math=False)
+        axes.set_title(caption or "", fontsize=6, parse_math=False)
         if picture is not None:
-            axes.imshow(with_colour(_small(picture) / 255.0), interpolation="nearest")
+            _show(axes, picture / 255.0, "auto")  # It may be larger than it is shown.
     save(figure, path)
+
+
+def _show(axes: Axes, image: np.ndarray, interpolation: str = "nearest") -> None:
+    """Shows an image `[H, W, 1 or 3]` in [0, 1] alone."""
+    coloured = np.broadcast_to(image, (*image.shape[:2], 3))
+    axes.imshow(np.clip(coloured, 0.0, 1.0), interpolation=interpolation)
+    axes.axis("off")
 
 
 def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Returns one image `[rows * H, columns * W, C]` from rows of `[columns, H, W, C]` each."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-
-
-def with_colour(image: np.ndarray) -> np.ndarray:
-    """Returns an image `[..., 3]` in [0, 1] from one of 1 or 3 channels."""
-    return np.clip(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image, 0.0, 1.0)
 
 
 def legend_above(figure: Figure) -> None:
@@ -188,10 +177,3 @@ def save(figure: Figure, path: str | PathLike) -> None:
     """Writes a figure as a PNG file."""
     with files.whole_file(path) as unfinished, matplotlib.rc_context({"font.size": 8}):
         figure.savefig(unfinished, dpi=150, format="png")
-
-
-def _small(picture: np.ndarray) -> np.ndarray:
-    """Returns a picture, uint8, with its sides brought to at most 256 pixels."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    image.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
-    return np.asarray(image).reshape(image.height, image.width, -1)

@@ -1,10 +1,8 @@
-"""Curves of many runs: against the size of a transformation, eta, and the NLL."""
+"""Curves of many runs: against the size of a transformation, and against eta."""
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
 
-import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +19,6 @@ INVARIANCE = (*quantities.CONSISTENCY[::3], *quantities.PROBE)
 TRANSFORMATIONS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
 """The units of their sizes."""
 
-_MARKERS = "osD^vP*X"
 _ETA_PANELS = ("nll", "rate", "consistency_kl", "retrieval_at_1")
 
 
@@ -86,32 +83,4 @@ def eta_curves(path: str | PathLike, rows: pd.DataFrame) -> None:
         quantity = BY_NAME[metric]
         axes.set(title=quantity.label, xlabel="eta", ylabel=quantity.unit or "share")
         axes.legend(fontsize=7)
-    drawing.save(figure, path)
-
-
-def frontier(path: str | PathLike, points: pd.DataFrame, loss: str) -> None:
-    """Draws NLL against what the embedding loses under a transformation.
-
-    Each setting is a point; those on the frontier are joined; dotted lines have no likelihood.
-
-    Args:
-      path: of the PNG file.
-      points: of `comparisons.price_and_loss`.
-      loss: its title.
-    """
-    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
-    axes = figure.subplots()
-    joined = points[points.frontier].sort_values("nll")
-    axes.plot(joined.nll, joined.loss, color="tab:red", linewidth=0.8, label="frontier")
-    shown = points.dropna(subset="loss")
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(shown)))
-    for place, (point, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
-        style = {"color": colour, "label": point.Index}
-        if np.isnan(point.nll):
-            axes.axhline(point.loss, linestyle=":", **style)
-        else:
-            axes.plot(point.nll, point.loss, _MARKERS[place % len(_MARKERS)], zorder=3.0, **style)
-    axes.set(xlabel="NLL, test, nats", ylabel=loss)
-    axes.set_ylim(0.0, None)
-    figure.legend(loc="outside right upper", fontsize=7)
     drawing.save(figure, path)

@@ -1,5 +1,6 @@
 """The evaluations of many runs as one pandas frame, and tables made of it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -50,18 +51,19 @@ def _word_title(word: str) -> str:
     return f"{_METHODS[name]} ({'K' if name.endswith('iwae') else 'beta'} = {number})"
 
 
-def read(run: Run) -> Evaluation:
-    """Returns a run's evaluation.
+def named_runs(directories: Sequence[str]) -> dict[str, Run]:
+    """Returns runs by the names of their folders, or by their paths where two have the same name.
 
     Raises:
-      InputError: it lacks what all tables need.
+      InputError: a directory is named twice.
     """
-    found = run.read_evaluation()
-    try:
-        found["splits"]["test"]["nll"], found["consistency"]["test_transform"]["retrieval_at_1"]
-    except (KeyError, TypeError) as error:
-        raise InputError(str(run.evaluation), "the figures of an evaluation", error) from error
-    return found
+    runs = {run.directory.resolve(): run for run in map(Run, directories)}
+    if len(runs) < len(directories):
+        raise InputError("runs", "each run once", ", ".join(directories))
+    times = Counter(place.name for place in runs)
+    return {
+        place.name if times[place.name] == 1 else str(run.directory): run for place, run in runs.items()
+    }
 
 
 def spread(evaluations: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.DataFrame:
@@ -75,67 +77,51 @@ def spread(evaluations: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.Da
       deviation, NaN for one seed.
     """
     figures = [
-        (dataset, method, metric, split, value)
-        for (dataset, method), of_seeds in evaluations.items()
+        (*cell, quantity.name, split, float(values[quantity.key]))
+        for cell, of_seeds in evaluations.items()
         for evaluation in of_seeds
-        for metric, split, value in _figures(evaluation)
+        for part, measured in quantities.PARTS.items()
+        for split, values in evaluation.get(part, {}).items()
+        if split in quantities.CONDITIONS
+        for quantity in measured
+        if quantity.key in values
     ]
     values = pd.DataFrame(figures, columns=[*CELL, "value"]).groupby(CELL, sort=False)["value"]
     return values.agg(values=list, mean="mean", std="std").reset_index()
 
 
-def to_json(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns rows as JSON holds them, None for NaN."""
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Yields each of the `datasets` of a summary with those of its `rows` that are of it."""
+    for dataset in summary["datasets"]:
+        yield dataset, summary["rows"][summary["rows"].dataset == dataset]
 
 
-def csv(rows: pd.DataFrame) -> str:
-    """Returns rows as CSV, with the number of seeds in place of their values."""
-    first = ["dataset", "method", "metric", "split", "seeds", "mean", "std"]
-    published = [name for name in ("paper_mean", "paper_std") if name in rows]
-    return rows.assign(seeds=rows["values"].map(len))[[*first, *published]].to_csv(index=False)
-
-
-def _figures(evaluation: Evaluation) -> Iterable[tuple[str, str, float]]:
-    for part, measured in quantities.PARTS.items():
-        for split, values in evaluation.get(part, {}).items():
-            if split in quantities.CONDITIONS:
-                for quantity in measured:
-                    if quantity.key in values:
-                        yield quantity.name, split, float(values[quantity.key])
+def texts(rows: pd.DataFrame) -> list[str]:
+    """Returns the means of rows with their deviations, each as its quantity is shown."""
+    return [BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()]
 
 
 def by_method(
-    rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-", precision: str | None = None
+    rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-", shown: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Returns the means as text, a line for each method; columns that no method has are left out.
+    """Returns a line for each method; columns that no method has are left out.
 
     Args:
-      rows: of one data set, with `mean` and `std`.
+      rows: of one data set.
       columns: to show, in their order.
       missing: stands where a method has no such figure.
-      precision: a format of numbers in place of each quantity's own.
+      shown: what stands for each of the rows; by default `texts` of them.
     """
-    wanted = [column for column in columns if column in set(zip(rows.metric, rows.split, strict=True))]
-    shown = rows.assign(text=[_text(row, precision) for row in rows.itertuples()])
+    there = set(zip(rows.metric, rows.split, strict=True))
+    shown = rows.assign(text=shown or texts(rows))
     table = shown.pivot(index="method", columns=["metric", "split"], values="text")
+    wanted = [column for column in columns if column in there]
     return table.reindex(index=rows.method.unique(), columns=wanted).fillna(missing)
-
-
-def _text(row: Any, precision: str | None) -> str:
-    if precision is None or pd.isna(row.mean):
-        return BY_NAME[row.metric].text(row.mean, row.std)
-    return f"{row.mean:{precision}} ± {row.std:{precision}}"
 
 
 def columns_of(names: Iterable[str], splits: Iterable[str]) -> list[Column]:
     """Returns a column for each quantity under each condition."""
     return [(name, split) for name in names for split in splits]
-
-
-def headings(columns: Iterable[Column]) -> list[str]:
-    """Returns the heads of columns."""
-    return [quantities.heading(*column) for column in columns]
 
 
 def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
@@ -147,5 +133,5 @@ def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 def methods_markdown(table: pd.DataFrame, title: Callable[[str], str] = str) -> str:
     """Returns what `by_method` returned in Markdown, each method under its title."""
-    lines = ([title(method), *texts] for method, *texts in table.itertuples(name=None))
-    return markdown(["method", *headings(table.columns)], lines)
+    heads = [quantities.heading(*column) for column in table.columns]
+    return markdown(["method", *heads], table.rename(title).itertuples(name=None))

@@ -1,7 +1,7 @@
 """Summaries of studies as JSON files, and RESULTS.md made of them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +46,16 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
       runs: finished ones that its figures are of.
       commands: that make the figures anew.
     """
+    rows = summary["rows"]
+    as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    made = provenance(runs, commands)
+    files.write_json(f"{path}.json", summary | {"rows": as_json, "provenance": made})
+    columns = [*evaluation_frame.CELL, "seeds", "mean", "std", "paper_mean", "paper_std"]
+    table = rows.assign(seeds=rows["values"].map(len)).filter(columns)
+    files.write_text(f"{path}.csv", table.to_csv(index=False))
     text = _markdown(summary)
-    write_json(f"{path}.json", summary, runs, commands)
-    files.write_text(f"{path}.csv", evaluation_frame.csv(summary["rows"]))
     files.write_text(f"{path}.md", text)
     return text
-
-
-def write_json(
-    path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]
-) -> None:
-    """Writes a summary with its provenance; the arguments are those of `write`."""
-    rows = evaluation_frame.to_json(summary["rows"])
-    files.write_json(path, summary | {"rows": rows, "provenance": provenance(runs, commands)})
 
 
 def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
       evaluation together.
     """
     configs = [run.read_config() for run in runs]
-    tests = [evaluation_frame.read(run)["splits"]["test"] for run in runs]
+    tests = [run.read_evaluation()["splits"]["test"] for run in runs]
     made = [run.read_provenance() for run in runs]
     seconds = ("training_seconds", "evaluation_seconds")
     return {
@@ -90,85 +87,61 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def read(folder: str | Path) -> dict[Path, Summary]:
-    """Returns the summaries in a folder by their files, in the order of their names.
-
-    Raises:
-      InputError: a file holds no summary.
-    """
-    return {path: _read(path) for path in sorted(Path(folder).glob("*.json"))}
-
-
-def _read(path: Path) -> Summary:
-    summary = files.read_json(path)
-    try:
-        _title(summary)
-        return summary | {"rows": pd.DataFrame(summary["rows"], columns=_columns(summary["rows"]))}
-    except (KeyError, TypeError) as error:
-        raise InputError(str(path), "a summary of runs", f"one without {error}") from error
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(rows[0]) if rows else [*evaluation_frame.CELL, "values", "mean", "std"]
-
-
 def document(folder: str | Path, output: str | Path) -> str:
     """Returns RESULTS.md: a section for each JSON file of `folder`, in the order of their names.
 
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`.
 
     Args:
-      folder: of the summaries that `launch.reproduce` and `launch.results` write.
+      folder: of the summaries that `write` wrote.
       output: where the page will lie; its links are relative to that.
 
     Raises:
       InputError: there is no such file, or one holds no summary.
     """
     folder, output = Path(folder), Path(output)
-    summaries = read(folder)
-    if not summaries:
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
-    pictures = _pictures(folder, [path.stem for path in summaries])
-    sections = [
-        _section(path, summary, pictures[path.stem], output) for path, summary in summaries.items()
-    ]
+    overview, sections = [], []
+    for path in paths:
+        summary = files.read_json(path)
+        try:
+            summary["rows"] = pd.DataFrame(summary["rows"], columns=_columns(summary["rows"]))
+            sections.append(_section(path, summary, _pictures(path, paths), output))
+            if summary["study"] == "table":
+                overview.append(f"* {_title(summary)}: {paper.count(summary['verdicts'])}.")
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(str(path), "a summary of runs", f"one without {error}") from error
+    if overview:
+        overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
-    return "\n".join([head, _overview(summaries.values()), *sections])
+    return "\n".join([head, "\n".join(overview), *sections])
 
 
-def _overview(summaries: Iterable[Summary]) -> str:
-    """Returns how the paper's claims fared, table by table."""
-    lines = [
-        f"* {_title(summary)}: {paper.count(summary['verdicts'])}."
-        for summary in summaries
-        if summary["study"] == "table"
-    ]
-    if not lines:
-        return ""
-    return "\n".join(["The paper's claims, mutual information by two estimators:\n", *lines, ""])
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(rows[0]) if rows else [*evaluation_frame.CELL, "values", "mean", "std"]
 
 
-def _pictures(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
-    """Returns the pictures of each summary: those that begin with its name and with no longer one's."""
-    pictures = {stem: [] for stem in stems}
-    for path in sorted(folder.glob("*.png")):
-        own = [stem for stem in stems if path.stem == stem or path.stem.startswith(f"{stem}_")]
-        if own:
-            pictures[max(own, key=len)].append(path)
-    return pictures
+def _pictures(path: Path, paths: Sequence[Path]) -> list[Path]:
+    """Returns the pictures of a summary: those that begin with its name and with no longer one's."""
+
+    def owner(picture: Path) -> Path:
+        own = [p for p in paths if f"{picture.stem}_".startswith(f"{p.stem}_")]
+        return max(own, key=lambda p: len(p.stem), default=None)
+
+    return [picture for picture in sorted(path.parent.glob("*.png")) if owner(picture) == path]
 
 
 def _section(path: Path, summary: Summary, pictures: Sequence[Path], output: Path) -> str:
-    try:
-        text = _markdown(summary)
-        made = _provenance_list(summary["provenance"])
-    except (AttributeError, KeyError) as error:
-        raise InputError(str(path), "a summary of runs", f"one without {error}") from error
-    links = [Path(os.path.relpath(picture, output.parent)).as_posix() for picture in pictures]
-    shown = [f"![{p.stem}]({link})\n" for p, link in zip(pictures, links, strict=True)]
+    shown = [
+        f"![{picture.stem}]({Path(os.path.relpath(picture, output.parent)).as_posix()})\n"
+        for picture in pictures
+    ]
     note = path.with_suffix(".md")
     notes = [note.read_text(encoding="utf-8")] if note.exists() else []
-    parts = [f"## {_title(summary)}", made, text, *shown, *notes]
+    made = _provenance_list(summary["provenance"])
+    parts = [f"## {_title(summary)}", made, _markdown(summary), *shown, *notes]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -184,5 +157,5 @@ def _provenance_list(made: dict[str, Any]) -> str:
     return "\n".join(f"* {line}" for line in lines)
 
 
-def _joined(values: Iterable) -> str:
+def _joined(values: Sequence[Any]) -> str:
     return " and ".join(map(str, values))

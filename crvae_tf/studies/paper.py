@@ -1,5 +1,6 @@
 """The tables of Sinha et al. 2020, our runs beside them, and a verdict on each claim."""
 
+import itertools
 import statistics
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from crvae_tf.evaluation import quantities
 from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
 from crvae_tf.studies import evaluation_frame
 from crvae_tf.studies.evaluation_frame import Evaluation, dataset_title, method_title
@@ -45,45 +47,33 @@ _FURTHER_COLUMNS = (
 )
 
 
-class Method(NamedTuple):
-    """A row of a table: what `--method` and `--beta` are called with."""
+_REGULARISED = (
+    ("vae", "cr_vae"),
+    ("iwae", "cr_iwae"),
+    ("beta_vae_0.5", "cr_beta_vae_0.5"),
+    ("beta_vae_10", "cr_beta_vae_10"),
+)
+PAIRS = {1: _REGULARISED, 2: _REGULARISED, 3: _REGULARISED, 4: (("vae_aug", "cr_vae"),)}
+"""By table, the labels of a model and of the one that the paper claims to be better."""
 
-    name: str
-    beta: float = 1.0
-
-    @property
-    def label(self) -> str:
-        """Its name in tables, with beta where it has one.
-
-        >>> Method("cr_beta_vae", 0.5).label, Method("iwae").label
-        ('cr_beta_vae_0.5', 'iwae')
-        """
-        return f"{self.name}_{self.beta:g}" if self.name.endswith("beta_vae") else self.name
+DATASETS = {1: ("mnist",), 2: ("omniglot",), 3: ("celeb_a",), 4: ("mnist", "omniglot")}
+"""By table. The paper's Table 4 also has CelebA, which asks for more than the others together."""
 
 
-class Table(NamedTuple):
-    """A table of the paper."""
+def methods(number: int) -> dict[str, dict[str, Any]]:
+    """Returns the flags of each method of a table, by its label, in the order of the rows.
 
-    datasets: tuple[str, ...]
-    pairs: tuple[tuple[Method, Method], ...]
-    """Each a model and the one that the paper claims to be better."""
-
-    @property
-    def methods(self) -> list[Method]:
-        """Its rows."""
-        return [method for pair in self.pairs for method in pair]
+    >>> methods(4)
+    {'vae_aug': {'method': 'vae_aug'}, 'cr_vae': {'method': 'cr_vae'}}
+    >>> methods(1)["cr_beta_vae_0.5"]
+    {'method': 'cr_beta_vae', 'beta': 0.5}
+    """
+    return {label: _flags(label) for pair in PAIRS[number] for label in pair}
 
 
-_BASES = (Method("vae"), Method("iwae"), Method("beta_vae", 0.5), Method("beta_vae", 10.0))
-_REGULARISED = tuple((base, Method(f"cr_{base.name}", base.beta)) for base in _BASES)
-_ABLATION = ((Method("vae_aug"), Method("cr_vae")),)
-TABLES = {
-    1: Table(("mnist",), _REGULARISED),
-    2: Table(("omniglot",), _REGULARISED),
-    3: Table(("celeb_a",), _REGULARISED),
-    4: Table(("mnist", "omniglot"), _ABLATION),
-}
-"""By number. The paper's Table 4 also has CelebA, which asks for more than the others together."""
+def _flags(label: str) -> dict[str, Any]:
+    name, vae, beta = label.partition("beta_vae_")
+    return {"method": f"{name}beta_vae", "beta": float(beta)} if vae else {"method": label}
 
 
 class Claim(NamedTuple):
@@ -129,12 +119,11 @@ def summarize(
       `study` ("table"), `table`, `datasets`, `rows` as of `evaluation_frame.spread`, with `paper_mean`
       and `paper_std`, and `verdicts`: what `judge` returns, and of which claim.
     """
-    wanted = [(d, method.label) for d in datasets for method in TABLES[number].methods]
+    wanted = [(dataset, label) for dataset in datasets for label in methods(number)]
     rows = evaluation_frame.spread({cell: evaluations.get(cell, []) for cell in wanted})
     rows = rows.merge(_published(number, rows), "left", evaluation_frame.CELL)
-    verdicts = [v for d in datasets for v in _verdicts(number, d, rows[rows.dataset == d])]
     about = {"study": "table", "table": number, "datasets": list(datasets)}
-    return about | {"rows": rows, "verdicts": verdicts}
+    return about | {"rows": rows, "verdicts": list(_verdicts(number, datasets, rows))}
 
 
 def _published(number: int, rows: pd.DataFrame) -> pd.DataFrame:
@@ -150,25 +139,19 @@ def _published(number: int, rows: pd.DataFrame) -> pd.DataFrame:
     return paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
 
 
-def _verdicts(number: int, dataset: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns a verdict on each claim about each pair."""
-    values = rows.set_index(["method", "metric", "split"])["values"]
-    paper = paper_figures().query("table == @number and dataset == @dataset")
-    paper = paper.set_index(["method", "metric", "split"])["mean"]
-    found = []
-    for base, regularised in TABLES[number].pairs:
-        about = {"dataset": dataset, "base": base.label, "regularised": regularised.label}
-        for claim in CLAIMS:
-            for split in _SPLITS:
-                ours, theirs = (
-                    [of.get((method.label, metric, split)) for method in (base, regularised)]
-                    for of, metric in ((values, claim.metric), (paper, claim.published))
-                )
-                judged = judge(*(of_seeds or [] for of_seeds in ours), claim.better, claim.least)
-                difference = None if None in theirs else round(float(theirs[1] - theirs[0]), 6)
-                about |= {"metric": claim.metric, "split": split}
-                found.append(about | judged | {"paper_difference": difference})
-    return found
+def _verdicts(number: int, datasets: Iterable[str], rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Yields a verdict on each claim about each pair."""
+    ours = rows.set_index(evaluation_frame.CELL)["values"]
+    paper = paper_figures().query("table == @number")
+    paper = paper.set_index(evaluation_frame.CELL)["mean"]
+    every = itertools.product(datasets, PAIRS[number], CLAIMS, _SPLITS)
+    for dataset, names, claim, split in every:
+        values = [ours.get((dataset, name, claim.metric, split), []) for name in names]
+        theirs = [paper.get((dataset, name, claim.published, split)) for name in names]
+        about = {"dataset": dataset, "base": names[0], "regularised": names[1]}
+        about |= {"metric": claim.metric, "split": split}
+        difference = None if None in theirs else round(float(theirs[1] - theirs[0]), 6)
+        yield about | judge(*values, claim.better, claim.least) | {"paper_difference": difference}
 
 
 def judge(
@@ -218,10 +201,10 @@ def noise_of_difference(base: Sequence[float], other: Sequence[float]) -> float 
 def markdown(summary: dict[str, Any]) -> str:
     """Returns what `summarize` returned: our figures, the paper's below, and the verdicts."""
     parts = []
-    for dataset in summary["datasets"]:
-        rows = summary["rows"][summary["rows"].dataset == dataset]
+    for dataset, rows in evaluation_frame.by_dataset(summary):
         verdicts = [verdict for verdict in summary["verdicts"] if verdict["dataset"] == dataset]
-        further = [c for c in _FURTHER_COLUMNS if c[0] != "nll" or (rows.metric == GAUSSIAN.name).any()]
+        further = [c for c in _FURTHER_COLUMNS if c[0] != "nll" or _is_gaussian(rows)]
+        table = evaluation_frame.by_method(rows, further, NOT_RUN)
         parts += [
             f"### Table {summary['table']}: {dataset_title(dataset)}",
             _main_table(summary["table"], rows),
@@ -229,52 +212,49 @@ def markdown(summary: dict[str, Any]) -> str:
             f"Claims of the paper, mutual information by two estimators: {count(verdicts)}.",
             _verdict_table(rows, verdicts),
             "Further figures, which the paper does not have:",
-            evaluation_frame.methods_markdown(
-                evaluation_frame.by_method(rows, further, NOT_RUN), method_title
-            ),
+            evaluation_frame.methods_markdown(table, method_title),
         ]
     return "\n\n".join([*parts, f"± is the sample standard deviation over seeds. {NOISE_RULE}\n"])
 
 
+def _is_gaussian(rows: pd.DataFrame) -> bool:
+    return (rows.metric == GAUSSIAN.name).any()
+
+
 def _main_table(number: int, rows: pd.DataFrame) -> str:
-    likelihood = GAUSSIAN.name if (rows.metric == GAUSSIAN.name).any() else NLL.name
-    columns = evaluation_frame.columns_of(
-        [likelihood, "mutual_information_disjoint", "active_units"], _SPLITS
-    )
-    published = rows.assign(mean=rows.paper_mean, std=rows.paper_std).dropna(subset="mean")
-    ours = evaluation_frame.by_method(rows, columns, NOT_RUN)
-    theirs = evaluation_frame.by_method(published, columns, "", precision="g")
+    """Returns a line of each method, the better of a pair in bold, and below it the paper's."""
+    likelihood = GAUSSIAN.name if _is_gaussian(rows) else NLL.name
+    names = [likelihood, "mutual_information_disjoint", "active_units"]
+    columns = evaluation_frame.columns_of(names, _SPLITS)
+    shown = zip(evaluation_frame.texts(rows), _is_better_of_pair(number, rows), strict=True)
+    marked = [f"**{text}**" if best else text for text, best in shown]
+    published = rows.dropna(subset="paper_mean")
+    theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
+    ours = evaluation_frame.by_method(rows, columns, shown=marked)
+    papers = evaluation_frame.by_method(published, columns, shown=theirs)
+    seeds = rows["values"].map(len).groupby(rows.method).max()
     lines = []
-    for pair in TABLES[number].pairs:
-        labels = [method.label for method in pair]
-        best = _best(rows[rows.method.isin(labels)])
-        for label in labels:
-            cells = ours.loc[label] if label in ours.index else {}
-            texts = [cells.get(column, NOT_RUN) for column in columns]
-            marked = [(label, *column) in best for column in columns]
-            shown = [f"**{t}**" if mark else t for t, mark in zip(texts, marked, strict=True)]
-            seeds = rows[rows.method == label]["values"].map(len).max()
-            lines.append([method_title(label), "here", 0 if pd.isna(seeds) else seeds, *shown])
-            if label in theirs.index:
-                lines.append(["", "paper", "", *(theirs.loc[label].get(c, "") for c in columns)])
-    return evaluation_frame.markdown(
-        ["method", "", "seeds", *evaluation_frame.headings(columns)], lines
-    )
+    for label in methods(number):
+        cells = ours.reindex([label], columns=columns, fill_value=NOT_RUN).iloc[0]
+        lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
+        if label in papers.index:
+            lines.append(["", "paper", "", *papers.reindex(columns=columns, fill_value="").loc[label]])
+    heads = [quantities.heading(*column) for column in columns]
+    return evaluation_frame.markdown(["method", "", "seeds", *heads], lines)
 
 
-def _best(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """Returns (method, metric, split) of the better of a pair, where both of them have a figure."""
-    best = set()
-    for (metric, split), cells in rows.groupby(["metric", "split"]):
-        if len(cells) == 2:
-            extreme = cells["mean"].min() if BY_NAME[metric].better == "lower" else cells["mean"].max()
-            best |= {(method, metric, split) for method in cells[cells["mean"] == extreme].method}
-    return best
+def _is_better_of_pair(number: int, rows: pd.DataFrame) -> pd.Series:
+    """Returns of each row whether its mean is the better of a pair, both of which have one."""
+    pairs = {label: pair for pair in PAIRS[number] for label in pair}
+    of_pair = rows.groupby([rows.method.map(pairs), rows.metric, rows.split])["mean"]
+    is_lower_better = rows.metric.map(lambda metric: BY_NAME[metric].better == "lower")
+    best = of_pair.transform("min").where(is_lower_better, of_pair.transform("max"))
+    return (rows["mean"] == best) & (of_pair.transform("size") == 2)
 
 
 def _notes(rows: pd.DataFrame) -> str:
     notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
-    gaussian = [_GAUSSIAN_NOTE] if (rows.metric == GAUSSIAN.name).any() else []
+    gaussian = [_GAUSSIAN_NOTE] if _is_gaussian(rows) else []
     return " ".join([*notes, _INFORMATION_NOTE, *gaussian])
 
 
@@ -290,20 +270,20 @@ def count(verdicts: Iterable[dict[str, Any]]) -> str:
 
 
 def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> str:
-    cells = {(row.method, row.metric, row.split): (row.mean, row.std) for row in rows.itertuples()}
+    cells = zip(rows.method, rows.metric, rows.split, strict=True)
+    figures = dict(zip(cells, evaluation_frame.texts(rows), strict=True))
     words = {claim.metric: claim.words for claim in CLAIMS}
     lines = []
     for verdict in verdicts:
-        metric, split, quantity = verdict["metric"], verdict["split"], BY_NAME[verdict["metric"]]
+        metric, split = verdict["metric"], verdict["split"]
         names = (verdict["regularised"], verdict["base"])
-        figures = [quantity.text(*cells.get((name, metric, split), (None,))) for name in names]
         one, other = map(method_title, names)
         theirs = verdict["paper_difference"]
         lines.append(
             [
                 f"{one} has {words[metric]} than {other}, {CONDITIONS[split]}",
                 f"**{verdict['verdict']}**",
-                " against ".join(figure or "none" for figure in figures),
+                " against ".join(figures.get((name, metric, split), "none") for name in names),
                 difference(metric, verdict),
                 "" if theirs is None else f"{theirs:+g}",
             ]

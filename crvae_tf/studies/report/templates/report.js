@@ -1,10 +1,11 @@
 "use strict";
 
-// What a cell is sorted by: a number, a text, or null where there is nothing.
+// What a cell is sorted by: the number that it begins with, its text, or null where there is nothing.
 function keyOf(row, column) {
-  const key = row.cells[column].dataset.key;
-  if (key === undefined) return null;
-  return key !== "" && Number.isFinite(Number(key)) ? Number(key) : key;
+  const text = row.cells[column].textContent.trim();
+  if (text === "\u2013") return null;
+  const number = Number.parseFloat(text);
+  return Number.isNaN(number) ? text : number;
 }
 
 function compare(a, b) {
@@ -23,8 +24,6 @@ function sort(table, header) {
   header.setAttribute("aria-sort", direction);
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
-  for (const button of table.querySelectorAll("thead button")) {
-    button.addEventListener("click", () => sort(table, button.closest("th")));
-  }
+for (const button of document.querySelectorAll("thead button")) {
+  button.addEventListener("click", () => sort(button.closest("table"), button.closest("th")));
 }
