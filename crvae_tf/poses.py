@@ -156,7 +156,7 @@ def register(
       encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
       decoder: maps contents to logits `[batch, H, W, C]`.
       transformation: t(x~|x) of the training; it decides the coordinates of the pose.
-      steps: how often an image is brought upright in training, 1 or more; elsewhere twice as often.
+      steps: how often an image is brought upright in training, 1 or more; elsewhere three times that.
       pose_network: maps images to the pose's (mean, log variance); by default `network("mlp", ...)`.
       seed: of the initial weights of the default pose network.
 
@@ -194,8 +194,8 @@ class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came. Outside training there are twice as
-    many steps, which find poses beyond those of training.
+    found so far. The image is always resampled once, as it came. Outside training there are three times
+    as many steps, which find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
@@ -214,7 +214,7 @@ class Registration(keras.layers.Layer):
         bring_upright = _training_upright if training else resample
         outside = self.pose.border(0.0)
         found, upright = self.pose.identity(tf.shape(images)[0]), images
-        for _ in range(self.steps if training else 2 * self.steps):
+        for _ in range(self.steps if training else 3 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
             upright = bring_upright(images, inverse(found), outside)
