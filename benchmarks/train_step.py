@@ -4,7 +4,8 @@
   python -m benchmarks.train_step --growth
 
 `fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs.
-`bare step` is the same step on one batch in memory. PyTorch draws, transforms and trains likewise, in
+`bare step` is the same step on one batch in memory, `registered` that of registered networks around
+the same pair. PyTorch draws, transforms and trains likewise, in
 one thread of Python. `--growth` measures instead how the time of a bare step grows with the batch and
 with the width. The digits stand in for MNIST: no cost here depends on what an image shows.
 """
@@ -24,7 +25,7 @@ import tensorflow as tf
 import crvae_tf
 from benchmarks import measurement
 from benchmarks.measurement import Figure
-from crvae_tf import datasets, networks
+from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ArrayImages, ImageData
 from crvae_tf.runs.run import Run
 from crvae_tf.training import fit as training
@@ -49,6 +50,7 @@ class Case(NamedTuple):
     width: float = 1.0
     batch_size: int = 64
     precision: str = "float32"
+    registered: bool = False
 
     @property
     def label(self) -> str:
@@ -59,7 +61,13 @@ class Case(NamedTuple):
 
 CASES = [
     case._replace(precision=precision)
-    for case in (Case("mlp"), Case("mlp", batch_size=128), Case("wae", 0.25), Case("wae"))
+    for case in (
+        Case("mlp"),
+        Case("mlp", batch_size=128),
+        Case("wae", 0.125),
+        Case("wae", 0.25),
+        Case("wae"),
+    )
     for precision in ("float32", "bfloat16")
 ]
 GROWTH = {
@@ -97,11 +105,12 @@ def growth(name: str, cases: list[Case], options: argparse.Namespace) -> list[Fi
 
 def measure(case: Case, options: argparse.Namespace) -> list[Figure]:
     """Returns the images/s of every contestant."""
-    step = bare_step(case)
+    step, registered = bare_step(case), bare_step(case._replace(registered=True))
     steps = measurement.times_for(step, options.seconds)
     contestants = {
         "fit": lambda: fit_rate(case, steps),
         "bare step": lambda: case.batch_size / measurement.seconds(step, steps),
+        "registered": lambda: case.batch_size / measurement.seconds(registered, steps),
     }
     if torch:
         for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
@@ -132,7 +141,12 @@ def build(case: Case) -> tuple[keras.Model, keras.Model]:
 
 def model_of(case: Case) -> crvae_tf.CRVAE:
     """Returns a model that is not compiled."""
-    return crvae_tf.CRVAE(crvae_tf.VAE(*build(case)))
+    pair = build(case)
+    if case.registered:
+        pose = poses.Pose.of(TRANSFORMATION)
+        pose_network = poses.network(case.network, SHAPE, pose, case.width)
+        pair = poses.register(*pair, TRANSFORMATION, pose_network=pose_network)
+    return crvae_tf.CRVAE(crvae_tf.VAE(*pair))
 
 
 def compiled_model(case: Case) -> crvae_tf.CRVAE:
@@ -150,10 +164,10 @@ def bare_step(case: Case) -> Callable[[], tf.Tensor]:
 
 
 def batches_of(case: Case, images: int | None = None, transformation=TRANSFORMATION) -> Iterator[tuple]:
-    """Returns an epoch of pairs as a training makes them, by default of one batch."""
+    """Returns an epoch of pairs, or triples, as a training makes them, by default of one batch."""
     split = ArrayImages(some_images(images or case.batch_size))
     arguments = (split, case.batch_size, "dynamic", transformation, 0, range(1))
-    return iter(datasets.training_batches(*arguments))
+    return iter(datasets.training_batches(*arguments, with_transformations=case.registered))
 
 
 def fit_rate(case: Case, steps: int) -> float:
