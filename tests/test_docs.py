@@ -46,7 +46,11 @@ def test_the_readme_s_own_vae_has_the_bound_of_the_package_s():
     own.encoder, own.decoder = base.encoder, base.decoder
     images = tf.cast(np.random.default_rng(0).uniform(size=(3, 28, 28, 1)) > 0.5, tf.float32)
     seed = tf.constant([1, 2])
-    np.testing.assert_allclose(own.bound(images, seed).value, base.bound(images, seed).value, rtol=1e-5)
+    bound = own.bound(images, seed)
+    likelihood = base.likelihood(bound.posterior.sample(seed=seed))
+    expected = crvae_tf.elbo(base.posterior(images), base.prior, likelihood, images)
+    np.testing.assert_allclose(bound.value, expected, rtol=1e-5)
+    np.testing.assert_allclose(-bound.value, bound.rate + bound.distortion, rtol=1e-6)
     assert isinstance(reader["model"], crvae_tf.CRVAE)
 
 
