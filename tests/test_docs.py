@@ -88,12 +88,13 @@ def test_commands_and_flagfiles_that_a_page_names_exist(page):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_notebook_runs_from_start_to_end(tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="the extra test is not installed")
     nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
     notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
     nbclient.NotebookClient(
-        notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=1000, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
