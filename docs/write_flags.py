@@ -72,7 +72,8 @@ def flags_of(command: str) -> dict[str, tuple[str, str]]:
 
 
 def _meaning(flag: flags.Flag) -> str:
-    choices = getattr(flag.parser, "enum_values", None) or ()
+    expected = flag.parser.syntactic_help
+    choices = expected.removeprefix("one of ").split(", ") if expected.startswith("one of ") else ()
     listed = f"{', '.join(f'`{choice}`' for choice in choices)}: " if choices else ""
     return listed + flag.help.replace("|", "\\|")
 
