@@ -89,9 +89,10 @@ def test_commands_and_flagfiles_that_a_page_names_exist(page):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_notebook_runs_from_start_to_end(tmp_path):
+def test_the_notebook_runs_from_start_to_end(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="the extra test is not installed")
     nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
     nbclient.NotebookClient(
         notebook, timeout=1000, resources={"metadata": {"path": str(tmp_path)}}
