@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Files in the order of their names: xdist puts those with the fewest tests last, and these are not the shortest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test test-slow coverage lint clean
+.PHONY: train test test-slow coverage lint docs clean
 
 train: $(READY)
 	$(BIN)/python -m launch.train --flagfile=digits.flags --output_dir=runs/digits
@@ -28,6 +28,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Into site/; a broken link fails.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python docs/write_flags.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
@@ -35,4 +41,4 @@ $(READY): setup.py constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -57,6 +57,9 @@ setup(
             *ONNX,
             "coverage>=7.10",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "psutil>=5.9",
             "pytest>=8",
             "pytest-cov>=7",
@@ -64,6 +67,12 @@ setup(
             "pytest-xdist>=3.5",
             "ruff==0.17.6",
             "selenium>=4.20,<5",
+        ],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.5,<10",
+            "mkdocstrings[python]>=1,<2",
+            "ruff==0.17.6",  # It formats signatures.
         ],
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ONNX,

@@ -3,14 +3,14 @@
 #
 #   examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
 #
-# The flags of the training are for ink on paper; TRAINING_FLAGS holds further ones, for colour photographs
-# "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae".
+# The flags of the training are for ink on paper. TRAINING_FLAGS adds others, for colour photographs
+# "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae --fill=reflect".
 set -euo pipefail
 folder=$1 image=$2 output=$3
 read -r -a training_flags <<< "${TRAINING_FLAGS:-}"
 
 python -m launch.train --dataset="folder:$folder" --image_size=28 --channels=1 --network=mlp \
-    --binarization=dynamic --likelihood=bernoulli --epochs=20 --learning_rate=1e-3 \
+    --binarization=dynamic --likelihood=bernoulli --pose=affine --epochs=20 --learning_rate=1e-3 \
     --output_dir="$output/run" "${training_flags[@]}"
 python -m launch.embed --encoder="$output/run/encoder" --input="folder:$folder" \
     --output="$output/embeddings"

@@ -1,4 +1,4 @@
-"""The code in README.md: the guide to regularising one's own VAE, and the calls from Python."""
+"""The code in docs/python.md: the guide to regularising one's own VAE, and the calls from Python."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.conftest import python_blocks
 
 def test_the_guide_regularises_a_vae_of_the_reader_s_own(digits):
     _, images, _ = next(digits.train.batches(512).as_numpy_iterator())
-    guide, _ = python_blocks("README.md", "Regularising your own VAE")
+    (guide,) = python_blocks("docs/python.md", "Regularising your own VAE")
     reader = {"images": images.astype(np.float32) / 255.0}
     exec(guide, reader)
     history = reader["model"].history.history
@@ -25,7 +25,7 @@ def test_the_guide_regularises_a_vae_of_the_reader_s_own(digits):
 
 
 def test_the_calls_from_python_evaluate_and_export(tmp_path, monkeypatch):
-    (code,) = python_blocks("README.md", "From Python")
+    (code,) = python_blocks("docs/python.md", "Data, evaluation and export")
     monkeypatch.chdir(tmp_path)
     reader = {}
     exec(code, reader)

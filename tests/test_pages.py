@@ -1,4 +1,4 @@
-"""RESULTS.md is made of the JSON files in results/ and of nothing else."""
+"""docs/results.md is made of the JSON files in docs/results/ and of nothing else."""
 
 import json
 import math
@@ -45,7 +45,8 @@ def summary(**more):
 
 def test_the_committed_page_is_what_the_command_writes(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert pages.document("results", "RESULTS.md") == Path("RESULTS.md").read_text(encoding="utf-8")
+    page = "docs/results.md"
+    assert pages.document("docs/results", page) == Path(page).read_text(encoding="utf-8")
 
 
 def test_what_is_known_of_runs_is_gathered(tmp_path):

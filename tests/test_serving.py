@@ -1,4 +1,4 @@
-"""The encoder as BUILD.md serves it, and in other formats."""
+"""The encoder as docs/serving.md serves it, and in other formats."""
 
 import numpy as np
 import pytest
@@ -25,11 +25,11 @@ def images():
     return np.random.default_rng(0).uniform(size=(7, 28, 28, 1)).astype(np.float32)
 
 
-def test_the_code_of_build_md_serves_what_load_encoder_does(encoder_path, images, tmp_path):
+def test_the_code_of_the_page_serves_what_load_encoder_does(encoder_path, images, tmp_path):
     files = [encoded(blocks(seed, 3), "PNG") for seed in range(5)]
     for number, data in enumerate(files):
         (tmp_path / f"{number}.png").write_bytes(data)
-    code = "\n".join(python_blocks("BUILD.md", "Serving"))
+    code = "\n".join(python_blocks("docs/serving.md", "In Python"))
     code = code.replace("runs/digits/encoder", str(encoder_path)).replace("images/*", f"{tmp_path}/*")
     served = {}
     exec(code, served)

@@ -1,0 +1,96 @@
+"""Writes docs/flags.md from the commands' own definitions: python docs/write_flags.py
+
+It starts each command as far as its flags. The groups of a training's flags are set here; a flag of no
+group comes last.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+from unittest import mock
+
+from absl import app, flags
+
+PAGE = Path(__file__).with_name("flags.md")
+GROUPS = {
+    "Data": "dataset data_dir image_size channels invert binarization test_fraction validation_images",
+    "Model": "method model lambda eta kl_direction beta importance_samples pose pose_steps likelihood "
+    "pixel_stddev network width latent_dim",
+    "Training": "epochs batch_size learning_rate schedule views_per_image clip_norm seed",
+    "Transformations": "translation rotation scaling fill test_translation test_rotation test_scaling",
+    "Evaluation": "nll_samples eval_images eval_split",
+    "Where and how it runs": "output_dir checkpoint_minutes strategy precision jit steps_per_execution",
+}
+COMMANDS = (
+    "evaluate", "export", "embed", "search", "reproduce", "compare", "baselines", "report", "results",
+)  # fmt: skip
+MARK = "<!-- What follows is written by docs/write_flags.py. -->\n"
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Returns the text of the page, its part above the mark as it is."""
+    above = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
+    training = flags_of("train")
+    parts = [above + MARK, "## launch.train\n", *_groups(training)]
+    for command in COMMANDS:
+        own = flags_of(command)
+        shared = [name for name in own if own[name] == training.get(name)]
+        parts += [f"## launch.{command}\n", *_shared(shared, len(training))]
+        rest = [name for name in own if name not in shared]
+        parts += [_table(own, rest)] if rest else []
+    return "\n".join(parts)
+
+
+def _groups(training: dict[str, tuple[str, str]]) -> list[str]:
+    groups = {title: names.split() for title, names in GROUPS.items()}
+    grouped = {name for names in groups.values() for name in names}
+    groups["Others"] = [name for name in training if name not in grouped]
+    return [f"### {title}\n\n{_table(training, names)}" for title, names in groups.items() if names]
+
+
+def _shared(names: list[str], number: int) -> list[str]:
+    if not names:
+        return []
+    if len(names) > number // 2:
+        return ["It takes all flags of `launch.train`.\n"]
+    return [f"It takes these flags of `launch.train`: {', '.join(f'`--{name}`' for name in names)}.\n"]
+
+
+def flags_of(command: str) -> dict[str, tuple[str, str]]:
+    """Returns the meaning and the default of each flag of a command, in the order of their names."""
+    before = set(flags.FLAGS)
+    with mock.patch.object(app, "run"), mock.patch.object(sys, "argv", [f"launch.{command}"]):
+        runpy.run_module(f"launch.{command}", run_name="__main__")
+    own = {name: flags.FLAGS[name] for name in sorted(set(flags.FLAGS) - before)}
+    for name in own:
+        delattr(flags.FLAGS, name)
+    return {name: (_meaning(flag), _default(flag)) for name, flag in own.items()}
+
+
+def _meaning(flag: flags.Flag) -> str:
+    expected = flag.parser.syntactic_help
+    choices = expected.removeprefix("one of ").split(", ") if expected.startswith("one of ") else ()
+    listed = f"{', '.join(f'`{choice}`' for choice in choices)}: " if choices else ""
+    return listed + flag.help.replace("|", "\\|")
+
+
+def _default(flag: flags.Flag) -> str:
+    if flag.default is None:
+        return ""
+    return f"`{str(flag.default).lower() if flag.boolean else flag.default}`"
+
+
+def _table(known: dict[str, tuple[str, str]], names: list[str]) -> str:
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    for name in names:
+        told, given = known[name]
+        rows.append(f"| `--{name}` | {given} | {told} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    main()

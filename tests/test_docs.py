@@ -1,0 +1,101 @@
+"""The documents: code that runs, flags as they are defined, links that lead somewhere."""
+
+import contextlib
+import io
+import re
+import runpy
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import crvae_tf
+from crvae_tf import networks
+from tests.conftest import ROOT, python_blocks
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_readme_is_short_and_its_quickstart_shorter():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+    assert len((ROOT / "BUILD.md").read_text(encoding="utf-8").splitlines()) <= 150
+    (code,) = python_blocks("README.md", "Quickstart")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+
+
+@pytest.mark.slow
+def test_the_quickstart_finds_images_of_the_same_digit(tmp_path, monkeypatch):
+    (code,) = python_blocks("README.md", "Quickstart")
+    monkeypatch.chdir(tmp_path)
+    reader, told = {}, io.StringIO()
+    with contextlib.redirect_stdout(told):
+        exec(code, reader)
+    labels = reader["labels"]
+    assert np.mean(labels[reader["nearest"]] == labels[0]) >= 0.6
+    assert f"a {labels[0]}, and the images nearest to it" in told.getvalue()
+
+
+def test_the_readme_s_own_vae_has_the_bound_of_the_package_s():
+    (code,) = python_blocks("README.md", "Your own VAE")
+    reader = {"keras": keras, "tf": tf, "tfd": tfp.distributions, "crvae_tf": crvae_tf}
+    exec(code, reader)
+    base = crvae_tf.VAE(*networks.build("mlp", (28, 28, 1), 5, 0.1))
+    own = reader["MyVAE"]()
+    own.encoder, own.decoder = base.encoder, base.decoder
+    images = tf.cast(np.random.default_rng(0).uniform(size=(3, 28, 28, 1)) > 0.5, tf.float32)
+    seed = tf.constant([1, 2])
+    bound = own.bound(images, seed)
+    likelihood = base.likelihood(bound.posterior.sample(seed=seed))
+    expected = crvae_tf.elbo(base.posterior(images), base.prior, likelihood, images)
+    np.testing.assert_allclose(bound.value, expected, rtol=1e-5)
+    np.testing.assert_allclose(-bound.value, bound.rate + bound.distortion, rtol=1e-6)
+    assert isinstance(reader["model"], crvae_tf.CRVAE)
+
+
+def test_the_page_of_flags_is_what_the_definitions_say():
+    script = runpy.run_path(str(ROOT / "docs" / "write_flags.py"))
+    assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == script["page"]()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, anchor = target.partition("#")
+        if "://" in place:
+            continue
+        found = page.parent / place if place else page
+        assert found.exists(), target
+        if anchor and "api.md" not in place:
+            assert anchor in anchors(found), target
+
+
+def anchors(page):
+    """Returns the anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_flagfiles_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m (launch|benchmarks)\.([a-z]\w*)", text):
+        assert (ROOT / module[0] / f"{module[1]}.py").exists(), module
+    for flagfile in re.findall(r"--flagfile=([\w./]+\.flags)", text):
+        assert (ROOT / flagfile).exists(), flagfile
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_notebook_runs_from_start_to_end(tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat", reason="the extra test is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    nbclient.NotebookClient(
+        notebook, timeout=1000, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
