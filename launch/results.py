@@ -1,4 +1,4 @@
-"""Writes RESULTS.md from the summaries in results/: python -m launch.results
+"""Writes docs/results.md from the summaries in docs/results/: python -m launch.results
 
 A summary is the JSON file that launch.reproduce writes: copy it there.
 """
@@ -11,8 +11,8 @@ from launch.flag_kinds import PLACE
 
 def define() -> None:
     """Defines the flags of this command."""
-    flag_kinds.define("results", "results", PLACE, "folder of the JSON summaries")
-    flag_kinds.define("output", "RESULTS.md", PLACE, "the page to write")
+    flag_kinds.define("results", "docs/results", PLACE, "folder of the JSON summaries")
+    flag_kinds.define("output", "docs/results.md", PLACE, "the page to write")
 
 
 def main() -> None:
