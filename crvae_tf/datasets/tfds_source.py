@@ -46,10 +46,9 @@ class StoredImages(Images):
         """Returns (image, label) of each, read through one file after the other."""
         # TFDS interleaves its files otherwise, and caches small ones.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        wanted = {key: True for key in (self._image, self._label) if key}
-        stored = self._builder.as_dataset(
-            split=self._split, read_config=config, decoders=tfds.decode.PartialDecoding(wanted)
-        )
+        others = set(_features(self._builder, tfds.features.Image)) - {self._image}
+        skipped = dict.fromkeys(others, tfds.decode.SkipDecoding())
+        stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=skipped)
         return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
