@@ -20,7 +20,7 @@ _HOMES = {
     "importance_weighted_bound": "objectives",
     "load_encoder": "serving.export",
 }
-"""The module of each public name, imported when it is asked for: most need TensorFlow."""
+"""The module of each public name. It is imported on first use, because most need TensorFlow."""
 
 __all__ = list(_HOMES)
 
@@ -46,7 +46,7 @@ def _check_backend() -> None:
     message = "crvae_tf needs TensorFlow: set the environment variable KERAS_BACKEND to tensorflow"
     try:
         import keras
-    except ModuleNotFoundError as error:  # Of another backend, which is not installed.
+    except ModuleNotFoundError as error:  # KERAS_BACKEND names a backend that is not installed.
         raise ImportError(message) from error
     if keras.backend.backend() != "tensorflow":
         raise ImportError(message)

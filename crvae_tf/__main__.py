@@ -1,6 +1,6 @@
 """The command `crvae`: `crvae train --seed=1` is `python -m launch.train --seed=1`.
 
-It finds the commands beside this package, whatever else on the path is called `launch`.
+It runs the commands beside this package, even if another `launch` is on the path.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ _COMMANDS = (
 
 
 def main() -> None:
-    """Runs the command that the first argument names, on the others."""
+    """Runs the command named by the first argument with the other arguments."""
     name = sys.argv.pop(1) if len(sys.argv) > 1 else "none"
     if name not in _COMMANDS:
         asks = name in ("-h", "-?", "--help", "--helpfull")

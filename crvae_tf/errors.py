@@ -1,4 +1,4 @@
-"""The errors that stand for something other than a fault of the program."""
+"""Errors that are not bugs; launchers print each as one line."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Invalid user input; launchers print its one line without a traceback.
 
-    Its attributes are the name of the argument at fault, what was expected of it and what it was.
+    Its attributes are the argument's name, what was expected and what was received.
 
     >>> print(InputError("eta", "a number >= 0", -1))
     eta: expected a number >= 0; received -1
@@ -22,7 +22,7 @@ class InputError(ValueError):
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raises InputError, which names the argument `name`, where its value is none of `choices`.
+    """Raises InputError, naming the argument `name`, unless `value` is one of `choices`.
 
     >>> check_choice("direction", "back", ["forward", "reverse"])
     Traceback (most recent call last):
@@ -33,39 +33,39 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
-    """The run was told to stop, and stopped after a checkpoint.
+    """The run received a signal and stopped after a checkpoint.
 
     Attributes:
-      signal: the number of the signal that told it.
+      signal: the signal's number.
     """
 
     def __init__(self, signal: int):
-        super().__init__("stopped after a checkpoint; the same command goes on from there")
+        super().__init__("stopped after a checkpoint; run the same command again to resume")
         self.signal = signal
 
 
 class NotFiniteError(ArithmeticError):
-    """A term of the objective, a gradient or a weight became NaN or infinite; a message of one line."""
+    """A term of the objective, a gradient or a weight became NaN or infinite; one line says which."""
 
 
 class LostWorkerError(Exception):
-    """Another worker of a training by several ended before this one; the message is one line."""
+    """Another worker of the same training ended before this one; the message is one line."""
 
     def __init__(self):
         super().__init__(
-            "another worker ended before this one, and its own output says why; "
-            "the same command on all of them goes on"
+            "another worker ended before this one; its output says why; "
+            "run the same command on all workers to resume"
         )
 
 
 def is_told(error: Exception) -> bool:
-    """Returns whether an error is not a fault of the program, so that `one_line` of it is enough."""
+    """Returns whether an error is not a bug, so that its `one_line` tells the user enough."""
     return isinstance(error, (InputError, NotFiniteError, LostWorkerError, *storage_errors()))
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
-    """Returns what is raised where a disk is full, or a file is gone or may not be read or written."""
-    import tensorflow as tf  # Flags are answered without it.
+    """Returns the errors of a full disk and of files that are missing or not accessible."""
+    import tensorflow as tf  # Importing it takes seconds, and flags do not need it.
 
     return (
         OSError,
@@ -77,7 +77,7 @@ def storage_errors() -> tuple[type[Exception], ...]:
 
 
 def one_line(error: Exception) -> str:
-    r"""Returns an error's message as one line, without TensorFlow's operations and their places.
+    r"""Returns an error's message as one line, without TensorFlow's operations and source lines.
 
     >>> import tensorflow as tf
     >>> one_line(tf.errors.OpError(None, None, "{{function_node f}} Input is empty. [Op:Decode]", 3))
@@ -92,5 +92,5 @@ def one_line(error: Exception) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Returns the beginning of `one_line`, short enough to stand within another message."""
+    """Returns the start of `one_line`, short enough to quote in another message."""
     return one_line(error)[:160]

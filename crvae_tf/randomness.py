@@ -1,8 +1,8 @@
-"""Stateless random draws: each number is a function of a seed and of what it is drawn for.
+"""Stateless random draws: each number is a function of a seed and a purpose.
 
-Nothing in this package holds the state of a generator. A draw takes a key, and a key is made of the
-run's seed and a path (a purpose, then an epoch, a step, an image's index or a replica), so that any
-step can be repeated alone and no draw depends on what was drawn before it.
+No generator in this package has state. A draw takes a key. The key consists of the run's seed and a
+path: a purpose, then an epoch, a step, an image's index or a replica. So any step can be repeated
+alone, and no draw depends on earlier draws.
 """
 
 import enum
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for; two purposes never share numbers."""
+    """What a draw is for. Two purposes never share numbers."""
 
     ORDER = 1
     TRANSFORMATION = 2
@@ -33,7 +33,7 @@ def key(seed: int, *path: int | tf.Tensor) -> tf.Tensor:
       *path: integers, or scalar integer tensors, that say what the draw is for.
 
     Returns:
-      An int32 tensor `[2]`, to be given to `tf.random.stateless_*` or to a TFP `sample`.
+      An int32 tensor `[2]`, for `tf.random.stateless_*` or a TFP `sample`.
 
     >>> bool(tf.reduce_all(key(0, Purpose.ORDER, 3) == key(0, Purpose.ORDER, 3)))
     True
@@ -44,7 +44,7 @@ def key(seed: int, *path: int | tf.Tensor) -> tf.Tensor:
 
 
 def fold_in(parent: tf.Tensor, *path: int | tf.Tensor) -> tf.Tensor:
-    """Returns the key, int32 `[2]`, that lies at `path` below the key `parent`."""
+    """Returns the key, int32 `[2]`, at `path` below the key `parent`."""
     child = parent
     for part in path:
         child = tf.random.experimental.stateless_fold_in(child, tf.cast(part, tf.int32))
@@ -54,11 +54,11 @@ def fold_in(parent: tf.Tensor, *path: int | tf.Tensor) -> tf.Tensor:
 def draw_each(
     draw: Callable[[tf.Tensor], tf.Tensor], parent: tf.Tensor, indices: tf.Tensor
 ) -> tf.Tensor:
-    """Makes one draw for each index, in any order, keyed by the index alone.
+    """Makes one draw for each index, keyed by the index alone.
 
     Args:
-      draw: takes a key, returns a float32 tensor of a fixed shape `S`.
-      parent: the key that all of the draws share.
+      draw: maps a key to a float32 tensor of a fixed shape `S`.
+      parent: the key that all draws share.
       indices: int64 `[batch]`.
 
     Returns:
@@ -72,14 +72,14 @@ def draw_each(
 def draw_run(
     draw: Callable[[tf.Tensor], tf.Tensor], parent: tf.Tensor, indices: tf.Tensor, group: int
 ) -> tf.Tensor:
-    """Makes one draw for each index of a consecutive run; far faster than `draw_each`.
+    """Makes one draw for each of consecutive indices; far faster than `draw_each`.
 
-    The numbers are drawn for whole groups of images, so an image gets the same numbers wherever
-    its batch begins and however long that is.
+    It draws for whole groups of images. So an image gets the same numbers wherever its batch begins
+    and however long the batch is.
 
     Args:
-      draw: takes a key, returns the float32 draws `[group, *S]` of one group of images.
-      parent: the key that all of the draws share.
+      draw: maps a key to the float32 draws `[group, *S]` of one group of images.
+      parent: the key that all draws share.
       indices: int64 `[batch]`, consecutive and ascending.
       group: images in a group.
 

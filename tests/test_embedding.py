@@ -163,7 +163,7 @@ def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
     begun = embed(1).index
     with begun.share(0, 2) as share:
         assert share == range(5)
-        with pytest.raises(InputError, match="received 0 of 2, which one is at work on"):
+        with pytest.raises(InputError, match="received 0 of 2, which another process is running"):
             embed(0)
         assert embed(1).new_rows == 0
     assert embed(0).new_rows == 180
@@ -248,7 +248,7 @@ def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder):
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_images):
     (tmp_path / "thesis.tex").write_text("years of work")
-    expected = "expected a new or empty folder, or one with embeddings to go on with"
+    expected = "expected a new or empty folder, or one with unfinished embeddings"
     with pytest.raises(InputError, match=expected):
         embedding.embed(encoder, digits_images, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
@@ -395,7 +395,7 @@ def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shar
 
 
 def test_a_split_that_is_not_there_is_refused(encoder, shared_data_dir):
-    with pytest.raises(InputError, match="split: expected one or several of train, test"):
+    with pytest.raises(InputError, match="split: expected one or more of train, test"):
         open_images("mnist", encoder.preprocessing, shared_data_dir, "holdout")
 
 

@@ -107,7 +107,7 @@ def test_a_mistake_that_shows_after_tensorflow_is_loaded_is_the_only_line(tmp_pa
     [
         (["--network=wae", "--image_size=30"], ("--image_size", "divisible by", "received 30x30")),
         (["--validation_images=5000"], ("--validation_images", "received 5000")),
-        (["--dataset=folder:/nowhere"], ("dataset", "a folder that is there", "folder:/nowhere")),
+        (["--dataset=folder:/nowhere"], ("dataset", "an existing folder", "folder:/nowhere")),
         (["--eval_split=validation"], ("--validation_images must be at least 2", "received 0")),
         (["--nll_samples=0"], ("--nll_samples must be an integer >= 1; received 0",)),
     ],

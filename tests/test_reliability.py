@@ -125,7 +125,7 @@ def test_what_killed_processes_left_among_the_checkpoints_is_removed_and_nothing
 def test_a_run_is_refused_while_another_process_is_at_work_on_it(tmp_path):
     first, second = Run(tmp_path / "run"), Run(tmp_path / "run")
     first.begin({"seed": 1})
-    with pytest.raises(InputError, match=r"^output_dir: .*, which another is at work on$"):
+    with pytest.raises(InputError, match=r"^output_dir: .*, which one is using$"):
         second.begin({"seed": 1})
 
 

@@ -96,6 +96,6 @@ def test_metrics_and_evaluation_are_read_as_they_were_written(tmp_path):
 def test_a_run_that_was_moved_is_not_written_anew(tmp_path):
     run = begin(tmp_path / "run")
     os.rename(tmp_path / "run", tmp_path / "moved")
-    with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work"):
+    with pytest.raises(FileNotFoundError, match="removed or moved during the run"):
         run.write_json(run.evaluation, {})
     assert os.listdir(tmp_path) == ["moved"]

@@ -244,7 +244,7 @@ def test_images_of_every_type_are_scaled_by_it_and_put_on_white(tiny, attributes
 
 def test_floats_that_are_no_images_in_the_unit_interval_are_refused(tiny):
     message = message_of(tiny, {"image": deep(np.float32), "level": 40.0})
-    expected = "images in [0, 1] where they are floats; received tiny_images, with 40 to 40"
+    expected = "float images in [0, 1]; received tiny_images, with 40 to 40"
     assert message == f"dataset: expected {expected}"
 
 
@@ -287,7 +287,7 @@ def test_test_images_are_held_out_of_a_single_split_and_that_is_said(tiny, log, 
     data = tiny({"sizes": {name: 7}}, test_fraction=0.3)
     assert (data.train.num_images, data.test.num_images) == (5, 2)
     assert first_pixels(data.test) == (10 * spread(2, 7)).tolist()
-    assert "held out to test on: 2 of 7 images" in log.text
+    assert "held out 2 of 7 images for testing" in log.text
 
 
 def test_a_data_set_without_a_training_split_is_an_input_error(tiny):
@@ -387,7 +387,7 @@ def test_an_array_is_trained_on_as_it_is_embedded(tmp_path, log, array, told):
 def test_one_image_is_taken_as_one_and_that_is_said(tmp_path, log, shape):
     np.save(tmp_path / "one.npy", np.zeros(shape, np.uint8))
     assert open_images(str(tmp_path / "one.npy"), Preprocessing(8, 3)).num_images == 1
-    assert f"{list(shape)} is taken as one image" in log.text
+    assert f"reading {list(shape)} as one image" in log.text
 
 
 # Folders of image files.
@@ -481,9 +481,9 @@ def test_a_split_beside_other_folders_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("patterns", "told"),
     [
-        (["{}.png"], "no classes: 4 lie in no class's folder, as "),
-        (["only/{}.png"], "no classes: all lie in the folder only"),
-        (["{}.png", "cat/{}.png", "dog/{}.png"], "no classes: 4 lie in no class's folder"),
+        (["{}.png"], "no classes: 4 images lie outside class folders, such as "),
+        (["only/{}.png"], "no classes: all images lie in the folder only"),
+        (["{}.png", "cat/{}.png", "dog/{}.png"], "no classes: 4 images lie outside class folders"),
     ],
 )
 def test_why_there_are_no_labels_is_said(tmp_path, log, patterns, told):
@@ -508,7 +508,7 @@ def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
     (tmp_path / "cat" / "folder.png").mkdir()
     load_folder(tmp_path, test_fraction=0.4)
     assert f"folder:{tmp_path}: 60 images of 4x4 to 6x6 pixels; 2 classes: cat 30, dog 30" in log.text
-    assert "left out: .tif 3, in @eaDir 3, .txt 1; Pillow converts what it reads" in log.text
+    assert "left out: .tif 3, in @eaDir 3, .txt 1; Pillow can convert some" in log.text
 
 
 @pytest.mark.parametrize(
@@ -538,13 +538,13 @@ def test_dark_files_among_others_are_warned_of_and_taken_as_they_are(tmp_path, l
         (tmp_path / f"deep{i}.png").write_bytes(encoded(deep_image, "PNG"))
     data = load_folder(tmp_path)
     assert data.preprocessing.brightest == 1.0
-    assert "of uint16 is 6.25% of what that can hold: these look black" in log.text
+    assert "of uint16 is 6.25% of its type's range; these look black" in log.text
 
 
 def test_dark_files_that_an_encoder_does_not_stretch_are_warned_of(tmp_path, log):
     write_images(tmp_path, ["0.png", "1.png"])
     open_images(f"folder:{tmp_path}", Preprocessing(4, 1))
-    assert "of uint8 is 0.39% of what that can hold: these look black" in log.text
+    assert "of uint8 is 0.39% of its type's range; these look black" in log.text
     log.clear()
     open_images(f"folder:{tmp_path}", Preprocessing(4, 1, brightest=1 / 255))
     assert "look black" not in log.text
@@ -554,7 +554,7 @@ def test_test_images_that_are_also_trained_on_are_counted(tmp_path, log):
     for i, name in enumerate(names_of(5, False) + names_of(3, True)):
         write_image(tmp_path / name, 10 * (i % 6))
     load_folder(tmp_path)
-    assert "2 of 3 test images equal training images, byte by byte" in log.text
+    assert "2 of 3 test images are exact copies of training images" in log.text
 
 
 def test_dark_ink_on_a_light_ground_is_inverted(tmp_path):
@@ -603,7 +603,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path):
 @pytest.mark.parametrize("names", [names_of(3, False), names_of(3, True), names_of(1, True)])
 def test_a_folder_too_small_to_be_split_is_an_input_error(tmp_path, names):
     write_images(tmp_path, names)
-    expected = "images enough to train on when 0.1 of them are held out to test on"
+    expected = "enough images to hold out 0.1 of them for testing"
     received = f"folder:{tmp_path}, with {len(names)}"
     assert message_of(load_folder, tmp_path) == f"dataset: expected {expected}; received {received}"
 
@@ -611,7 +611,7 @@ def test_a_folder_too_small_to_be_split_is_an_input_error(tmp_path, names):
 def test_a_missing_folder_and_a_file_in_its_place_are_input_errors(tmp_path):
     write_image(tmp_path / "image.png")
     for place in (tmp_path / "missing", tmp_path / "image.png"):
-        expected = f"dataset: expected a folder that is there; received folder:{place}"
+        expected = f"dataset: expected an existing folder; received folder:{place}"
         assert message_of(load_folder, place) == expected
 
 
@@ -641,7 +641,9 @@ def test_a_broken_file_is_left_out_with_a_warning_that_says_why(tmp_path, log, w
     data = load_folder(tmp_path)
     warnings = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
     assert "1 of 101 files are left out" in warnings
-    assert any(line.startswith(f"left out, cannot be decoded: 060.png: {why}") for line in warnings)
+    assert any(
+        line.startswith(f"left out 060.png, which cannot be decoded: {why}") for line in warnings
+    )
     everything = levels(data.train) + levels(data.test)
     assert sorted(everything) == [i for i in range(101) if i != 60]
     assert data.fingerprint != intact.fingerprint

@@ -67,7 +67,7 @@ def test_a_folder_that_may_only_be_read_is_told(small_disk):
 def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, noise):
     run = Run(tmp_path / "run")
     run.begin({"seed": 1})
-    with pytest.raises(FileNotFoundError, match="removed or moved while the run was at work") as gone:
+    with pytest.raises(FileNotFoundError, match="removed or moved during the run") as gone:
         train(run, noise, later_seconds=lambda: os.rename(tmp_path / "run", tmp_path / "moved") or 0.0)
     assert str(gone.value).startswith(f"{tmp_path / 'run'}: expected the run's folder")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Image data: images in a fixed order, preprocessing and the pipelines that models are fed by."""
+"""Image data: images in a fixed order, preprocessing, and input pipelines."""
 
 from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images
 from crvae_tf.datasets.pipelines import evaluation_batches, training_batches, validation_pairs

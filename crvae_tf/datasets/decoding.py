@@ -1,7 +1,7 @@
-"""From the bytes of an image file to its pixels: a TensorFlow graph that an exported encoder carries.
+"""Decodes image files in a TensorFlow graph, which exported encoders contain.
 
-`tf.io.decode_image` does the work. What it leaves undone is done here: Exif orientations (TIFF 6.0, tag
-0x112) are applied, PNGs show their transparent colours, and BMPs the colours of their palettes.
+`tf.io.decode_image` does most of the work. This module adds Exif orientations (TIFF 6.0, tag 0x112),
+the transparent colours of PNGs and the palettes of BMPs.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _HEAD_BYTES = 2**17
-"""Of a JPEG or a PNG; what is looked for lies in these."""
+"""A JPEG or a PNG has its Exif and its transparent colours in these first bytes."""
 _SPECIAL = r"(?s)(?:BM|RIFF)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
 _TRANSPARENT_COLOUR = r"(?s)\C*tRNS\C*"
 _ORIENTATION = (
@@ -21,19 +21,19 @@ _BMP_HEADER, _BMP_COLOURS = 14, 256
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels of an image file, uint8 `[h, w, c]`; a c of 2 or 4 has an alpha channel.
+    """Returns the pixels of an image file, uint8 `[h, w, c]`; if c is 2 or 4, the last is alpha.
 
-    Of 16 bits the upper eight are taken, of an animation the first frame. The graph raises
-    tf.errors.InvalidArgumentError where TensorFlow cannot decode the file.
+    It keeps the upper eight of 16 bits, and the first frame of an animation. The graph raises
+    tf.errors.InvalidArgumentError if TensorFlow cannot decode the file.
     """
     image = tf.io.decode_image(data, expand_animations=False)
     is_special = tf.strings.regex_full_match(_head(data), _SPECIAL)
-    # Most files are not special; asked one by one, the questions would cost more than the decoding.
+    # Most files are not special. Testing each property apart would cost more than decoding.
     return tf.ensure_shape(when(is_special, lambda image: _as_shown(data, image), image), 3 * [None])
 
 
 def levels(data: tf.Tensor) -> tf.Tensor:
-    """Returns the same as float32 in [0, 255], with all the bits of a 16-bit PNG."""
+    """Returns the pixels as float32 in [0, 255], with all bits of a 16-bit PNG."""
 
     def deep():
         image = tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.float32) / 257.0
@@ -47,13 +47,13 @@ def levels(data: tf.Tensor) -> tf.Tensor:
 def when(
     condition: bool | tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the image, changed where the condition holds."""
+    """Returns the changed image if the condition holds, else the image."""
     if isinstance(condition, bool):
         return change(image) if condition else image
     return tf.cond(condition, lambda: change(image), lambda: image)
 
 
-# Not inlined: a file that needs none of its operations would pay for each of them.
+# Not inlined: otherwise files that need none of its operations would pay for them.
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([None, None, None], tf.uint8)],
     autograph=False,
@@ -70,13 +70,13 @@ def _as_shown(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
-    """Returns the Exif orientation as a string of one byte; another string where there is none."""
-    is_webp = tf.strings.substr(data, 0, 4) == b"RIFF"  # It has its Exif after its pixels.
+    """Returns the Exif orientation as a string of one byte, or another string if there is none."""
+    is_webp = tf.strings.substr(data, 0, 4) == b"RIFF"  # WebP stores Exif after the pixels.
     return tf.strings.regex_replace(tf.where(is_webp, data, _head(data)), _ORIENTATION, r"\1\2")
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turns and mirrors an image as its Exif orientation asks for."""
+    """Turns and mirrors an image as its Exif orientation says."""
 
     def is_one_of(*numbers):
         return tf.reduce_any(orientation == [bytes([number]) for number in numbers])
@@ -87,14 +87,14 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _transposed(image: tf.Tensor) -> tf.Tensor:
-    # tf.transpose writes an error of oneDNN's for uint8 where the CPU lacks AVX-512, and goes on.
+    # On CPUs without AVX-512, tf.transpose of uint8 works but logs an error of oneDNN.
     height, width, channels = tf.unstack(tf.shape(image))
     places = tf.range(width)[:, tf.newaxis] + width * tf.range(height)
     return tf.gather(tf.reshape(image, [height * width, channels]), places)
 
 
 def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Returns the colours of a BMP; TensorFlow returns their numbers in the palette."""
+    """Returns the colours of a BMP. TensorFlow returns indices into its palette."""
     header_bytes, compression = _integer(data, _BMP_HEADER), _integer(data, _BMP_HEADER + 16)
     is_plain = ((compression == 0) | (compression == 3)) & (header_bytes >= 40)
     with tf.control_dependencies([tf.debugging.Assert(is_plain, ["compressed or OS/2 BMP"])]):
@@ -108,7 +108,7 @@ def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
         palette = tf.pad(palette, [[0, _BMP_COLOURS - tf.shape(palette)[0]], [0, 0]])
         return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
 
-    # Most programs leave the fourth channel out.
+    # Most programs ignore the fourth channel.
     return tf.cond(tf.shape(image)[-1] == 1, coloured, lambda: image[..., :3])
 
 
@@ -121,13 +121,13 @@ def _is_png(data: tf.Tensor) -> tf.Tensor:
 
 
 def _integer(data: tf.Tensor, position: int) -> tf.Tensor:
-    """Returns the four bytes at `position` as an integer, the lowest first; absent ones are 0."""
+    """Returns the four bytes at `position` as a little-endian integer; missing bytes are 0."""
     stored = tf.strings.join([_bytes_at(data, position, 4), bytes(4)])
     return tf.io.decode_raw(tf.strings.substr(stored, 0, 4), tf.int32)[0]
 
 
 def _bytes_at(data: tf.Tensor, position, size) -> tf.Tensor:
-    """Returns at most `size` bytes from `position` on; what lies outside is left out."""
+    """Returns the `size` bytes from `position` on, without those beyond the end."""
     end = tf.strings.length(data)
     start = tf.clip_by_value(position, 0, end)
     return tf.strings.substr(data, start, tf.clip_by_value(size, 0, end - start))

@@ -21,41 +21,41 @@ _LOGGER = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jxl")
 
 _LEAVINGS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "thumbs", "thumbnails")
-"""Folders of other programs."""
+"""Folders that other programs create."""
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises of files that are broken, of other kinds or very large."""
+"""What Pillow raises for files that are broken, no images, or very large."""
 _SHOWN = 20
 
 
 class FileImages(Images):
-    """The image files below a folder, which are read and decoded as they are needed.
+    """The image files below a folder, read and decoded on demand.
 
-    Folders called `train`, `validation` and `test` are the user's own split where nothing lies beside
-    them. The folders directly below these, or below `path`, are classes where there are two or more and
-    no image lies beside them. Links are followed, each folder is entered once; what begins with a dot
-    and what other programs left behind is no image.
+    Folders called `train`, `validation` and `test` are the user's own split, if every image lies in
+    one of them. The folders directly below these, or below `path`, are classes, if there are two or
+    more and every image lies in one. It follows links, but enters each folder once. It ignores names
+    that begin with a dot and folders that other programs create.
 
     Args:
-      path: of the folder.
+      path: the folder.
       preprocessing: see `Images`.
-      argument: that errors name.
+      argument: the argument that errors name.
 
     Attributes:
-      paths: where the files lie, as TensorFlow takes it.
-      parts: `train`, `validation` or `test` for each image; None where the user made no such folders.
+      paths: the files' paths, as TensorFlow takes them.
+      parts: `train`, `validation` or `test` for each image; None without such folders.
 
     Raises:
-      InputError: there is no such folder, or no image in it.
+      InputError: there is no such folder, or it has no image.
     """
 
     def __init__(self, path: str, preprocessing: Preprocessing, argument: str):
         if not os.path.isdir(path):
-            raise InputError(argument, "a folder that is there", f"folder:{path}")
+            raise InputError(argument, "an existing folder", f"folder:{path}")
         found, left_out = _files(path)
         if not found:
             others = f", with {_listed(left_out.most_common())}" if left_out else ""
@@ -75,7 +75,7 @@ class FileImages(Images):
         _LOGGER.info("%s", "; ".join(self._described(classes, left_out)))
 
     def _described(self, classes: list[str], left_out: Counter) -> Iterator[str]:
-        """Yields what there is to say of what was found and of what was not."""
+        """Yields a line on each thing found: images, the split, classes, other files."""
         sizes = sorted({image.size for image in self._opened(1000)}, key=np.prod)
         ends = " to ".join(f"{width}x{height}" for width, height in sizes[:: max(len(sizes) - 1, 1)])
         yield f"{printable(self.origin)}: {self.num_images} images of {ends} pixels"
@@ -85,13 +85,13 @@ class FileImages(Images):
             yield f"{len(self.class_names)} classes: {_listed(sorted(Counter(classes).items()))}"
         elif "" in classes:
             outside = self.names[classes.index("")]
-            yield f"no classes: {classes.count('')} lie in no class's folder, as {outside} does"
+            yield f"no classes: {classes.count('')} images lie outside class folders, such as {outside}"
         else:
-            yield f"no classes: all lie in the folder {classes[0]}"
+            yield f"no classes: all images lie in the folder {classes[0]}"
         if left_out:
             yield "left out: " + _listed(left_out.most_common())
         if any(suffix in Image.registered_extensions() for suffix in left_out):
-            yield "Pillow converts what it reads: Image.open(FILE).save(FILE + '.png')"
+            yield "Pillow can convert some: Image.open(FILE).save(FILE + '.png')"
 
     def _opened(self, limit: int | None) -> Iterator[Image.Image]:
         number = self.num_images if limit is None else min(limit, self.num_images)
@@ -103,7 +103,7 @@ class FileImages(Images):
         for image in self._opened(limit):
             with contextlib.suppress(*_UNREADABLE):
                 pixels = np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
-                yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # Of older Pillows.
+                yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # From older Pillows.
 
     def ranges(self, bounds):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
@@ -122,7 +122,7 @@ class FileImages(Images):
 
     def tell_broken(self, indices):
         for index in indices:
-            told = "left out, cannot be decoded: %s: %s"
+            told = "left out %s, which cannot be decoded: %s"
             _LOGGER.warning(told, self.names[index], _why_broken(self.paths[index]))
         if len(indices):
             _LOGGER.warning("%d of %d files are left out", len(indices), self.num_images)
@@ -130,7 +130,7 @@ class FileImages(Images):
 
 
 def picture(path: str | bytes) -> np.ndarray | None:
-    """Returns the pixels, uint8 `[h, w, c]`, of an image file; None if it is gone or broken."""
+    """Returns the pixels of an image file, uint8 `[h, w, c]`, or None if it is missing or broken."""
     try:
         return on_white(decoding.decode(tf.io.read_file(os.fsencode(path)))).numpy()
     except tf.errors.OpError:
@@ -138,15 +138,15 @@ def picture(path: str | bytes) -> np.ndarray | None:
 
 
 def listed_picture(path: str, name: str) -> np.ndarray | None:
-    """Returns the same for the file below `path` that is listed by the printable name `name`."""
+    """Returns the `picture` of the file below `path` whose printable name is `name`."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
     return picture(os.path.join(os.fsencode(path), raw))
 
 
 def printable(name: str) -> str:
-    r"""Returns a file's name as one line of UTF-8, and no other name's.
+    r"""Returns a file's name as one line of UTF-8. Two names never become one.
 
-    `\xNN` stands for each byte that is no UTF-8 or that controls, and for a backslash.
+    It writes `\xNN` for control characters, for backslashes and for bytes that are not UTF-8.
 
     >>> print(printable("two\nlines"), printable("caf\udce9.png"), printable("caf\u00e9.png"))
     two\x0alines caf\xe9.png café.png
@@ -156,7 +156,7 @@ def printable(name: str) -> str:
 
 
 def _own_split(folders: list[list[str]]) -> np.ndarray | None:
-    """Returns the part that each file lies in, and takes its folder off; None where there are none."""
+    """Returns each file's part and removes it from `folders`, or None without such folders."""
     parts = [_PARTS.get(folder[0].lower()) if folder else None for folder in folders]
     if "train" not in parts or None in parts:
         return None
@@ -166,9 +166,9 @@ def _own_split(folders: list[list[str]]) -> np.ndarray | None:
 
 
 def _files(root: str) -> tuple[list[str], Counter]:
-    """Returns the sorted names of the image files, and how many others there are of which kind."""
+    """Returns the sorted names of the image files, and counts of the other files by kind."""
     names, left_out, entered, roots = [], Counter(), set(), [root]
-    for top in roots:  # What links lead to comes last.
+    for top in roots:  # Targets of links come last.
         for folder, below, files in os.walk(top):
             real, place = os.path.realpath(folder), os.path.relpath(folder, root)
             if real in entered:
@@ -187,7 +187,7 @@ def _files(root: str) -> tuple[list[str], Counter]:
 
 
 def _kind(place: str, file: str) -> str | None:
-    """Returns the suffix of a file, or the folder of leavings that it is in; None for a hidden file."""
+    """Returns a file's suffix, or the other program's folder that it is in; None if it is hidden."""
     if file.startswith("."):
         return None
     leavings = [f"in {part}" for part in place.split(os.sep) if part.lower() in _LEAVINGS]
@@ -200,7 +200,7 @@ def _listed(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def _why_broken(path: bytes) -> str:
-    why, kind = "no fault at the second attempt", ""
+    why, kind = "the second attempt succeeded", ""
     try:
         decoding.decode(tf.io.read_file(path))
     except tf.errors.OpError as error:

@@ -1,7 +1,7 @@
-"""Images in a fixed order: what training, evaluation and embedding take.
+"""Images in a fixed order, for training, evaluation and embedding.
 
-Images are known by their index, their place in that order. In training, batch `step` of `epoch` is a
-function of (seed, epoch, step), so that a run can begin again anywhere.
+An image's index is its place in that order. In training, batch `step` of `epoch` is a function of
+(seed, epoch, step), so a run can resume anywhere.
 """
 
 import abc
@@ -20,7 +20,7 @@ from crvae_tf.randomness import Purpose
 
 NO_LABEL = -1
 MEMORY_LIMIT = 2**30
-"""More bytes than this are kept in a temporary file."""
+"""Larger data sets, in bytes, go to a temporary file."""
 
 BROKEN_SHARE_LIMIT = 0.01
 
@@ -32,13 +32,13 @@ class Images(abc.ABC):
     """Images in a fixed order.
 
     Attributes:
-      num_images: how many there are.
-      preprocessing: applied to each; None where they have been preprocessed.
-      has_labels: whether the images have a class.
-      class_names: by label, or None where a class is known by its number.
-      names: of the files, or None where an image is known by its index.
-      origin: what the user calls them.
-      fingerprint: changes when the images do.
+      num_images: the number of images.
+      preprocessing: applied to each image; None if they are preprocessed.
+      has_labels: whether the images have classes.
+      class_names: the classes' names by label, or None if they have only numbers.
+      names: the files' names, or None if images are not files.
+      origin: the user's name for the data.
+      fingerprint: changes when the images change.
     """
 
     num_images: int
@@ -50,43 +50,43 @@ class Images(abc.ABC):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of each, preprocessed."""
+        """(H, W, C) of each preprocessed image."""
         return self.preprocessing.image_shape
 
     @abc.abstractmethod
     def raw(self, limit: int | None) -> Iterable[np.ndarray]:
-        """Returns images, or batches, as they are before preprocessing: `limit` images, or all."""
+        """Returns images, or batches, before preprocessing: `limit` images, or all."""
 
     @abc.abstractmethod
     def ranges(self, bounds: Sequence[tuple[int, int]]) -> tf.data.Dataset:
-        """Returns a batch for each (start, stop) of `bounds`, which ascend.
+        """Returns a batch for each (start, stop) of the ascending `bounds`.
 
-        Images that cannot be read are left out, and so are batches of none.
+        It leaves out images that cannot be read, and empty batches.
 
         Returns:
           A data set of (indices int64 `[batch]`, images uint8 `[batch, H, W, C]`, labels int64
-          `[batch]`, `NO_LABEL` where there is none).
+          `[batch]`, `NO_LABEL` for images without a class).
         """
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
-        """Returns all images once, in order, as `ranges` does."""
+        """Returns all images once, in order; see `ranges`."""
         return self.ranges(grouped(range(self.num_images), batch_size))
 
     def tell_broken(self, indices: np.ndarray) -> list[str]:
-        """Logs why the files of these `indices` cannot be read, and returns their names."""
+        """Logs why the files at `indices` cannot be read, and returns their names."""
         return []
 
 
 class ArrayImages(Images):
-    """Images in an array, which can be fetched by index: what models are trained and evaluated on.
+    """Images in an array, fetched by index: models train and are evaluated on these.
 
     Args:
-      stored: `[num_images, h, w, c]`; uint8 where nothing preprocesses it. A memory map stays one.
+      stored: `[num_images, h, w, c]`; uint8 without a preprocessing. A memory map stays one.
       labels: int64 `[num_images]`, or None.
       preprocessing: see `Images`.
 
     Raises:
-      InputError: there is no image, or they are of another type or rank.
+      InputError: there is no image, or the type or the rank is wrong.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class ArrayImages(Images):
         return super().image_shape if self.preprocessing else tuple(self._stored.shape[1:])
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
-        """Returns the images of `indices`, which count from 0 anew."""
+        """Returns the images at `indices`, with new indices from 0 on."""
         part = copy.copy(self)
         part.num_images = len(indices)
         part._places, part._labels = (tf.gather(each, indices) for each in (self._places, self._labels))
         return part
 
     def up_to(self, limit: int | None) -> int:
-        """Returns how many images there are up to a limit; None is no limit."""
+        """Returns the number of images, at most `limit`; None means no limit."""
         return self.num_images if limit is None else min(limit, self.num_images)
 
     def sample(self, limit: int | None) -> "ArrayImages":
-        """Returns a fixed sample of `limit` images, spread over the whole; all where that is None."""
+        """Returns a fixed sample of `limit` images, spread over the whole; all if it is None."""
         return self.subset(spread(self.up_to(limit), self.num_images))
 
     def hold_out(self, number: int) -> tuple["ArrayImages", "ArrayImages"]:
-        """Returns all images but those of `sample(number)`, and these."""
+        """Returns all images except those of `sample(number)`, and these."""
         held = spread(number, self.num_images)
         return self.subset(np.setdiff1d(np.arange(self.num_images), held)), self.subset(held)
 
@@ -134,12 +134,12 @@ class ArrayImages(Images):
         return (stored[places[slice(*bound)]] for bound in grouped(range(len(places)), _BATCH))
 
     def hashes(self) -> list[int]:
-        """Returns for each image a number that is the same where the bytes are, in this process."""
+        """Returns a number for each image; equal images have equal numbers in this process."""
         stored = np.asarray(self._stored)
         return [hash(stored[place].tobytes()) for place in self._places.numpy()]
 
     def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns (images, labels) of the `indices` `[batch]`."""
+        """Returns (images, labels) at `indices` `[batch]`."""
         places, stored = tf.gather(self._places, indices), self._stored
         if isinstance(stored, np.memmap):
             dtype = stored.dtype.newbyteorder("=")
@@ -165,11 +165,11 @@ class ArrayImages(Images):
     def shuffled_batches(
         self, batch_size: int, seed: int, epochs: range, first_step: int = 0
     ) -> tf.data.Dataset:
-        """Returns every image once an epoch, each epoch in an order of its own.
+        """Returns every image once per epoch, in a new order each epoch.
 
         Returns:
-          A data set of (epoch, step, indices, images), the first two int64 scalars, from `first_step`
-          of the first epoch on; the last batch of an epoch may be short.
+          A data set of (epoch, step, indices, images) from `first_step` of the first epoch on. Epoch
+          and step are int64 scalars. The last batch of an epoch may be short.
         """
         steps = self.steps_per_epoch(batch_size)
 
@@ -189,7 +189,7 @@ class ArrayImages(Images):
 
 
 def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
-    """Returns preprocessed images, kept in memory or in a temporary file, and which could be read."""
+    """Preprocesses images into memory or a temporary file; returns them with the indices read."""
     shape = (images.num_images, *images.image_shape)
     if math.prod(shape) <= MEMORY_LIMIT:
         pixels = np.empty(shape, np.uint8)
@@ -209,14 +209,14 @@ def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
 
 
 def check_broken_share(names: Sequence[str], whole: int, argument: str) -> None:
-    """Raises InputError if the broken files `names` are more than 1 % of `whole` files."""
+    """Raises InputError if more than 1 % of `whole` files are broken: those called `names`."""
     if len(names) > BROKEN_SHARE_LIMIT * whole:
         expected = f"a folder with at most {BROKEN_SHARE_LIMIT:.0%} broken files"
         raise InputError(argument, expected, f"{len(names)} of {whole}, the first {names[0]}")
 
 
 def grouped(rows: range, size: int) -> list[tuple[int, int]]:
-    """Returns (start, stop) of groups of `size`, the last of which may be smaller.
+    """Returns the (start, stop) of each group of `size` rows; the last may be smaller.
 
     >>> grouped(range(10, 15), 2)
     [(10, 12), (12, 14), (14, 15)]
@@ -225,7 +225,7 @@ def grouped(rows: range, size: int) -> list[tuple[int, int]]:
 
 
 def spread(number: int, whole: int) -> np.ndarray:
-    """Returns `number` of `whole` places, ascending: one drawn from each of as many equal stretches."""
+    """Returns `number` ascending indices below `whole`: one drawn from each of `number` equal parts."""
     bounds = np.arange(number + 1) * whole // max(number, 1)
     drawn = np.random.default_rng(_SPREAD_SEED).random(number)
     return bounds[:-1] + (drawn * np.diff(bounds)).astype(np.int64)

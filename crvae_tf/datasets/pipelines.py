@@ -1,7 +1,7 @@
-"""From splits to what models take: training pairs, the test set and the transformed test set.
+"""Input pipelines: training pairs, the test set and the transformed test set.
 
-The transformation is applied to the gray image. Where images are binarised, an image and its view are
-binarised apart: numbers shared by the two would be a mark that a view can be recognised by.
+The transformation applies to the gray image. An image and its view are binarised with separate random
+numbers: a model could otherwise recognise a view by the numbers it shares with its image.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
 
 BINARIZATIONS = ("dynamic", "fixed", "none")
-"""How pixels become 0 or 1: drawn anew each epoch, drawn once, or left gray."""
+"""How pixels become 0 or 1: drawn anew each epoch, drawn once, or not at all."""
 
 TEST_SEED = 20_200_725
-"""Of the test images' binarisation and transformation: the same for every method and seed."""
+"""Seeds the test images' binarisation and transformation, for every method and run alike."""
 
 _GROUP = 64
 _IMAGE, _VIEW = 0, 1
@@ -36,24 +36,24 @@ def training_batches(
     with_transformations: bool = False,
     views_per_image: int = 1,
 ) -> tf.data.Dataset:
-    """Returns the batches of the given epochs, one after the other, shuffled.
+    """Returns shuffled batches of the given epochs, one epoch after the other.
 
-    The data set does not end with an epoch: it is for `fit(..., steps_per_epoch=...)`.
+    The data set does not end with an epoch: use it with `fit(..., steps_per_epoch=...)`.
 
     Args:
       split: the images.
-      batch_size: images in a batch; the last of an epoch may be short.
+      batch_size: images in a batch; the last batch of an epoch may be short.
       binarization: one of `BINARIZATIONS`.
       transformation: t(x~|x), or None for images alone.
-      seed: of order, transformation and the dynamic binarisation; the fixed one is always the same.
-      epochs, first_step: which epochs, and the step at which the first of them begins.
-      with_transformations: whether to return the transformations too.
-      views_per_image: how many pairs, each with a view of its own, an image of a batch stands in.
+      seed: of the order, the transformation and the dynamic binarisation. The fixed one ignores it.
+      epochs, first_step: the epochs, and the first step of the first one.
+      with_transformations: whether to return the transformations, too.
+      views_per_image: the number of pairs, each with a new view, for each image of a batch.
 
     Returns:
-      A data set of pairs (images, views), or of images where there is no transformation; each
-      float32 `[batch * views_per_image, H, W, C]` in [0, 1], the pairs of an image one after
-      another. With transformations, of triples: the third is the `Affine` that made the views.
+      A data set of pairs (images, views), or of images without a transformation. Each is float32
+      `[batch * views_per_image, H, W, C]` in [0, 1]; the pairs of an image are adjacent. With
+      transformations, a data set of triples: the third is the `Affine` that made the views.
 
     Raises:
       InputError: there is no such binarisation.
@@ -88,11 +88,11 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Returns the test set once, in order; with a transformation, the transformed test set.
 
-    There is one draw for each image, a function of its index alone.
+    Each image has one draw, which depends on its index alone.
 
     Args:
       split, batch_size, binarization, transformation: as for `training_batches`.
-      limit: how many images to return, a fixed sample; all where this is None.
+      limit: the size of a fixed sample to return; None returns all images.
 
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64
@@ -116,7 +116,7 @@ def validation_pairs(
     transformation: RandomAffine | None,
     with_transformations: bool = False,
 ) -> tf.data.Dataset:
-    """Returns what `training_batches` does, once, in order, with the draws of the test set."""
+    """Returns what `training_batches` returns, but once, in order, with the test set's draws."""
 
     def batch(indices, images, labels):
         seen = _seen_in_tests(split, indices, images, binarization, transformation)
@@ -126,7 +126,7 @@ def validation_pairs(
 
 
 def _seen_in_tests(split, indices, images, binarization, transformation) -> tuple:
-    """Returns `_seen` of test images, whose draws are functions of their indices."""
+    """Returns `_seen` of test images. Their draws depend on their indices alone."""
 
     def uniforms(view):
         key = randomness.key(TEST_SEED, Purpose.BINARIZATION, view)
@@ -159,7 +159,7 @@ def _finished(batches: tf.data.Dataset, make: Callable, binarization: str) -> tf
     check_choice("binarization", binarization, BINARIZATIONS)
     options = tf.data.Options()
     options.deterministic = True
-    # Each of several workers takes its share of every batch, not of the files.
+    # Workers share every batch, not the files.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     made = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
     return made.with_options(options).prefetch(tf.data.AUTOTUNE)

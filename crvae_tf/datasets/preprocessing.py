@@ -1,4 +1,4 @@
-"""From an image of any size to the one size a model takes; the same in training and when served."""
+"""Converts images of any size to the size a model takes, alike in training and when served."""
 
 import dataclasses
 import functools
@@ -14,8 +14,8 @@ from crvae_tf.datasets.decoding import when
 class Preprocessing:
     """Crops, converts, inverts and resizes images.
 
-    The result is rounded to uint8, so that what is trained on can be kept in memory and is what an
-    exported encoder computes from the same file, to the bit.
+    The result is rounded to uint8, so that it fits in memory. An exported encoder computes the same
+    result from the same file, to the bit.
     """
 
     image_size: int
@@ -23,11 +23,11 @@ class Preprocessing:
     channels: int
     """1 for gray, 3 for colour."""
     crop: int | None = None
-    """Side of the central square to keep, pixels; the largest that fits where this is None."""
+    """Side of the central square to keep, pixels; None keeps the largest that fits."""
     invert: bool = False
-    """Whether dark becomes light, for data sets of dark strokes on a light ground."""
+    """Whether dark becomes light, for dark strokes on a light ground."""
     brightest: float = 1.0
-    """The value that becomes white, as a share of the range of the images' type."""
+    """The value that becomes white, as a share of the image type's range."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -37,8 +37,8 @@ class Preprocessing:
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """Returns uint8 `[..., image_size, image_size, channels]` for an image `[..., h, w, c]`.
 
-        uint8, uint16 and bool are scaled by the range of their type, floats lie in [0, 1]. A c of 2 or
-        4 has an alpha channel: the image is put on white. There is at most one leading dimension.
+        uint8, uint16 and bool are scaled by their type's range; floats lie in [0, 1]. If c is 2 or 4,
+        the last channel is alpha, and the ground is white. There is at most one leading dimension.
         """
         image = tf.convert_to_tensor(image)
         if image.dtype == tf.uint16 and self.brightest == 1.0:
@@ -49,7 +49,7 @@ class Preprocessing:
         return self._stretched(tf.cast(image, tf.float32) * (255.0 / scale))
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
-        """Returns the same for the bytes of one image file that TensorFlow decodes."""
+        """Returns the same for the bytes of an image file."""
         if self.brightest == 1.0:
             return self._converted(decoding.decode(data))
         return self._stretched(decoding.levels(data))
@@ -58,10 +58,10 @@ class Preprocessing:
         return self._converted(_as_bytes(on_white(levels) / self.brightest))
 
     def _converted(self, image: tf.Tensor) -> tf.Tensor:
-        """Returns the result for uint8."""
+        """Returns the result for a uint8 image."""
         if self.invert or self.crop or image.shape[-3:].is_fully_defined():
             made = self._convert(image)
-        else:  # The files of most folders have the size already.
+        else:  # Most folders hold files of the right size.
             is_other = tf.reduce_any(tf.shape(image) != self.image_shape)
             made = when(is_other, _apart(self), image)
         return tf.ensure_shape(made, [*image.shape[:-3], *self.image_shape])
@@ -73,7 +73,7 @@ class Preprocessing:
 
 @functools.lru_cache
 def _apart(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the conversion of one image as a function that is not inlined; see `decoding`."""
+    """Returns the conversion of one image as a function that is not inlined."""
     return tf.function(
         preprocessing._convert,
         input_signature=[tf.TensorSpec([None, None, None], tf.uint8)],
@@ -88,7 +88,7 @@ def to_unit_interval(images: tf.Tensor) -> tf.Tensor:
 
 
 def on_white(image: tf.Tensor) -> tf.Tensor:
-    """Puts an image with an alpha channel, the last of 2 or 4, on a white ground."""
+    """Puts an image of 2 or 4 channels, the last of them alpha, on a white ground."""
 
     def composed(image):
         alpha = tf.cast(image[..., -1:], tf.float32) / 255.0
@@ -99,7 +99,7 @@ def on_white(image: tf.Tensor) -> tf.Tensor:
 
 
 def _size(image: tf.Tensor, axis: int) -> int | tf.Tensor:
-    """Returns the size of an axis: a number where the graph knows it."""
+    """Returns the size of an axis, as a number if it is static."""
     return image.shape[axis] or tf.shape(image)[axis]
 
 

@@ -1,4 +1,4 @@
-"""Where images come from: the embedded digits, TensorFlow Datasets, arrays and folders of files."""
+"""Loads images from the embedded digits, TensorFlow Datasets, arrays and folders of files."""
 
 import dataclasses
 import hashlib
@@ -35,23 +35,23 @@ _LIGHT_ON_DARK = (DIGITS, "mnist", "emnist", "kmnist", "fashion_mnist", "binariz
 
 @dataclasses.dataclass(frozen=True)
 class ImageData:
-    """A data set, ready to be trained on."""
+    """A data set, ready for training."""
 
     name: str
     train: ArrayImages
     test: ArrayImages
     validation: ArrayImages | None
-    """Images held out from the training set, or the user's own; None where there are none."""
+    """Images held out from the training set, or the user's own; may be None."""
     preprocessing: Preprocessing
     fingerprint: str
-    """Changes when the data do."""
+    """Changes when the data change."""
 
 
 def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
     """Returns the default `image_size`, `channels`, `binarization` and `likelihood` of a data set.
 
-    Ink on paper is binarised and Bernoulli, other gray images are continuous Bernoulli, colour is
-    Gaussian. The side is 28, 32 or 64 pixels, the first that is not less than the height, or 64.
+    MNIST, OMNIGLOT and digits are binarised and Bernoulli. Other gray images are continuous Bernoulli,
+    colour images Gaussian. The side is the least of 28, 32 and 64 pixels that fits the height, or 64.
 
     Raises:
       InputError: there is no such data set.
@@ -71,7 +71,7 @@ def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
 
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
-    """Returns whether `load` would fetch nothing.
+    """Returns whether `load` needs no download.
 
     Raises:
       InputError: there is no such data set.
@@ -92,17 +92,17 @@ def load(
 ) -> ImageData:
     """Returns the training, validation and test images of a data set.
 
-    The user's own split is kept: the splits of TFDS, the folders `train`, `validation` and `test`. What
-    is held out otherwise is a fixed sample, spread over the whole; of files, a hash of their names
-    decides which are test images, whatever other files there are.
+    It keeps a data set's own split: TFDS splits, or the folders `train`, `validation` and `test`. It
+    holds out a fixed sample otherwise, spread over the whole. For files, a hash of the name decides
+    which are test images, so other files change nothing.
 
     Args:
       dataset: `digits`, the name of a TFDS image data set, `folder:PATH` or an array, `FILE.npy`.
-      data_dir: where TFDS keeps its data; TFDS's own place where this is None.
-      image_size, channels: side in pixels, and 1 or 3; where None, the data set's `defaults`.
-      validation_images: how many training images to hold out; of the user's own, how many to use.
-      invert: whether dark becomes light; where None, as is usual for the data set.
-      test_fraction: of the images to test on where the data set has no test images of its own.
+      data_dir: the folder of TFDS data; None is TFDS's default.
+      image_size, channels: the side in pixels, and 1 or 3; None is the data set's default.
+      validation_images: how many training images to hold out, or own validation images to use.
+      invert: whether dark becomes light; None is the data set's default.
+      test_fraction: the share of test images, if the data set has none of its own.
 
     Raises:
       InputError: there is no such data set, it cannot be fetched, or it holds too few images.
@@ -122,7 +122,7 @@ def load(
     train, validation, test = _divided(parts, validation_images, test_fraction)
     copies = int(np.isin(test.hashes(), train.hashes()).sum())
     if copies:
-        told = "%d of %d test images equal training images, byte by byte"
+        told = "%d of %d test images are exact copies of training images"
         _LOGGER.warning(told, copies, test.num_images)
     return ImageData(dataset, train, test, validation, preprocessing, fingerprint)
 
@@ -175,7 +175,7 @@ def _base_name(name: str) -> str:
 
 
 def _usual(name: str, given: Preprocessing, invert: bool | None) -> Preprocessing:
-    """Returns a preprocessing with what is usual for a data set in the place of what is given."""
+    """Returns the preprocessing `given`, with the data set's usual crop and inversion."""
     base = _base_name(name)
     if invert is None:
         invert = base == "omniglot" or (given.invert and base not in _LIGHT_ON_DARK)
@@ -185,7 +185,7 @@ def _usual(name: str, given: Preprocessing, invert: bool | None) -> Preprocessin
 def _opened(
     name: str, data_dir: str | None, preprocessing: Preprocessing, argument: str
 ) -> dict[str, Images]:
-    """Returns the images to train on, or all there are, and those to test on, if there are any."""
+    """Returns the training images, or all images, as `train`, and any test images as `test`."""
     if name == DIGITS:
         return _digits(preprocessing)
     if name.startswith(FOLDER_PREFIX):
@@ -202,7 +202,7 @@ def _opened(
 
 
 def _kept(found: dict[str, Images], test_fraction: float) -> dict[str, ArrayImages]:
-    """Returns preprocessed images; of a folder the user's own parts, or held out by their names."""
+    """Returns preprocessed images by part; hashes of names divide a folder without own parts."""
     files = found["train"]
     if not isinstance(files, FileImages):
         return {part: kept(images)[0] for part, images in found.items()}
@@ -223,9 +223,9 @@ def _hash_fraction(name: str) -> float:
 
 def _check_held_out(number: int, whole: int, test_fraction: float, origin: str) -> None:
     if not 0 < number < whole:
-        expected = f"images enough to train on when {test_fraction:g} of them are held out to test on"
+        expected = f"enough images to hold out {test_fraction:g} of them for testing"
         raise InputError("dataset", expected, f"{origin}, with {whole}")
-    _LOGGER.info("held out to test on: %d of %d images", number, whole)
+    _LOGGER.info("held out %d of %d images for testing", number, whole)
 
 
 def _fingerprint(parts: dict[str, ArrayImages]) -> str:
@@ -243,7 +243,7 @@ def _divided(
     """Returns training, validation and test images."""
     train, validation, test = (parts.get(part) for part in ("train", "validation", "test"))
     if test is None and validation is not None:
-        _LOGGER.info("no test images: the validation images are tested on")
+        _LOGGER.info("no test images: testing on the validation images")
         test, validation = validation, None
     if test is None:
         number = round(test_fraction * train.num_images)
@@ -260,9 +260,9 @@ def _divided(
 
 
 def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
-    """Returns scikit-learn's digits as MNIST shows its own: 20 pixels high in a 28-pixel frame.
+    """Returns scikit-learn's digits in MNIST's format: 20 pixels high in a 28-pixel frame.
 
-    A fifth of the images of each class, 360 in all, are test images.
+    A fifth of each class are test images, 360 in all.
     """
     scans, labels = load_digits(return_X_y=True)
     margin = (_DIGITS_SIDE - _DIGITS_BOX) // 2
@@ -281,17 +281,17 @@ def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
 
 
 def _opened_array(path: str, argument: str) -> np.memmap:
-    """Returns the images of a file `.npy`, `[N, h, w, c]`."""
+    """Returns the images of a `.npy` file, `[N, h, w, c]`."""
     expected = "an array of images, [N, h, w] or [N, h, w, 1 to 4], of uint8, uint16, bool or floats"
     try:
-        with np.errstate(over="ignore"):  # Of a size that the header claims.
+        with np.errstate(over="ignore"):  # The header may claim any size.
             array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
         received = "another file" if os.path.exists(path) else "no such file"
         raise InputError(argument, expected, f"{path}, {received}") from error
     shaped = array
     if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
-        _LOGGER.warning("%s: %s is taken as one image", path, list(array.shape))
+        _LOGGER.warning("%s: reading %s as one image", path, list(array.shape))
         shaped = array[np.newaxis]
     elif array.ndim == 3:
         shaped = array[..., np.newaxis]
@@ -302,7 +302,7 @@ def _opened_array(path: str, argument: str) -> np.memmap:
 
 
 def _stamp(path: str | bytes) -> tuple[int, int] | None:
-    """Returns a file's size and when it was written; None where a link leads nowhere or to itself."""
+    """Returns a file's size and time of writing, or None for a broken link."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Image data sets of TensorFlow Datasets, by name."""
+"""Image data sets of TensorFlow Datasets."""
 
 import hashlib
 import json
@@ -17,15 +17,15 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class StoredImages(Images):
-    """A split of a data set of TFDS, in the order in which that stores it.
+    """A split of a TFDS data set, in stored order.
 
     Args:
-      builder: of the data set, prepared.
-      split: as TFDS writes it: `test`, `train[:10%]`, `train+test`.
+      builder: the builder of the prepared data set.
+      split: in TFDS's notation: `test`, `train[:10%]`, `train+test`.
       preprocessing: see `Images`.
 
     Raises:
-      InputError: there is no such split, or no image in it.
+      InputError: there is no such split, or it has no image.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing):
@@ -33,7 +33,7 @@ class StoredImages(Images):
         try:
             self.num_images = known[split].num_examples
         except (ValueError, AssertionError, KeyError) as error:
-            raise InputError("split", f"one or several of {', '.join(known)}", split) from error
+            raise InputError("split", f"one or more of {', '.join(known)}", split) from error
         if not self.num_images:
             raise InputError("split", "one with images", split)
         self.preprocessing = preprocessing
@@ -43,8 +43,8 @@ class StoredImages(Images):
         self.fingerprint = _fingerprint(builder)
 
     def _examples(self) -> tf.data.Dataset:
-        """Returns (image, label) of each, read through one file after the other."""
-        # TFDS interleaves its files otherwise, and caches small ones.
+        """Returns all (image, label), one file after the other."""
+        # By default TFDS interleaves files and caches small ones.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         others = set(_features(self._builder, tfds.features.Image)) - {self._image}
         skipped = dict.fromkeys(others, tfds.decode.SkipDecoding())
@@ -68,7 +68,7 @@ class StoredImages(Images):
 
 
 def open_builder(name: str, data_dir: str | None, argument: str) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a data set, which need not be prepared.
+    """Returns the builder of a data set, prepared or not.
 
     Raises:
       InputError: TFDS has no such data set; it names `argument`.
@@ -81,7 +81,7 @@ def open_builder(name: str, data_dir: str | None, argument: str) -> tfds.core.Da
 
 
 def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a data set, fetched and prepared if need be.
+    """Returns the builder of a data set, after fetching and preparing it if necessary.
 
     Raises:
       InputError: it is unknown, has no images or cannot be fetched; it names `argument`.
@@ -93,26 +93,26 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
     _LOGGER.info("%s: the images are %s, %s", name, image, classes)
     if builder.info.splits:
         return builder
-    # TFDS keeps a data set by its name and version below this.
+    # TFDS stores a data set below this folder by name and version.
     place = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
-    told = "fetching %s into %s; without a network this is given up after some minutes"
+    told = "fetching %s into %s; without a network this fails after some minutes"
     _LOGGER.info(told, builder.info.full_name, place)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # TFDS raises whatever its downloader meets.
-        expected = f"digits, or a data set that is prepared below {place} or that a network brings"
+    except Exception as error:  # The downloader may raise anything.
+        expected = f"digits, a data set prepared below {place}, or a network to fetch it"
         received = f"{name}, and {type(error).__name__}: {reason(error)}"
         raise InputError(argument, expected, received) from error
     return builder
 
 
 def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
-    """Returns the splits to train and to test on; the latter is absent where there is one split alone.
+    """Returns the splits `train` and `test`; the latter is absent if there is only one split.
 
-    A data set without a test split is tested on its validation split.
+    The validation split replaces a missing test split.
 
     Raises:
-      InputError: it has several splits, of which none is `train`.
+      InputError: there are several splits, none called `train`.
     """
     splits = list(builder.info.splits)
     train = splits[0] if len(splits) == 1 else "train"
@@ -124,7 +124,7 @@ def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
 
 
 def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
-    """Returns a hash of the data set's version and of the size of each of its parts."""
+    """Returns a hash of the data set's version and the sizes of its splits and files."""
     sizes = {
         name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
         for name, split in sorted(builder.info.splits.items())
@@ -133,7 +133,7 @@ def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
 
 
 def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
-    """Returns the feature that supervised_keys name as the image, or else that is called one."""
+    """Returns the image feature: that of supervised_keys, else `image`, else the first."""
     images = _features(builder, tfds.features.Image)
     named = tf.nest.flatten(builder.info.supervised_keys[0]) if builder.info.supervised_keys else []
     key = next((key for key in (*named, "image", *images) if key in images), None)
@@ -144,7 +144,7 @@ def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
 
 
 def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
-    """Returns the feature that is the class: of those that supervised_keys name, or `label`."""
+    """Returns the class feature: of those in supervised_keys `label` or the first, else `label`."""
     keys = builder.info.supervised_keys
     named = tf.nest.flatten(keys[1]) if keys else ["label"]
     classes = [key for key in _features(builder, tfds.features.ClassLabel) if key in named]

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and what one process alone holds."""
+"""Writes files and folders whole or not at all, and locks them."""
 
 import contextlib
 import fcntl
@@ -14,16 +14,16 @@ import tensorflow as tf
 from crvae_tf.errors import InputError, NotFiniteError, reason
 
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
-"""What TensorFlow raises for a checkpoint, or a SavedModel's variables, that were cut short."""
+"""What TensorFlow raises for a truncated checkpoint or SavedModel."""
 
 UNFINISHED = ".unfinished."
-"""What the name of a file begins with until all of it is written."""
+"""The prefix of an unfinished file's name."""
 
 
 def write_text(path: str | Path, text: str, parents: bool = True) -> None:
-    r"""Writes `text` beside `path` and moves it there in one step; `parents` as in `whole_file`.
+    r"""Writes `text` to `path` as a whole; `parents` as in `whole_file`.
 
-    A byte of a file's name that is no UTF-8 becomes `\udcNN`.
+    A byte of a file's name that is not UTF-8 becomes `\udcNN`.
     """
     with whole_file(path, parents) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -33,20 +33,19 @@ def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
     """Writes `value` as indented JSON with a final newline; `parents` as in `whole_file`.
 
     Raises:
-      NotFiniteError: it holds NaN or infinity, which JSON has no word for.
+      NotFiniteError: it holds NaN or infinity, which JSON cannot express.
     """
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except ValueError as error:
         raise NotFiniteError(
-            f"{path}: expected finite figures; received NaN or infinity, as weights that are too large "
-            "may give; a lower learning rate may help"
+            f"{path}: expected finite figures; received NaN or infinity; a lower learning rate may help"
         ) from error
     write_text(path, text + "\n", parents)
 
 
 def read_json(path: str | Path, lines: bool = False) -> Any:
-    """Returns what a file of JSON holds, or a list of what its lines hold.
+    """Returns the value in a JSON file, or the list of its lines' values.
 
     Raises:
       InputError: there is no such file, or it is damaged.
@@ -61,11 +60,11 @@ def read_json(path: str | Path, lines: bool = False) -> Any:
 
 @contextlib.contextmanager
 def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
-    """Yields a path to write to, with the suffix of `path`, and moves it to `path` at the end.
+    """Yields a path to write to, with the suffix of `path`, and moves the file to `path` at the end.
 
     Args:
-      path: of the file.
-      parents: whether to make the folders above it, where they are not there.
+      path: the file.
+      parents: whether to create missing folders above it.
     """
     with _unfinished_beside(Path(path), parents) as unfinished:
         yield unfinished
@@ -76,7 +75,7 @@ def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a folder to fill and moves it to `path` at the end, in place of what was there."""
+    """Yields a folder to fill and moves it to `path` at the end, replacing any there."""
     path = Path(path)
     with _unfinished_beside(path) as unfinished:
         unfinished.mkdir()
@@ -89,7 +88,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _unfinished_beside(path: Path, parents: bool = True) -> Iterator[Path]:
-    """Yields the name of what is not yet `path`; what has it at the end is removed."""
+    """Yields a temporary name beside `path`, and removes what has it at the end."""
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}.{path.name}")
@@ -100,7 +99,7 @@ def _unfinished_beside(path: Path, parents: bool = True) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Removes a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -108,10 +107,9 @@ def remove(path: Path) -> None:
 
 
 def locked(file: int | IO) -> bool:
-    """Keeps other processes from an open file or folder; returns whether no other has it already.
+    """Locks an open file or folder; returns False if another process has locked it.
 
-    The lock ends when the file is closed, by children that have it from here too, or when these
-    processes end, however they end.
+    The lock ends when this process and the children that inherited the file close it or end.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Where and by which code figures were made."""
+"""The hardware and the code that figures come from."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from pathlib import Path
 import tensorflow as tf
 
 COMMIT_VARIABLE = "CRVAE_COMMIT"
-"""Environment variable that names the commit where the code is a copy without its history."""
+"""Environment variable that names the commit of a copy without history."""
 
 
 def hardware() -> str:
-    """Returns the processor, how many of its cores this process may use, and the GPUs."""
+    """Returns the processor, the number of cores this process may use, and the GPUs."""
     gpus = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
         for device in tf.config.list_physical_devices("GPU")
@@ -22,9 +22,9 @@ def hardware() -> str:
 
 
 def commit() -> str | None:
-    """Returns the commit that the package's code is of, or None where it is unknown.
+    """Returns the commit of the package's code, or None if it is unknown.
 
-    Where files that git tracks were changed since, it says so.
+    It says so if tracked files have changed since.
     """
     named = os.environ.get(COMMIT_VARIABLE)
     if named or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
@@ -42,7 +42,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """Returns what git prints in the package's folder, or None where it fails or is not there."""
+    """Returns git's output in the package's folder, or None if git fails or is missing."""
     command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""A run's directory: what lies where, and whether it may be written to."""
+"""A run's directory: its files, its lock and its configuration."""
 
 import json
 import os
@@ -17,8 +17,8 @@ class Run:
     """The directory of one training run.
 
     Args:
-      directory: of the run; it need not exist.
-      resumed: the directory of the run whose checkpoints it goes on from; by default its own.
+      directory: the run's directory; it need not exist.
+      resumed: the directory of the run whose checkpoints it resumes from; by default its own.
     """
 
     def __init__(self, directory: str | Path, resumed: str | Path | None = None):
@@ -42,17 +42,16 @@ class Run:
     def begin(
         self, config: Config, may_differ: Collection[str] = (), may_change: Collection[str] = ()
     ) -> None:
-        """Locks the run, and writes `config` or finds that the directory holds a run of the same one.
+        """Locks the run. Starts it, or resumes it if the configuration matches.
 
         Args:
-          config: every option, and what else decides the outcome.
-          may_differ: the names of those that do not.
-          may_change: the names of those that say how the run is evaluated: where they have other values
-            these become the run's own, and its evaluation is removed.
+          config: every option, and anything else that decides the outcome.
+          may_differ: names in `config` that do not decide it.
+          may_change: names of evaluation options. The run takes over their new values, and its
+            old evaluation is removed.
 
         Raises:
-          InputError: the directory holds another run, or something that is no run, or a run that
-            another process is at work on.
+          InputError: the directory holds another run, other files, or a run that another process uses.
         """
         if self.directory.is_file():
             raise InputError("output_dir", "a folder", f"the file {self.directory}")
@@ -72,49 +71,46 @@ class Run:
         """Raises InputError if the run has another `config`; see `begin`."""
         held = self.read_config()
         if not held.keys() & config.keys():
-            received = f"{self.directory}, of something else"
+            received = f"{self.directory}, the folder of something else"
             raise InputError("output_dir", "the folder of a run", received)
         for name in _differing(held, config, may_differ):
             own = f"{self.directory} with its own {name}={held[name]}, or a new folder"
             raise InputError("output_dir", own, f"{name}={config[name]}")
 
     def check_evaluated(self, config: Config, may_differ: Collection[str] = ()) -> None:
-        """Raises InputError if the run, if it is evaluated, is so under another `config`."""
+        """Raises InputError if the run was evaluated under another `config`."""
         held = (self.read_evaluation() or {}).get("config", {})
         for name in _differing(held, config, may_differ):
             expected = f"an evaluation with {name}={config[name]}, as launch.evaluate makes"
             raise InputError(str(self.evaluation), expected, f"{name}={held[name]}")
 
     def lock(self) -> None:
-        """Keeps others from the run until this object or its process ends, however it ends.
-
-        What a killed process left unfinished is removed.
+        """Locks the run until this object or its process ends, and removes unfinished files.
 
         Raises:
-          InputError: another process holds the run.
+          InputError: another process has locked the run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         self._held = os.open(self.directory, os.O_RDONLY)
         weakref.finalize(self, os.close, self._held)
         if not files.locked(self._held):
-            expected = "a run that no other process is at work on"
-            raise InputError("output_dir", expected, f"{self.directory}, which another is at work on")
+            expected = "a run that no other process is using"
+            raise InputError("output_dir", expected, f"{self.directory}, which one is using")
         for folder in (self.directory, self.figures, self.checkpoints):
             for path in folder.glob(f"{files.UNFINISHED}*"):
                 files.remove(path)
 
     def check_there(self) -> None:
-        """Raises FileNotFoundError if the folder that was locked was removed, moved or replaced since.
+        """Raises FileNotFoundError if the locked folder was removed, moved or replaced.
 
-        What is written later would lie in a new folder, which no one could go on from.
+        Files written later would go to a new folder, which could not be resumed.
         """
         if self._held is None:
             return
         held = os.fstat(self._held)
         if not (self.directory.is_dir() and os.path.samestat(held, self.directory.stat())):
             raise FileNotFoundError(
-                f"{self.directory}: expected the run's folder; received none: it was removed or moved "
-                "while the run was at work"
+                f"{self.directory}: expected the run's folder; it was removed or moved during the run"
             )
 
     def write_json(self, path: Path, value: Any) -> None:
@@ -123,7 +119,7 @@ class Run:
         files.write_json(path, value, parents=False)
 
     def is_complete(self) -> bool:
-        """Returns whether all that a run leaves behind is there."""
+        """Returns whether all files of a finished run exist."""
         parts = (self.weights, self.evaluation, self.encoder, self.decoder, self.figures)
         return all(part.exists() for part in parts)
 
@@ -140,31 +136,31 @@ class Run:
         return config
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """Returns what `evaluation.json` holds, or None where there is none yet.
+        """Returns the contents of `evaluation.json`, or None if it does not exist yet.
 
         Raises:
-          InputError: it is damaged, as for the other files.
+          InputError: it is damaged.
         """
         return files.read_json(self.evaluation) if self.evaluation.exists() else None
 
     def read_invariance(self) -> dict[str, Any]:
-        """Returns what `invariance.json` holds."""
+        """Returns the contents of `invariance.json`."""
         return files.read_json(self.invariance)
 
     def read_provenance(self) -> dict[str, Any]:
-        """Returns what `provenance.json` holds, or nothing where there is none."""
+        """Returns the contents of `provenance.json`, empty if it does not exist."""
         return files.read_json(self.provenance) if self.provenance.exists() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the finished epochs' lines of `metrics.jsonl`."""
+        """Returns the lines of `metrics.jsonl`, one for each finished epoch."""
         return files.read_json(self.metrics, lines=True) if self.metrics.exists() else []
 
     def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
-        """Copies what tables need of a finished run, and no more, to `folder`.
+        """Copies to `folder` what tables need of a finished run.
 
         Args:
-          folder: where to.
-          left_out: the names of options that say nothing elsewhere, as places do.
+          folder: the destination.
+          left_out: names of options to omit, such as paths.
         """
         for path in (self.config, self.evaluation, self.provenance):
             if path.exists():
@@ -174,7 +170,7 @@ class Run:
 
 
 def _differing(held: Config, config: Config, may_differ: Collection[str]) -> list[str]:
-    """Returns the options that both know, with different values, but for those that may differ."""
+    """Returns the options whose values differ in both, except those in `may_differ`."""
     wanted = json.loads(json.dumps(config))
     known = held.keys() & wanted.keys() - set(may_differ)
     return [name for name in wanted if name in known and held[name] != wanted[name]]

@@ -1,4 +1,4 @@
-"""A model's weights in a file of Keras' format."""
+"""Saves and loads a model's weights in Keras' format."""
 
 import io
 import os
@@ -10,11 +10,11 @@ from crvae_tf.errors import InputError, reason
 
 
 def save(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes the model's weights, without the optimizer's, to a file of any name."""
+    """Writes the model's weights, without the optimizer's, to a file with any name."""
     memory = _Memory()
     optimizer = getattr(model, "optimizer", None)
     try:
-        model.optimizer = None  # Keras would write its moments too.
+        model.optimizer = None  # Keras would write its moments, too.
         model.save_weights(memory)
     finally:
         model.optimizer = optimizer
@@ -22,17 +22,17 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
 
 
 class _Memory(io.BytesIO):
-    """What Keras writes to as to a file: where a disk is full, HDF5 may end the process."""
+    """A file in memory for Keras: on a full disk, HDF5 may end the process."""
 
     def __str__(self) -> str:
-        return "memory.weights.h5"  # Keras decides the format by the end of the name.
+        return "memory.weights.h5"  # Keras takes the format from the suffix.
 
 
 def load(model: keras.Model, path: str | os.PathLike) -> None:
-    """Reads weights that `save` or Keras itself wrote.
+    """Loads weights that `save` or Keras wrote.
 
     Raises:
-      InputError: there is no such file, it is damaged, or its weights are another model's.
+      InputError: the file is missing or damaged, or its weights fit another model.
     """
     if not os.path.exists(path):
         raise InputError(str(path), "the weights of a finished run", "no such file")

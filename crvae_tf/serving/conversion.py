@@ -1,4 +1,4 @@
-"""An exported encoder as TFLite or ONNX, with the signature `serving_default`."""
+"""Converts an exported encoder's `serving_default` to TFLite or ONNX."""
 
 import logging
 from os import PathLike
@@ -14,7 +14,7 @@ _ONNX_OPSET = 17
 
 
 def convert(encoder: str | PathLike, path: str | PathLike) -> None:
-    """Writes the exported encoder in the folder `encoder` to `path`, `*.tflite` or `*.onnx`.
+    """Converts the encoder in the folder `encoder` to the file `path`, `*.tflite` or `*.onnx`.
 
     Raises:
       InputError: there is no exported encoder, or tf2onnx is not installed.

@@ -1,8 +1,7 @@
-"""Embeddings of any number of images, in files, at a memory that does not grow.
+"""Embeds any number of images into files, in constant memory.
 
-The images are cut into parts of a fixed size, each a file that is written whole or not at all. So a run
-that was broken off goes on with the parts that are missing, and several jobs, each with parts of its
-own, fill one folder: no row comes twice and none is lost.
+Each file holds a fixed number of images and is written whole or not at all. So an interrupted job
+resumes with the missing files, and several jobs can share a folder: every image has exactly one row.
 """
 
 import itertools
@@ -26,7 +25,7 @@ BATCH_SIZE = 256
 
 
 class Report(NamedTuple):
-    """What a call of `embed` brought about."""
+    """What a call of `embed` did."""
 
     index: Index
     new_rows: int
@@ -47,23 +46,21 @@ def embed(
     places: dict[str, str | None] | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Report:
-    """Writes the embeddings of images, or of one of `shard_count` jobs' share of them.
-
-    Parts that are there already stay as they are.
+    """Writes the embeddings of images, or of one job's share of them. Finished files stay.
 
     Args:
-      encoder: that embeds.
-      images: as `datasets.open_images` returns them.
-      path: of the folder to write to; all jobs have the same.
-      rows_per_file: 1 or more; by default 10,000, or fewer if some job had nothing to do otherwise.
-      shard_index: which job this is, from 0 on.
-      shard_count: how many there are.
-      batch_size: images that are embedded at a time.
-      places: where encoder and images lie, to be found again by a search.
-      progress: called with the rows of this job that are done and the whole of them.
+      encoder: the encoder.
+      images: from `datasets.open_images`.
+      path: the folder to write to, the same for all jobs.
+      rows_per_file: 1 or more; by default 10,000, or fewer to give every job a file.
+      shard_index: the number of this job, from 0 on.
+      shard_count: the number of jobs.
+      batch_size: images per call of the encoder.
+      places: where a search finds the encoder and the images.
+      progress: called with the finished rows and all rows of this job.
 
     Raises:
-      InputError: the folder holds something else, another process does the same job, or more than 1 %
+      InputError: the folder holds something else, another process runs the same job, or more than 1 %
         of the files are broken.
     """
     about = {
@@ -90,7 +87,7 @@ def _write_missing(
     batch_size: int,
     progress: Callable[[int, int], None],
 ) -> Report:
-    """Writes the parts of a share that are not there."""
+    """Writes the missing files of a share."""
     missing = index.missing(share)
     present = sorted(set(share) - set(missing))
     earlier, whole = (sum(len(index.rows(n)) for n in numbers) for numbers in (present, share))
@@ -106,7 +103,7 @@ def _write_missing(
         broken += of_part
         check_broken_share(broken, whole, "input")
         for left in index.path.glob(f".*.{index.file(number).name}"):
-            left.unlink(missing_ok=True)  # A process that was killed left it.
+            left.unlink(missing_ok=True)  # A killed process left it.
         write(index.file(number), columns, of_part)
     return Report(index, new_rows, broken)
 
@@ -114,10 +111,10 @@ def _write_missing(
 def _of_parts(
     images: Images, index: Index, numbers: list[int], batch_size: int
 ) -> Iterator[tuple[int, Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
-    """Yields each of the parts `numbers` with its batches, none where no file of it can be read.
+    """Yields each of the files `numbers` with its batches, or with none if all its images are broken.
 
-    No batch holds rows of two parts: on some processors what a network makes of an image depends, in
-    its last bits, on the batch it is in, and a part is the same whichever others are missing.
+    No batch spans two files. On some processors the last bits of an embedding depend on the batch, so
+    a file does not depend on which others are missing.
     """
     bounds = [bound for number in numbers for bound in grouped(index.rows(number), batch_size)]
     dataset = images.ranges(bounds) if bounds else tf.data.Dataset.range(0)
@@ -133,7 +130,7 @@ def _of_parts(
 def _columns(
     encoder: Encoder, images: Images, rows: range, made: list[tuple[np.ndarray, np.ndarray, Embeddings]]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Returns the columns of a part, and the files among its rows that cannot be read."""
+    """Returns a file's columns, and the names of images among its rows that cannot be read."""
     nothing = np.zeros(0, np.int64)
     indices, labels, embedded = zip((nothing, nothing, encoder.nothing), *made, strict=True)
     indices, labels = np.concatenate(indices), np.concatenate(labels)
@@ -143,7 +140,7 @@ def _columns(
     if images.has_labels:
         names = images.class_names
         columns["label"] = labels if names is None else np.array(names, np.str_)[labels]
-    # The content is a column of its own where it is not the mean.
+    # Without a pose the content is the mean.
     given = Embeddings._fields if encoder.nothing.pose is not None else ("mean", "stddev")
     columns |= {name: np.concatenate([getattr(each, name) for each in embedded]) for name in given}
     unread = np.setdiff1d(rows, indices)

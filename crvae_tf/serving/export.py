@@ -1,6 +1,6 @@
-"""The encoder and the decoder as SavedModels, and loading the encoder.
+"""Exports encoder and decoder as SavedModels, and loads them.
 
-What is exported needs TensorFlow alone. A SavedModel is code: load only those that you trust.
+Using a SavedModel needs only TensorFlow. SavedModels are code: load only those that you trust.
 """
 
 import dataclasses
@@ -42,20 +42,19 @@ class Embeddings(NamedTuple):
 def export_encoder(
     model: keras.Model, path: str | PathLike, preprocessing: Preprocessing, binarization: str
 ) -> None:
-    """Writes the encoder as a SavedModel with two signatures, in place of what was at `path`.
+    """Writes the encoder as a SavedModel with two signatures, replacing any at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
-    string `[N]`, the contents of image files of any size, and preprocesses them as in
-    training. Both return `mean` and `stddev`, float32 `[N, latent_dim]`. With registered networks they
-    also return `content`, the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right
-    and down, degrees counter-clockwise, factor; and `upright`, the images brought upright. `about.json`
-    beside them says what the encoder takes.
+    string `[N]`, the contents of image files of any size, and preprocesses them as in training. Both
+    return `mean` and `stddev`, float32 `[N, latent_dim]`. Registered networks also return `content`,
+    the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and down, degrees
+    counter-clockwise, factor; and `upright`, the upright images. `about.json` describes the input.
 
     Args:
-      model: offers `posterior(images)` and `prior`, and may have a `pose`.
-      path: of the folder.
-      preprocessing: the training data's.
-      binarization: the training's.
+      model: has `posterior(images)` and `prior`, and may have a `pose`.
+      path: the folder.
+      preprocessing: that of the training data.
+      binarization: that of the training.
     """
     pose = getattr(model, "pose", None)
 
@@ -90,7 +89,7 @@ def export_encoder(
 
 
 def export_decoder(model: keras.Model, path: str | PathLike) -> None:
-    """Writes the decoder as a SavedModel, in place of what was at `path`.
+    """Writes the decoder as a SavedModel, replacing any at `path`.
 
     `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
     mean, float32 `[N, H, W, C]` in [0, 1].
@@ -132,7 +131,7 @@ class Decoder:
     """An exported decoder; see `load_decoder`.
 
     Attributes:
-      latent_dim: of the latents it takes.
+      latent_dim: the dimensions of its latents.
     """
 
     def __init__(self, path: Path):
@@ -146,15 +145,15 @@ class Decoder:
 
 
 class Encoder:
-    """An exported encoder, with its inputs checked; see `load_encoder`.
+    """An exported encoder that checks its inputs; see `load_encoder`.
 
     Attributes:
-      image_shape: (H, W, C) of the images it takes.
-      latent_dim: of the means.
+      image_shape: (H, W, C) of its images.
+      latent_dim: the dimensions of the means.
       preprocessing: what `encode_bytes` does to a decoded file.
-      note: what to know of its input; may be empty.
-      fingerprint: changes when the encoder does.
-      nothing: what it gives for no images.
+      note: a remark on its input; may be empty.
+      fingerprint: changes when the encoder changes.
+      nothing: the embeddings of no images.
     """
 
     def __init__(self, path: Path):
@@ -175,7 +174,7 @@ class Encoder:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1].
 
         Raises:
-          InputError: their size, type or values are others.
+          InputError: their size, type or values are wrong.
         """
         images = np.asarray(images)
         if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
@@ -186,21 +185,21 @@ class Encoder:
         return _embeddings(self._encode(images=tf.constant(images)))
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
-        """Embeds images, uint8 `[N, H, W, C]`, as `preprocessing` returns them."""
+        """Embeds preprocessed images, uint8 `[N, H, W, C]`."""
         return _embeddings(self._encode(images=to_unit_interval(images)))
 
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
-        """Embeds image files, given as their contents.
+        """Embeds image files, given their contents.
 
         Raises:
-          InputError: one of them cannot be decoded.
+          InputError: TensorFlow cannot decode one of them.
         """
         try:
             image_bytes = tf.constant(list(image_bytes), tf.string)
             return _embeddings(self._encode_bytes(image_bytes=image_bytes))
         except tf.errors.InvalidArgumentError as error:
             expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
-            raise InputError("image_bytes", expected, "others") from error
+            raise InputError("image_bytes", expected, "other bytes") from error
 
 
 def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
@@ -209,7 +208,7 @@ def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
 
 
 def _fingerprint(path: Path) -> str:
-    """Returns a hash of the weights and of what else `export_encoder` wrote down."""
+    """Returns a hash of the weights and of `about.json`."""
     digest = hashlib.sha256()
     for file in sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")]):
         digest.update(file.read_bytes())

@@ -1,7 +1,7 @@
-"""A folder of embeddings: what it was made from, and its Parquet files, each whole or absent.
+"""A folder of embeddings: a description and Parquet files, each whole or absent.
 
-A file is a table with a row for each image: `file` or `index`, `label` where images have classes, and
-what the encoder gives, vectors. Its metadata name the files among its images that could not be read.
+A file has a row for each image: `file` or `index`, `label` if images have classes, and the encoder's
+vectors. Its metadata name the image files that could not be read.
 """
 
 import contextlib
@@ -20,24 +20,24 @@ from crvae_tf.errors import InputError
 from crvae_tf.runs import files
 
 FILE, INDEX = "file", "index"
-"""What a row is known by, and the name of that column."""
+"""The column that identifies a row."""
 
 _BROKEN = "broken"
-# Programs that read a folder of Parquet files leave out what begins with an underscore or a dot.
+# Readers of Parquet folders ignore names that begin with an underscore or a dot.
 _ABOUT = "_embedding.json"
 
 
 class Index:
-    """A folder of embeddings, whole or in the making.
+    """A folder of embeddings, finished or not.
 
     Args:
-      path: of the folder.
+      path: the folder.
 
     Attributes:
-      about: what `_embedding.json` says of it.
+      about: the contents of `_embedding.json`.
 
     Raises:
-      InputError: there are no embeddings.
+      InputError: the folder has no embeddings.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -52,17 +52,17 @@ class Index:
 
     @classmethod
     def begun(cls, path: Path, about: dict[str, Any], others: dict[str, Any]) -> "Index":
-        """Begins a folder of embeddings, or opens one that is of the same `about`; `others` may differ.
+        """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ.
 
         Raises:
           InputError: the folder holds something else.
         """
         path.mkdir(parents=True, exist_ok=True)
         if not (path / _ABOUT).exists():
-            # Another job may begin at this moment, too.
+            # Another job may start at the same moment.
             if any(file.name != _ABOUT and not file.name.startswith(".") for file in path.iterdir()):
-                expected = "a new or empty folder, or one with embeddings to go on with"
-                raise InputError("output", expected, f"{path}, with something else")
+                expected = "a new or empty folder, or one with unfinished embeddings"
+                raise InputError("output", expected, f"{path}, with other files")
             files.write_json(path / _ABOUT, others | about)
         index = cls(path)
         if different := [name for name in about if index.about.get(name) != about[name]]:
@@ -71,36 +71,36 @@ class Index:
         return index
 
     def remove_if_empty(self) -> None:
-        """Removes the folder if no row was written to it."""
+        """Removes the folder if it has no rows."""
         if [file.name for file in self.path.iterdir()] == [_ABOUT]:
             files.remove(self.path)
 
     def file(self, number: int) -> Path:
-        """Returns where the file `number` lies."""
+        """Returns the path of the file `number`."""
         return self.path / f"part-{number:05d}-of-{self.num_files:05d}.parquet"
 
     def rows(self, number: int) -> range:
-        """Returns the images that the file `number` is for."""
+        """Returns the indices of the images in the file `number`."""
         start = number * self.rows_per_file
         return range(start, min(start + self.rows_per_file, self.num_rows))
 
     def missing(self, numbers: range | None = None) -> list[int]:
-        """Returns which of the files `numbers`, or of all, are not there."""
+        """Returns the missing files among `numbers`, or among all."""
         numbers = range(self.num_files) if numbers is None else numbers
         return [number for number in numbers if not self.file(number).exists()]
 
     @contextlib.contextmanager
     def share(self, job: int, jobs: int) -> Iterator[range]:
-        """Yields the files that one of several jobs is for, and keeps other processes from that job.
+        """Yields the files of one of several jobs, and locks the job.
 
         Raises:
-          InputError: another process is at work on it.
+          InputError: another process runs this job.
         """
         path = self.path / f".share-{job}-of-{jobs}"
         with open(path, "wb") as lock:
             if not files.locked(lock):
-                expected = "the number of a job that no other process does"
-                received = f"{job} of {jobs}, which one is at work on"
+                expected = "a job that no other process is running"
+                received = f"{job} of {jobs}, which another process is running"
                 raise InputError("shard_index", expected, received)
             try:
                 yield range(self.num_files * job // jobs, self.num_files * (job + 1) // jobs)
@@ -108,15 +108,13 @@ class Index:
                 path.unlink(missing_ok=True)
 
     def parts(self) -> Iterator[tuple[pa.Table, np.ndarray]]:
-        """Yields the table of every file, one at a time, and its embeddings, the contents.
+        """Yields each file's table and its embeddings: the contents.
 
         Raises:
           InputError: some are missing, or one is damaged.
         """
         if missing := self.missing():
-            expected = (
-                f"a folder of {self.num_files} files; the command launch.embed again completes it"
-            )
+            expected = f"a folder of {self.num_files} files; run launch.embed again to complete it"
             first = self.file(missing[0]).name
             received = f"{self.path}, which lacks {len(missing)}, the first {first}"
             raise InputError("index", expected, received)
@@ -125,11 +123,11 @@ class Index:
 
 
 def write(path: Path, columns: dict[str, Any], broken: Sequence[str]) -> None:
-    """Writes columns, arrays `[rows]` or vectors `[rows, dimensions]`, and names of broken files."""
+    """Writes columns, `[rows]` or `[rows, dimensions]`, and the names of broken image files."""
     arrays = {name: _arrow(np.asarray(column)) for name, column in columns.items()}
     table = pa.table(arrays).replace_schema_metadata({_BROKEN: json.dumps(broken)})
     with files.whole_file(path, parents=False) as unfinished:
-        # A dictionary of floats would be built in vain.
+        # Dictionaries do not compress floats.
         options = {"compression": "zstd", "use_dictionary": ["label"], "write_page_checksum": True}
         pq.write_table(table, unfinished, **options)
 
@@ -143,12 +141,12 @@ def read(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:
-        expected = "a file of embeddings; remove it and give the command launch.embed again"
-        raise InputError(str(path), expected, "one that cannot be read") from error
+        expected = "a file of embeddings; remove it and run launch.embed again"
+        raise InputError(str(path), expected, "a damaged file") from error
 
 
 def broken_of(table: pa.Table) -> list[str]:
-    """Returns the files among a table's images that could not be read."""
+    """Returns the names of a table's broken image files."""
     return json.loads(table.schema.metadata[_BROKEN.encode()])
 
 

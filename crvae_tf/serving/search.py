@@ -1,4 +1,4 @@
-"""The nearest images by the distance of their embeddings, the contents."""
+"""Finds the nearest images by the distance of their embeddings: the contents."""
 
 import os
 from pathlib import Path
@@ -14,29 +14,29 @@ from crvae_tf.serving.index import FILE, Index
 
 
 class Neighbour(NamedTuple):
-    """An image that was found."""
+    """A nearest image."""
 
     distance: float
     """Euclidean distance of its embedding from the query's."""
     key: str | int
     """Its file or its index."""
     label: str | int | None
-    """Its class, if there is one."""
+    """Its class, if it has one."""
 
 
 def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
     """Returns the `number` images whose embeddings are nearest to `query`, the nearest first.
 
-    Every one is looked at, one file at a time, so that the memory does not grow with their number;
-    of two at one distance the one that comes first is taken.
+    It compares the query with all images, one file at a time, in constant memory. Of two images at
+    the same distance, the first comes first.
 
     Args:
-      index: the embeddings, complete.
+      index: the complete embeddings.
       query: an embedding, `[content_dim]`.
-      number: how many to find, 1 or more.
+      number: the number of images to find, 1 or more.
 
     Raises:
-      InputError: the embeddings are not complete, or one of their files is damaged.
+      InputError: the embeddings are incomplete, or a file is damaged.
     """
     best = []
     for table, contents in index.parts():
@@ -51,14 +51,14 @@ def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
 
 
 def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
-    """Returns the encoder that embeddings were made with.
+    """Returns the encoder that made the embeddings.
 
     Args:
       index: the embeddings.
-      moved_to: where the encoder lies, if not where it did then.
+      moved_to: the encoder's new place, if it moved.
 
     Raises:
-      InputError: none does, or another.
+      InputError: there is none, or it is another.
     """
     encoder = export.load_encoder(str(moved_to or index.about.get("encoder")))
     if encoder.fingerprint != index.about["encoder_fingerprint"]:
@@ -67,10 +67,10 @@ def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
 
 
 def embed_file(encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
-    """Returns the embedding, `[content_dim]`, of an image file.
+    """Returns the embedding of an image file, `[content_dim]`.
 
     Raises:
-      InputError: the file is no image.
+      InputError: it is not an image file.
     """
     try:
         if not os.path.isfile(path):
@@ -83,13 +83,13 @@ def embed_file(encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
 def pictures(
     index: Index, encoder: Encoder, keys: list[str | int], data_dir: str | None = None
 ) -> list[np.ndarray | None]:
-    """Returns the images that are known by `keys`, uint8 `[h, w, c]` each; None for one that is gone.
+    """Returns the images of `keys`, each uint8 `[h, w, c]`, or None for a missing one.
 
     Args:
       index: their embeddings.
-      encoder: that those were made with.
-      keys: file names, whose images are returned as they are, or indices: those as embedded.
-      data_dir: where TFDS keeps its data, if not where it did then.
+      encoder: the encoder that made these.
+      keys: file names, which return the original images, or indices, which return preprocessed ones.
+      data_dir: the new folder of TFDS data, if it moved.
     """
     about = index.about
     if index.key == FILE:
