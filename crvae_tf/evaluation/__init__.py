@@ -1,1 +1,1 @@
-"""What models and embeddings are measured by."""
+"""Measures models and embeddings."""

@@ -1,6 +1,6 @@
-"""What embeddings are set against: raw pixels and PCA below, a contrastive encoder above.
+"""Baselines for embeddings: raw pixels, PCA and a contrastive encoder.
 
-None of them is a model of the images: they have no likelihood.
+None of them models the images, so they have no likelihood.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from crvae_tf.training.fit import Settings
 from crvae_tf.transforms import RandomAffine
 
 TEMPERATURE = 0.5
-"""Of the contrastive loss; that of Chen et al. 2020 for small images."""
+"""The temperature of the contrastive loss; Chen et al. 2020 use it for small images."""
 
 _HEAD_UNITS = 128
 _IMAGES_PER_STEP = 500
@@ -30,8 +30,8 @@ class ContrastiveEncoder(BoundMaximizer):
     """SimCLR (Chen et al. 2020) on pairs (images, views): an encoder, trained through a head.
 
     Args:
-      encoder: as of a `VAE`; its mean is the embedding, its log variance is not used.
-      seed: of the head's initial weights.
+      encoder: an encoder of a `VAE`. Its mean is the embedding; its log variance is unused.
+      seed: the seed of the head's initial weights.
     """
 
     def __init__(self, encoder: keras.Model, seed: int):
@@ -53,12 +53,12 @@ class ContrastiveEncoder(BoundMaximizer):
 def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: float) -> tf.Tensor:
     """Returns the normalised temperature-scaled cross entropy, Equation 1 of Chen et al. 2020.
 
-    Each of the 2 batch outputs looks for its partner among the 2 batch - 1 others by the cosine of
-    the angle.
+    Each output is classified: its partner is the right one of the 2 batch - 1 others. The logits are
+    cosines, divided by the temperature.
 
     Args:
-      outputs: of the images, `[batch, dimensions]`.
-      view_outputs: of their views.
+      outputs: the images' outputs, `[batch, dimensions]`.
+      view_outputs: their views' outputs.
       temperature: divides the cosines.
 
     Returns:
@@ -75,7 +75,7 @@ def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: f
 
 
 def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings) -> None:
-    """Trains an encoder with the contrastive loss, on the pairs that a CR-VAE is trained on.
+    """Trains an encoder with the contrastive loss on the same pairs as a CR-VAE.
 
     Raises:
       NotFiniteError: the loss, a gradient or a weight became NaN or infinite.
@@ -103,15 +103,15 @@ def measure(
     """Returns the `consistency` and the `probe` of `evaluation.json` for each baseline.
 
     Args:
-      encoder: trained by `train_contrastive`; the PCA has as many dimensions, or all that there are.
-      data: the images, taken gray.
+      encoder: an encoder that `train_contrastive` trained. The PCA has as many dimensions at most.
+      data: the images, used without binarisation.
       transformation: t(x~|x) of the training.
       test_transformation: that of the transformed test set.
-      num_images: how many of the test images to use, a fixed sample; all where this is None.
+      num_images: the size of a fixed sample of test images; None uses all.
 
     Returns:
-      `pixels`, `pca`, fitted on 10,000 clean training images, and `contrastive`. The
-      consistency is without KLs.
+      `pixels`, `pca` (fitted on 10,000 clean training images) and `contrastive`. The consistency has
+      no KLs.
     """
     number = data.test.up_to(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)

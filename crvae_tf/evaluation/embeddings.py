@@ -1,6 +1,6 @@
-"""What is measured of embeddings: how well those of views agree, and what a classifier can read.
+"""Measures embeddings: how well those of views agree, and how well classifiers do on them.
 
-Whatever embeds images is a function from batches (indices, images, labels) to `[images, dimensions]`.
+An embedder is a function from batches (indices, images, labels) to `[images, dimensions]`.
 """
 
 import logging
@@ -35,7 +35,7 @@ _IMAGES_PER_STEP = 50
 
 
 class Embedder:
-    """Maps batches of images to the posteriors of their content: all of z, unless z has a pose."""
+    """Maps batches of images to posteriors of their content: of z without any pose."""
 
     def __init__(self, model: keras.Model):
         def embed(images):
@@ -49,7 +49,7 @@ class Embedder:
         """Returns (mean, stddev), each `[images, dimensions]`.
 
         Raises:
-          NotFiniteError: one of them is NaN or infinite.
+          NotFiniteError: a mean or a standard deviation is NaN or infinite.
         """
         pairs = [self._embed(images) for _, images, _ in batches]
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
@@ -83,16 +83,15 @@ class Probes:
             self._classifiers = [each.fit(embeddings, labels) for each in (linear, neighbours)]
 
     def accuracies(self, embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Returns the share of `embeddings` that each of `PROBES` puts into its class, in [0, 1]."""
+        """Returns the accuracy of each of `PROBES`, in [0, 1]."""
         scores = (float(each.score(embeddings, labels)) for each in self._classifiers)
         return dict(zip(PROBES, scores, strict=True))
 
 
 def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes fitted on clean training images.
+    """Returns probes fitted on clean training images, or logs why there are none.
 
-    None where the images have no classes, or the test images' are not those of the training images;
-    which it is, is logged.
+    There are none if the images have no classes or one, or if test images have classes of their own.
     """
     if not (data.train.has_labels and data.test.has_labels):
         _LOGGER.info("no probe: the images have no classes")
@@ -114,17 +113,17 @@ def figures_of(
     num_images: int,
     batch_size: int = _IMAGES_PER_STEP,
 ) -> dict[str, Any]:
-    """Returns the figures of anything that embeds images, as it is served: of gray images.
+    """Returns the figures of an embedder on images without binarisation, as it is served.
 
     Args:
-      embed: see above.
+      embed: the embedder.
       data: the images.
       views: transformations by name.
-      num_images: how many test images to use, 2 or more.
-      batch_size: images at a time.
+      num_images: the number of test images to use, 2 or more.
+      batch_size: images in a batch.
 
     Returns:
-      `consistency`, without KLs, and `probe` where there is one; see `evaluate`.
+      `consistency` without KLs, and `probe` if the images have classes; see `evaluate`.
     """
 
     def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
@@ -153,5 +152,5 @@ def labels_of(batches: tf.data.Dataset) -> np.ndarray:
 
 
 def identities_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns `metrics.identities_of` the images of (indices, images, labels)."""
+    """Returns `metrics.identities_of` for the images of (indices, images, labels)."""
     return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))

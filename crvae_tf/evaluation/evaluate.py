@@ -1,8 +1,8 @@
-"""One call from a model and data to the numbers of a table row.
+"""Computes the numbers of a table row from a model and data.
 
-Images pass by in batches; of each, a few numbers stay. Draws are made for groups of images and chunks
-of samples, each of a fixed size and keyed by its number, of which a batch takes its own: no figure
-depends on the size of a batch, and the samples of a smaller K are the first of a larger one.
+Streams the images, keeping a few numbers per image. Random numbers are drawn for groups of images and
+chunks of samples of fixed sizes. So no figure depends on the batch size, and a larger K extends the
+samples of a smaller one.
 """
 
 import math
@@ -26,7 +26,7 @@ from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
 
 MUTUAL_INFORMATION_IMAGES = 10_000
-"""Its cost grows with the square of their number, and its lower bound with the logarithm."""
+"""The cost grows with the square of their number, the lower bound with the logarithm."""
 
 _EVALUATION_SEED = 0
 _IMAGES_PER_STEP = 50
@@ -47,26 +47,26 @@ def evaluate(
 ) -> dict[str, Any]:
     """Returns the figures of a model on the test set and on the transformed test set.
 
-    All are at beta = 1, whatever the model was trained on; sums over pixels and latents, means over
-    images, in nats. The mutual information is that of 10,000 images, the consistency that of 1,000.
-    Where these are not all there are, they are a fixed sample, spread over the whole. Retrieval,
-    distances and probes are of the encoder as it is served, on gray images; the KLs are of what the
-    model was trained on. Both are of the content alone where z has a pose.
+    All figures have beta = 1, whatever the training's, and are in nats: sums over pixels and latents,
+    means over images. The mutual information uses at most 10,000 images and the consistency 1,000, a
+    fixed sample spread over the whole. Retrieval, distances and probes measure the encoder as it is
+    served, without binarisation. The KLs measure it as it was trained. Both use the content alone if z
+    has a pose.
 
     Args:
-      model: offers `posterior(images)`, `likelihood(latents)` and `prior`, as `VAE` and `CRVAE` do.
+      model: has `posterior(images)`, `likelihood(latents)` and `prior`, like `VAE` and `CRVAE`.
       data: the images.
-      binarization: as the model was trained with.
+      binarization: that of the training.
       transformation: t(x~|x) of the training.
       test_transformation: that of the transformed test set.
       nll_samples: K, the importance samples of the negative log-likelihood, 1 or more.
-      num_images: how many of the test images to use, 2 or more; all where this is None.
-      batch_size: images at a time; it changes no figure.
-      progress: called with the work done and the whole of it.
+      num_images: the number of test images to use, 2 or more; None uses all.
+      batch_size: images in a batch; it changes no figure.
+      progress: called with the work done and all work.
 
     Returns:
-      `splits`, `consistency` and, where the test images' classes are those of the training images,
-      `probe`; see the README for the names within.
+      `splits`, `consistency` and, if training and test images share their classes, `probe`. The
+      documentation lists the names within.
 
     Raises:
       InputError: there are fewer than two images, or no samples.
@@ -104,9 +104,9 @@ def split_figures(
 
     Args:
       model: as for `evaluate`.
-      batches: (indices, images, labels), indices consecutive.
+      batches: (indices, images, labels) with consecutive indices.
       nll_samples: K of the negative log-likelihood.
-      progress: called with the number of images that are done.
+      progress: called with the number of finished images.
 
     Raises:
       InputError: there are no samples.
@@ -146,9 +146,9 @@ def _summary(figures: dict[str, np.ndarray], nll_samples: int) -> dict[str, Any]
 
 
 def _without_constant(model: keras.Model, figures: dict[str, np.ndarray]) -> dict[str, float]:
-    """Returns half the squared error plus the rate, where the likelihood is a unit Gaussian.
+    """Returns half the squared error plus the rate, if the likelihood is a unit Gaussian.
 
-    It is what Sinha et al. 2020 can only have reported as CelebA's negative log-likelihood.
+    Only this can be the negative log-likelihood that Sinha et al. 2020 report for CelebA.
     """
     likelihood = model.likelihood(model.prior.sample(1, seed=randomness.key(_EVALUATION_SEED)))
     pixels = getattr(likelihood, "distribution", None)
@@ -182,12 +182,12 @@ def negative_log_likelihood(
 ) -> tf.Tensor:
     """Returns -log (1/K) sum_k p(x, z_k) / q(z_k|x), `[batch]`, nats (Burda et al. 2015).
 
-    The samples pass by a few at a time, so the memory does not grow with K.
+    It streams the samples, so memory does not grow with K.
 
     Args:
       model: as for `evaluate`.
       images: `[batch, H, W, C]`.
-      indices: int64 `[batch]`, consecutive: the images' places in their split.
+      indices: int64 `[batch]`, the images' consecutive indices in their split.
       samples: K, 1 or more.
     """
     posterior, prior = model.posterior(images), model.prior
@@ -204,15 +204,15 @@ def negative_log_likelihood(
 
 
 def estimate_seconds(model: keras.Model, num_images: int, nll_samples: int) -> float:
-    """Returns about how long the likelihoods of both splits will take here, by timing the decoder."""
+    """Estimates the time that both splits' likelihoods will take, by timing the decoder."""
     latents = model.prior.sample(_TIMED_LATENTS, seed=randomness.key(_EVALUATION_SEED))
 
-    @tf.function  # As in the evaluation: of a small network, Python would take most of the time.
+    @tf.function  # As in the evaluation; Python would dominate small networks.
     def scored():
         likelihood = model.likelihood(latents)
         return likelihood.log_prob(likelihood.mean())
 
-    for _ in range(3):  # The first call builds what the others use, the second warms it up.
+    for _ in range(3):  # The first call traces, the second warms up.
         began = time.perf_counter()
         scored().numpy()
     return 2.0 * num_images * nll_samples * (time.perf_counter() - began) / _TIMED_LATENTS
@@ -234,9 +234,9 @@ def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.
 
 
 def _log_density(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
-    """Returns log q(z|x) `[samples, batch]` of the latents that were made of `noise`.
+    """Returns log q(z|x) `[samples, batch]` of the latents made from `noise`.
 
-    Latents are rounded: with a small standard deviation their own density is wrong by nats.
+    The latents are rounded. At a small standard deviation, their own density would be nats off.
     """
     standard = tfp.distributions.Normal(0.0, 1.0).log_prob(noise)
     return tf.reduce_sum(standard - tf.math.log(posterior.stddev()), axis=-1)

@@ -1,4 +1,4 @@
-"""How an embedding changes with the size of each transformation alone; the paper does not have this."""
+"""Measures embeddings against the size of each transformation alone. The paper has no such figure."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ InvarianceCurves = dict[str, list[dict[str, float | None]]]
 
 SIZES = 9
 _LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
-"""How far each goes: pixels, degrees, a fraction."""
+"""The largest sizes: pixels, degrees, a fraction."""
 _IMAGES_PER_STEP = 50
 
 
@@ -30,24 +30,24 @@ def measure(
     test_transformation: RandomAffine,
     num_images: int = CONSISTENCY_IMAGES,
 ) -> InvarianceCurves:
-    """Returns how far views move an embedding, and what survives, for views of growing size.
+    """Returns figures of an embedding for views of growing size.
 
-    Views are moved by one transformation alone, uniformly up to its size. Retrieval and probes are of
-    gray images, as the encoder is served. The KL is of what the model was trained on: where images are
-    binarised, an image and its view are binarised apart, so it is above 0 at size 0.
+    A view is transformed in one way alone, uniformly up to the size. Retrieval and probes use images
+    without binarisation, as the encoder is served. The KL uses images as in training. There an image
+    and its view are binarised separately, so it is above 0 even at size 0.
 
     Args:
-      model: offers `posterior(images)`.
+      model: has `posterior(images)`.
       data: the images.
-      binarization: as the model was trained with.
-      test_transformation: the sizes go from 0 to twice its range, or as far as a transformation goes.
-      num_images: how many of the test images to use, a fixed sample, 2 or more.
+      binarization: that of the training.
+      test_transformation: the sizes go from 0 to twice its ranges, if possible.
+      num_images: the size of a fixed sample of test images, 2 or more.
 
     Returns:
-      For each of `translation` (pixels), `rotation` (degrees) and `scaling` (a fraction) nine
-      dictionaries: the `size`; `kl`, mean KL(q(z|x) || q(z~|x~)), nats; `retrieval_at_1`; and the
-      accuracies of probes fitted on clean training images, `linear` and `nearest_neighbours`, None
-      where the images have no classes that could be learned.
+      Nine dictionaries for each of `translation` (pixels), `rotation` (degrees) and `scaling` (a
+      fraction). They have the `size`; `kl`, the mean KL(q(z|x) || q(z~|x~)) in nats; `retrieval_at_1`;
+      and the accuracies `linear` and `nearest_neighbours` of probes fitted on clean training images,
+      None without classes.
     """
     embedder = Embedder(model)
     num_images = data.test.up_to(num_images)
@@ -75,7 +75,7 @@ def measure(
 
 
 def sizes_of(name: str, test_range: float) -> list[float]:
-    """Returns nine sizes of a transformation from 0 to twice its range in the transformed test set.
+    """Returns nine sizes of a transformation, from 0 to twice its range in the test.
 
     >>> sizes_of("translation", 4.0)
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]

@@ -1,6 +1,6 @@
-"""The numbers that models are compared by, from arrays: pure, in float64, and in bounded memory.
+"""Pure functions from arrays to the metrics of models, in float64 and in bounded memory.
 
-Posteriors are diagonal Gaussians, given as their means and standard deviations `[images, latent_dim]`.
+Posteriors are diagonal Gaussians with means and standard deviations `[images, latent_dim]`.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def active_units(variance_of_means: np.ndarray) -> int:
     """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015).
 
     Args:
-      variance_of_means: of each dimension over images, `[latent_dim]`.
+      variance_of_means: the variance of each mean over images, `[latent_dim]`.
 
     >>> active_units(np.array([0.5, 0.0099, 0.02]))
     2
@@ -49,14 +49,14 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
 
-    Each is a mean over images of log q(z|x) less the log of an aggregated posterior:
+    Each is the mean over images of log q(z|x) minus the log of an aggregated posterior:
 
-    * `lower`: of all N images, the sample's own included, so a lower bound that cannot exceed
-      `cap` = ln N (Dieng et al. 2018);
-    * `upper`: of the other N - 1 images, an upper bound (leave-one-out; Poole et al. 2019);
-    * `disjoint`: of the first 64 images, over the images after these. No bound: far above either where
-      posteriors are narrow, and of the magnitude that Sinha et al. 2020 report, which exceeds what a
-      mutual information can be.
+    * `lower`: that of all N images, including the sample's own. This lower bound cannot exceed
+      `cap` = ln N (Dieng et al. 2018).
+    * `upper`: that of the other N - 1 images. An upper bound (leave-one-out; Poole et al. 2019).
+    * `disjoint`: that of the first 64 images, for samples of the other images. This is no bound: it is
+      far too high if posteriors are narrow. Sinha et al. 2020 report values of its magnitude, which
+      are impossible for a mutual information.
 
     Args:
       samples: z_i ~ q(z|x_i), `[N, latent_dim]`, N of 2 or more.
@@ -78,7 +78,7 @@ def _own_and_others(
     samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns log q(z_i|x_i) and log sum_(j != i) q(z_i|x_j), each `[N]`."""
-    # Not from the pairs' squares, whose differences lose the digits of narrow posteriors.
+    # The expanded squares of `gaussian_log_density` lose the digits of narrow posteriors.
     own, others = norm.logpdf(samples, mean, stddev).sum(axis=-1), np.empty(len(samples))
     for start in range(0, len(samples), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(samples)))
@@ -89,7 +89,7 @@ def _own_and_others(
 
 
 def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray) -> float:
-    """Scores all but the first images' samples against the first images' posteriors."""
+    """Scores the samples of all but the first images against the first images' posteriors."""
     size = min(DISJOINT_POSTERIORS, len(samples) - 1)
     densities = gaussian_log_density(samples[size:], mean[:size], stddev[:size])
     return float(np.mean(own[size:] - logsumexp(densities, axis=1)) + np.log(size))
@@ -98,16 +98,14 @@ def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np
 def divergence(
     mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
 ) -> dict[str, float]:
-    """Returns how far the posteriors of images and of their views lie apart, in nats.
+    """Returns the divergence between the posteriors of images and of their views, in nats.
 
     Args:
-      mean: of q(z|x), `[N, latent_dim]`.
-      stddev: of q(z|x).
-      view_mean: of q(z~|x~).
-      view_stddev: of q(z~|x~).
+      mean, stddev: of q(z|x), `[N, latent_dim]`.
+      view_mean, view_stddev: of q(z~|x~), `[N, latent_dim]`.
 
     Returns:
-      `kl`: mean KL(q(z|x) || q(z~|x~)); `symmetric_kl`: the mean of both directions.
+      `kl`: the mean KL(q(z|x) || q(z~|x~)); `symmetric_kl`: the mean of both directions.
     """
     arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
     mean, stddev, view_mean, view_stddev = arrays
@@ -122,16 +120,16 @@ def agreement(
     """Returns how well the embeddings of images and of their views agree.
 
     Args:
-      embeddings: of the images, `[N, dimensions]`, N of 2 or more.
-      view_embeddings: of one view of each.
-      identities: equal for images that are exact copies, integers `[N]`; see `identities_of`. By
-        default each image is its own.
+      embeddings: the images' embeddings, `[N, dimensions]`, N of 2 or more.
+      view_embeddings: the embeddings of one view of each.
+      identities: integers `[N]`, equal for exact copies; see `identities_of`. By default all images
+        are different.
 
     Returns:
-      `distance_ratio`: the mean Euclidean distance of a view to its own image over that to the others;
-      0 for an encoder that views do not move, about 1 for one that does not know them.
-      `retrieval_at_1`: the share of views whose nearest image is their own or its copy; of n equally
-      near images each counts 1/n.
+      `distance_ratio`: the mean Euclidean distance of a view to its own image, divided by that to the
+      others. It is 0 for an invariant encoder and about 1 for one that does not recognise views.
+      `retrieval_at_1`: the share of views whose nearest image is their own or its copy. Each of n
+      equally near images counts 1/n.
     """
     distances = cdist(np.asarray(view_embeddings, np.float64), np.asarray(embeddings, np.float64))
     number = len(distances)
@@ -147,5 +145,5 @@ def agreement(
 
 
 def identities_of(images: np.ndarray) -> np.ndarray:
-    """Returns an integer for each of `images` `[N, ...]`, equal where they are exact copies."""
+    """Returns an integer for each of `images` `[N, ...]`, equal for exact copies."""
     return np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True)[1].reshape(-1)

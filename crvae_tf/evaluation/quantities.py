@@ -1,4 +1,4 @@
-"""What the figures of `evaluation.json` are called, their units and which way is better."""
+"""The names and units of the figures in `evaluation.json`, and which direction is better."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 class Quantity(NamedTuple):
-    """One figure that models are compared by."""
+    """A figure of a model."""
 
     key: str
     """Its name in `evaluation.json`."""
@@ -14,10 +14,10 @@ class Quantity(NamedTuple):
     """Its name in tables."""
     unit: str = ""
     better: str = ""
-    """`lower`, `higher`, or nothing where neither is better."""
+    """`lower`, `higher`, or empty if neither is better."""
     decimals: int = 2
     metric: str = ""
-    """Its name in tables of many runs, if that is not its key."""
+    """Its name in tables of many runs, if not its key."""
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Quantity(NamedTuple):
 
 
 NLL = Quantity("nll", "NLL", "nats", "lower")
-"""Of a split, with its standard error and K beside it."""
+"""A figure of a split; its standard error and K have keys of their own."""
 
 SPLIT = (
     Quantity("elbo", "ELBO", "nats", "higher"),
@@ -52,7 +52,7 @@ SPLIT = (
 """The other figures of each of `splits`."""
 
 GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
-"""Of a split whose likelihood is a unit Gaussian: the negative ELBO without its constant."""
+"""The negative ELBO without its constant, for unit Gaussian likelihoods."""
 
 CONSISTENCY = (
     Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower", metric="consistency_kl"),
@@ -60,13 +60,13 @@ CONSISTENCY = (
     Quantity("distance_ratio", "distance of pair / of strangers", "", "lower", decimals=3),
     Quantity("retrieval_at_1", "retrieval at 1", "", "higher", decimals=3),
 )
-"""Of each transformation in `consistency`."""
+"""The figures of each transformation in `consistency`."""
 
 PROBE = (
     Quantity("linear", "linear probe", "", "higher", 3, "probe_linear"),
     Quantity("nearest_neighbours", "5 nearest neighbours", "", "higher", 3, "probe_nearest_neighbours"),
 )
-"""Of each condition in `probe`: accuracies."""
+"""The accuracies of each condition in `probe`."""
 
 PARTS = {"splits": (NLL, *SPLIT, GAUSSIAN), "consistency": CONSISTENCY, "probe": PROBE}
 """The quantities by the part of `evaluation.json` that holds them."""
@@ -80,9 +80,9 @@ CONDITIONS = {
     "train_transform": "training transformation",
     "test_transform": "test transformation",
 }
-"""The titles of what quantities are measured under: splits, transformations and clean images."""
+"""The titles of splits, transformations and clean images."""
 
 
 def heading(name: str, split: str) -> str:
-    """Returns the head of the column of a quantity under a condition."""
+    """Returns the column heading of a quantity under a condition."""
     return f"{BY_NAME[name].label}, {CONDITIONS[split]}"
