@@ -1,7 +1,7 @@
 """The families p(x|z): from a decoder's output to a distribution over images.
 
-A decoder returns logits `[..., H, W, C]` whatever the family; the mean of each family is their
-sigmoid-like image in [0, 1]. Log densities are computed in float32, also under mixed precision.
+A decoder returns logits `[..., H, W, C]` for every family. The mean of each family is an image in
+[0, 1]. Log densities are in float32, even under mixed precision.
 """
 
 import math
@@ -16,29 +16,29 @@ tfd = tfp.distributions
 
 IMAGE_DIMENSIONS = 3
 LEAST_STDDEV = 1.0 / 255.0
-"""Of learned Gaussian pixels: a gray level of 8 bits."""
+"""The limit of a learned standard deviation: one gray level of 8 bits."""
 FIRST_STDDEV_WEIGHT = math.log(0.25) / 10.0
-"""Of `learned_stddev`: a deviation of 0.25, about that of a photograph's pixels."""
+"""The initial weight of `learned_stddev`: a deviation of 0.25, as of a photograph's pixels."""
 
 _STDDEV_GAIN = 10.0
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's, whose log-probability takes no softplus, and TFP's own two.
+    """TFP's Bernoulli with a log-probability that needs no softplus; TFP's needs two.
 
-    The pixels of an image take as long as a small decoder, and TensorFlow's softplus longer than an
+    Scoring the pixels takes as long as a small decoder. TensorFlow's softplus is slower than an
     absolute value, a sigmoid and a logarithm together.
     """
 
     def _log_prob(self, event):
-        # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)). Its gradient
-        # is that of the softplus where l = 0, too.
+        # event * l - softplus(l), where softplus(l) = (l + |l|) / 2 - log(sigmoid(|l|)). The gradient
+        # is right at l = 0, too.
         magnitude = tf.abs(self.logits)
         return (event - 0.5) * self.logits - 0.5 * magnitude + tf.math.log(tf.sigmoid(magnitude))
 
 
 def bernoulli(logits: tf.Tensor) -> tfd.Distribution:
-    """Returns independent Bernoulli pixels, for images whose pixels are 0 or 1."""
+    """Returns independent Bernoulli pixels, for pixels of 0 or 1."""
     return _independent(_Bernoulli(logits=_float32(logits), dtype=tf.float32))
 
 
@@ -48,9 +48,9 @@ def continuous_bernoulli(logits: tf.Tensor) -> tfd.Distribution:
 
 
 def gaussian(logits: tf.Tensor, stddev: float | tf.Tensor = 1.0) -> tfd.Distribution:
-    """Returns independent Gaussian pixels around the logits' sigmoid, all of one standard deviation.
+    """Returns independent Gaussian pixels around the logits' sigmoid, with one standard deviation.
 
-    With a deviation of 1 the distortion is half the squared error plus 0.5 D ln(2 pi); see
+    If that is 1, the distortion is half the squared error plus 0.5 D ln(2 pi); see
     `objectives.gaussian_constant`.
     """
     return _independent(tfd.Normal(tf.sigmoid(_float32(logits)), stddev))
@@ -59,9 +59,9 @@ def gaussian(logits: tf.Tensor, stddev: float | tf.Tensor = 1.0) -> tfd.Distribu
 def learned_stddev(weight: tf.Tensor) -> tf.Tensor:
     """Returns the standard deviation of Gaussian pixels for a trainable weight.
 
-    It is exp(10 w), smoothly kept above a gray level, 1/255: the density of pixels that a decoder
-    reproduces exactly would have no limit. Adam moves a weight by about its rate at each step; the
-    factor of 10 lets the deviation fall from its start to a tenth of it in some hundred steps.
+    It is exp(10 w), smoothly kept above one gray level, 1/255. Otherwise the density of exactly
+    reproduced pixels would have no limit. Adam moves a weight by about its learning rate per step. The
+    factor of 10 lets the deviation fall to a tenth in some hundred steps.
     """
     return tf.sqrt(tf.exp(2.0 * _STDDEV_GAIN * weight) + LEAST_STDDEV**2)
 
@@ -76,8 +76,8 @@ FAMILIES = {
 def get(name: str) -> Callable[[tf.Tensor], tfd.Distribution]:
     """Returns the family called `name`: a function from logits `[..., H, W, C]` to p(x|z).
 
-    The distribution's batch shape is `[...]`, its event an image; `log_prob` is in nats and `mean()`
-    is an image in [0, 1].
+    Its batch shape is `[...]`, and its event is an image. `log_prob` is in nats, and `mean()` is an
+    image in [0, 1].
 
     Raises:
       InputError: there is no such family.

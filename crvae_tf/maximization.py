@@ -1,4 +1,4 @@
-"""Gradient ascent on a bound given for each example: `train_step` and `test_step`, once."""
+"""Gradient ascent on per-example bounds: the `train_step` and `test_step` of all models."""
 
 import abc
 import math
@@ -14,12 +14,12 @@ from crvae_tf.randomness import Purpose
 class BoundMaximizer(keras.Model, abc.ABC):
     """A Keras model trained by gradient ascent on a mean of per-example bounds.
 
-    `train_step` and `test_step` stand here, once. A subclass says what the terms of its objective
-    are; each is a metric of its own, averaged over images and not over batches.
+    A subclass defines the terms of its objective. Each term is a metric, averaged over images, not
+    over batches.
 
     Args:
-      seed: of the posterior's noise, which is a function of it, of the step and of the replica.
-      term_names: the names of the terms that `terms` returns.
+      seed: the seed of the posterior's noise, which also depends on the step and the replica.
+      term_names: the names of the terms that `terms` returns, besides `loss`.
     """
 
     def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
@@ -29,7 +29,7 @@ class BoundMaximizer(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        """Returns the terms of the objective by name, each `[batch]`, nats, with the `loss`.
+        """Returns the `loss` and the terms of the objective by name, each `[batch]`, nats.
 
         Args:
           data: one element of the data set.
@@ -50,12 +50,12 @@ class BoundMaximizer(keras.Model, abc.ABC):
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
-        if scaled_loss is loss:  # A scaled loss overflows now and then, and is meant to.
+        if scaled_loss is loss:  # A scaled loss overflows now and then by design.
             terms["loss"] = _nan_unless_finite(terms["loss"], gradients)
         return self._update_metrics(terms)
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
-        """Returns the running means of the terms, with the noise of this batch's place in the pass."""
+        """Returns the running means of the terms; the noise depends on the place in the pass."""
         images_before = tf.cast(self._means["loss"].count, tf.int32)
         seed = self._seed(Purpose.POSTERIOR_VALIDATION, images_before)
         return self._update_metrics(self.terms(data, seed, training=False))
@@ -69,14 +69,14 @@ class BoundMaximizer(keras.Model, abc.ABC):
             self._means[name].update_state(values)
         results = {name: self._means[name].result() for name in terms}
         if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-            # Keras joins the workers' results along their first axis (keras issue 20585).
+            # Keras concatenates the workers' results along the first axis (keras issue 20585).
             return {name: tf.reshape(result, [1]) for name, result in results.items()}
         return results
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Builds the optimizer; Keras' own would also call the model with symbolic tensors.
+        """Builds the optimizer alone. Keras would also call the model with symbolic tensors.
 
-        Those are nothing to TFP, and an uneven batch of several replicas cannot become one.
+        TFP cannot use those, and an uneven batch of several replicas has none.
         """
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
@@ -86,19 +86,19 @@ class BoundMaximizer(keras.Model, abc.ABC):
 def _global_mean(values: tf.Tensor) -> tf.Tensor:
     """Returns this replica's share of the mean over all replicas' examples.
 
-    Gradients are summed over replicas, so the shares must add up to the mean, an uneven last batch
-    included.
+    TensorFlow sums gradients over replicas. So the shares must add up to the mean, also for an uneven
+    last batch.
     """
     replicas = tf.distribute.get_replica_context()
     count = tf.cast(tf.size(values), tf.float32)
     if replicas.num_replicas_in_sync > 1:
-        # TensorFlow keeps the graph of a reduction's gradient, and with it the model, for ever.
+        # Only then: TensorFlow never frees the graph of a reduction's gradient, nor its model.
         count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
     return tf.reduce_sum(values) / count
 
 
 def _nan_unless_finite(loss: tf.Tensor, gradients: list[tf.Tensor]) -> tf.Tensor:
-    """Returns the loss as it is, or NaN where the gradient is not finite, so that it is noticed."""
+    """Returns the loss, or NaN if the gradient is not finite, so that `FiniteGuard` notices."""
     return tf.where(tf.math.is_finite(tf.linalg.global_norm(gradients)), loss, math.nan)
 
 

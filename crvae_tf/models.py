@@ -1,6 +1,6 @@
 """The models of the paper: VAE, beta-VAE, IWAE, and CR-VAE around any of them.
 
-Each says what its bound is of each image; `train_step` and `test_step` are in `maximization`.
+Each defines its bound per image. `train_step` and `test_step` are in `maximization`.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from crvae_tf.poses import Pose
 tfd = tfp.distributions
 
 _ROUNDING = 1e-3
-"""How far resampling and low precision may take a pixel out of [0, 1]."""
+"""Resampling and low precision may move a pixel this far out of [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """A bound on log p(x) for each image of a batch, and its parts; all in nats.
+    """A bound on log p(x) for each image of a batch, and its parts, in nats.
 
-    A slice `bound[a:b]` is the bound of these images.
+    The slice `bound[a:b]` is the bound of the images a to b - 1.
     """
 
     value: tf.Tensor
@@ -46,13 +46,13 @@ class Bound:
 
 
 def gray_values(images: tf.Tensor) -> tf.Tensor:
-    """Returns images in [0, 1] as float32; others would train to a bound that means nothing.
+    """Returns images in [0, 1] as float32. Bounds of other images would mean nothing.
 
-    XLA cannot raise: what it compiles returns NaN where it should.
+    XLA cannot raise errors: compiled code returns NaN instead.
 
     Raises:
-      InputError: the images are no floats.
-      tf.errors.InvalidArgumentError: a pixel lies outside [0, 1], but for rounding.
+      InputError: the images are not floats.
+      tf.errors.InvalidArgumentError: a pixel is outside [0, 1] by more than rounding.
     """
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
@@ -72,9 +72,9 @@ class VAE(BoundMaximizer):
         `[batch, latent_dim]`.
       decoder: maps latents `[batch, latent_dim]` to logits `[batch, H, W, C]`.
       likelihood: a name in `likelihoods.FAMILIES`.
-      pixel_stddev: of the `gaussian` likelihood: a number above 0, or `learned`, one for all pixels and
-        above 1/255 (Rybkin, Daniilidis and Levine 2021).
-      seed: of the posterior's noise in training and validation.
+      pixel_stddev: the standard deviation of the `gaussian` likelihood: a number above 0, or `learned`,
+        one for all pixels and above 1/255 (Rybkin, Daniilidis and Levine 2021).
+      seed: the seed of the posterior's noise in training and validation.
 
     Raises:
       InputError: there is no such likelihood, or `pixel_stddev` is neither `learned` nor above 0.
@@ -96,14 +96,14 @@ class VAE(BoundMaximizer):
         self.decoder = decoder
         self._likelihood = likelihoods.get(likelihood)
         self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
-        # An encoder that is no functional model shows it when it is first called.
+        # Encoders that are not functional models have no shape before their first call.
         outputs = getattr(encoder, "outputs", None)
         self._latent_dim = outputs[0].shape[-1] if outputs else None
         self.built = True
 
     @property
     def pose(self) -> Pose | None:
-        """The pose's coordinates where the networks are registered, else None."""
+        """The pose's coordinates if the networks are registered, else None."""
         return getattr(self.encoder, "pose", None)
 
     @property
@@ -135,7 +135,7 @@ class VAE(BoundMaximizer):
         return lambda: likelihoods.learned_stddev(tf.convert_to_tensor(weight))
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
-        """Returns the ELBO of each image by one sample of its posterior, drawn with the key `seed`.
+        """Returns each image's ELBO, estimated by one sample of its posterior with the key `seed`.
 
         Raises:
           InputError, tf.errors.InvalidArgumentError: see `gray_values`.
@@ -166,7 +166,7 @@ class BetaVAE(VAE):
       beta: weight of the rate, 0 or more.
 
     Raises:
-      InputError: `beta` is negative or no number; or see `VAE`.
+      InputError: `beta` is negative or not a number; see also `VAE`.
     """
 
     def __init__(self, *args, beta: float, **kwargs):
@@ -179,10 +179,10 @@ class IWAE(VAE):
     """The importance-weighted auto-encoder (Burda et al. 2015).
 
     Args:
-      importance_samples: K, samples to an image, 1 or more.
+      importance_samples: K, samples per image, 1 or more.
 
     Raises:
-      InputError: K is below 1; or see `VAE`.
+      InputError: K is below 1; see also `VAE`.
     """
 
     def __init__(self, *args, importance_samples: int = 5, **kwargs):
@@ -209,27 +209,27 @@ class IWAE(VAE):
 class CRVAE(BoundMaximizer):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
-    It is trained on pairs (images, views): images and one transformed view of each. Where the base's
-    networks are registered, it is trained on triples (images, views, transformations), the last the
-    `transforms.Affine` that made the views.
+    It trains on pairs (images, views), with one transformed view of each image. A base with registered
+    networks trains on triples (images, views, transformations), where a `transforms.Affine` made the
+    views.
 
-    Images and views go through the base as one batch of twice the size, so both share the statistics of
-    batch normalisation. What the base computes for a row must not depend on the others but for these.
+    Images and views go through the base as one batch of twice the size, so they share the statistics
+    of batch normalisation. Apart from these, the base must treat each row separately.
 
     Args:
-      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. To be
-        evaluated, it also offers `posterior(images, training)`, `likelihood(latents, training)` and
-        `prior`, as `VAE` does. With registered networks its `pose` is their `poses.Pose`.
+      base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. Evaluation also
+        needs `posterior(images, training)`, `likelihood(latents, training)` and `prior`, as in `VAE`.
+        With registered networks, `pose` is their `poses.Pose`.
       lambda_: weight of the view's bound; the paper's is 1.
-      eta: weight of the divergence between the posteriors; by default the paper's 0.1 beta, where
-        beta is the base's, or 1. With eta = 0 it is "VAE+Aug", with both weights 0 the base model
-        itself, which no view is needed for.
+      eta: weight of the divergence between the posteriors. The default is the paper's 0.1 beta, with
+        the base's beta or 1. With eta = 0 the model is "VAE+Aug". With both weights 0 it is the base
+        model and needs no views.
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
-      seed: of the posterior's noise; by default the base's.
+      seed: the seed of the posterior's noise; by default the base's.
 
     Raises:
-      InputError: a weight is negative or no number, eta is above 0 and lambda is not, or there is no
-        such `kl_direction`.
+      InputError: a weight is negative or not a number, eta is above 0 although lambda is 0, or there is
+        no such `kl_direction`.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class CRVAE(BoundMaximizer):
 
     @property
     def pose(self) -> Pose | None:
-        """The base model's."""
+        """The base model's pose."""
         return getattr(self.base, "pose", None)
 
     @property
@@ -315,12 +315,12 @@ def _terms(bound: Bound) -> dict[str, tf.Tensor]:
 
 
 def _check_not_negative(name: str, value: float) -> None:
-    """Raises InputError, which names the argument, unless it is a number of 0 or more."""
+    """Raises InputError, naming the argument, unless `value` is a number of 0 or more."""
     if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
         raise InputError(name, "a number >= 0", repr(value))
 
 
 def _check_positive(name: str, value: float) -> None:
-    """Raises InputError, which names the argument, unless it is a number above 0."""
+    """Raises InputError, naming the argument, unless `value` is a number above 0."""
     if not isinstance(value, numbers.Real) or not 0.0 < value < math.inf:
         raise InputError(name, "a number > 0", repr(value))

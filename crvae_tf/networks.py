@@ -18,7 +18,7 @@ ImageShape = tuple[int, int, int]
 _CHANNELS = (128, 256, 512, 1024)
 _MLP_UNITS = 200
 _LAYOUT = "channels_last"
-"""Of images, whatever the user's `keras.json` has as default."""
+"""The layout of images, even if `keras.json` has another default."""
 
 
 def build(
@@ -28,16 +28,15 @@ def build(
 
     Args:
       name: `wae` (Tolstikhin et al. 2017, as in its authors' code) or `mlp` (Burda et al. 2015).
-      image_shape: (H, W, C); `wae` needs square images with a side that 4 divides.
+      image_shape: (H, W, C); `wae` needs square images with a side divisible by 4, or 8 above 28.
       latent_dim: dimensions of z, 1 or more.
-      width: multiplier of the channels (`wae`) or units (`mlp`); at least one is kept.
-      seed: of the initial weights.
+      width: multiplier of the channels (`wae`) or units (`mlp`); at least one remains.
+      seed: the seed of the initial weights.
 
-    Under a strategy of several replicas, built in its scope, batch normalisation is over the batch of
-    all of them.
+    In the scope of a strategy with several replicas, batch normalisation is over all of them.
 
     Raises:
-      InputError: there is no such network, or it does not fit the image.
+      InputError: there is no such network, or it does not fit the images.
 
     >>> encoder, decoder = build("mlp", (28, 28, 1))
     >>> encoder.count_params() + decoder.count_params()
@@ -114,7 +113,7 @@ NETWORKS = {"wae": (wae_encoder, wae_decoder), "mlp": (mlp_encoder, mlp_decoder)
 
 
 def _wae_geometry(image_shape: ImageShape) -> tuple[int, int]:
-    """Returns the kernel's side and how often the decoder doubles the image's."""
+    """Returns the kernel's side, and how often the decoder doubles the image's side."""
     height, width, _ = image_shape
     kernel, doublings = (4, 2) if height <= 28 else (5, 3)
     if height != width or height % 2**doublings:
@@ -134,7 +133,7 @@ def _posterior_parameters(x, latent_dim: int, seeds: Iterator[int]):
 
 
 def _normalised_relu(x):
-    # By themselves replicas would keep statistics of their own, and one without images would have none.
+    # Otherwise replicas keep separate statistics, and one without images has none.
     is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
     x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=is_shared)(x)
     return keras.layers.ReLU()(x)
@@ -158,7 +157,7 @@ def _dense(units: int, seeds: Iterator[int], **options) -> keras.layers.Dense:
 
 
 def layer_seeds(seed: int | tuple[int, ...]) -> Iterator[int]:
-    """Yields a seed for each layer: the weights are a function of `seed` and the layer's place."""
+    """Yields a seed for each layer, a function of `seed` and the layer's place."""
     generator = np.random.default_rng(seed)
     while True:
         yield int(generator.integers(2**31))

@@ -3,8 +3,8 @@
 Pure functions on TFP distributions. Each returns one value per example, `[batch]`, in nats: sums over
 pixels and latent dimensions, no mean over images. Bounds are maximised: higher is better.
 
-Throughout, `posterior` is q(z|x) and `likelihood` is p(x|z) at latents that were sampled from it.
-Both have batch shape `[batch]` and reduce all of an example's dimensions in their event.
+Throughout, `posterior` is q(z|x), and `likelihood` is p(x|z) at latents sampled from it. Both have
+batch shape `[batch]`, and their event has all dimensions of an example.
 """
 
 import math
@@ -38,9 +38,9 @@ def elbo(
 ) -> tf.Tensor:
     """Returns the evidence lower bound on log p(x), Equation 1 of Sinha et al. 2020.
 
-    E_q[log p(x|z)] - beta KL(q(z|x) || p(z)), the expectation by the one sample that `likelihood` was
-    computed at and the KL in closed form. With `beta` other than 1 it is the objective of the
-    beta-VAE (Higgins et al. 2017).
+    It is E_q[log p(x|z)] - beta KL(q(z|x) || p(z)). One sample, at which `likelihood` was computed,
+    estimates the expectation. The KL has closed form. A `beta` other than 1 gives the objective of
+    the beta-VAE (Higgins et al. 2017).
 
     Args:
       posterior: q(z|x), batch shape `[batch]`.
@@ -91,8 +91,8 @@ def importance_weighted_bound(
 ) -> tf.Tensor:
     """Returns log (1/K) sum_k p(x, z_k) / q(z_k|x), Equation 8 of Burda et al. 2015.
 
-    It is a lower bound on log p(x) in expectation, equals a one-sample estimate of the ELBO at K = 1
-    and rises to log p(x) with K.
+    It is a lower bound on log p(x) in expectation. At K = 1 it is a one-sample estimate of the ELBO,
+    and it rises to log p(x) with K.
 
     Args:
       posterior: q(z|x), batch shape `[batch]`.
@@ -167,5 +167,5 @@ def default_eta(beta: float) -> float:
 
 
 def gaussian_constant(dimensions: int) -> float:
-    """Returns 0.5 D ln(2 pi), nats: what half a squared error lacks to be a Gaussian's distortion."""
+    """Returns 0.5 D ln(2 pi), nats: a unit Gaussian's distortion minus half the squared error."""
     return 0.5 * dimensions * math.log(2.0 * math.pi)

@@ -1,9 +1,9 @@
-"""Registered networks: an encoder and a decoder that take the pose out of an image and put it back.
+"""Registered networks: the encoder takes the pose out of an image, the decoder puts it back.
 
-Beyond the paper. Equation 2 asks z to make the view x~ likely, so z must hold the pose of the image. It
-also asks z to stay near z~, so z must not. Registered networks meet both demands: z = (content, pose),
-the content is read from the image brought upright, and Equation 2 compares q(z|x), carried by the
-transformation that made the view, with q(z~|x~).
+These are not in the paper. Equation 2 asks z to make the view x~ likely, so z must hold the pose of the
+image. It also asks z to stay near z~, so z must not hold it. Registered networks meet both demands with
+z = (content, pose). The encoder reads the content from the upright image. Equation 2 compares q(z~|x~)
+with q(z|x), carried by the transformation that made the view.
 
     image -> pose network -> pose -> upright image -> encoder -> content
     content -> decoder -> upright logits, moved by the pose -> logits
@@ -23,7 +23,7 @@ from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
 tfd = tfp.distributions
 
 OUTSIDE_LOGIT = -9.0
-"""The logit of what comes in from outside, where that is 0: a probability of 0.0001."""
+"""The logit of black pixels from outside the image: a probability of 0.0001."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,25 +31,24 @@ class Pose:
     """The coordinates s of a pose: one for each part of a transformation that is not zero.
 
     The parts are, in this order, moves to the right and down, the angle and the logarithm of the scale.
-    Their units are the sizes of a `RandomAffine`, so a transformation that it draws has coordinates
-    of about -1 to 1.
+    The units are the sizes of a `RandomAffine`, so what it draws has coordinates of about -1 to 1.
     """
 
     translation: float
-    """Pixels in a unit of the moves to the right and down; 0 leaves both out."""
+    """Unit of the moves to the right and down, pixels; 0 omits both."""
     rotation: float
-    """Degrees in a unit of the angle; 0 leaves it out."""
+    """Unit of the angle, degrees; 0 omits it."""
     scaling: float
-    """The unit of the logarithm of the scale; 0 leaves it out."""
+    """Unit of the logarithm of the scale; 0 omits it."""
     fill: str = "constant"
-    """What comes in from outside the image; see `RandomAffine`."""
+    """What fills the outside of the image; see `RandomAffine`."""
 
     @classmethod
     def of(cls, transformation: RandomAffine) -> "Pose":
-        """Returns the coordinates of what `transformation` draws.
+        """Returns the coordinates of the transformations that `transformation` draws.
 
         Raises:
-          InputError: it draws nothing but the identity.
+          InputError: it draws only the identity.
         """
         sizes = transformation.translation, transformation.rotation, transformation.scaling
         pose = cls(*sizes, transformation.fill)
@@ -67,11 +66,11 @@ class Pose:
         return self.translation, self.translation, self.rotation, self.scaling
 
     def identity(self, number: int | tf.Tensor) -> Affine:
-        """Returns the transformation of `number` images that leaves them as they are."""
+        """Returns the identity for `number` images."""
         return self.transformation(tf.zeros([number, self.dim]))
 
     def transformation(self, coordinates: tf.Tensor) -> Affine:
-        """Returns T_s of coordinates `[batch, dim]`: what brings an upright image into this pose."""
+        """Returns T_s for coordinates `[batch, dim]`; it moves upright images into this pose."""
         given = iter(tf.unstack(coordinates, axis=-1))
         nothing = tf.zeros_like(coordinates[..., 0])
         right, down, angle, log_scale = (
@@ -91,38 +90,38 @@ class Pose:
         return _gaussian(mean[..., : -self.dim], stddev[..., : -self.dim])
 
     def of_mean(self, mean: tf.Tensor) -> Affine:
-        """Returns the pose of latents `[batch, latent_dim]`, as the transformation from upright."""
+        """Returns the pose of latents `[batch, latent_dim]`: the transformation from upright."""
         return self.transformation(mean[..., -self.dim :])
 
     def carried(self, posterior: tfd.Distribution, transformation: Affine) -> tfd.Distribution:
-        """Returns q(z|x) as it should be of the transformed image: the content stays, the pose moves.
+        """Returns q(z|x) carried to the transformed image: the content stays, the pose moves.
 
-        The pose's mean is composed with the transformation; all standard deviations are kept.
+        It composes the pose's mean with the transformation and keeps all standard deviations.
 
         Args:
           posterior: q(z|x), batch shape `[batch]`.
-          transformation: what was drawn for the views.
+          transformation: the transformation that made the views.
         """
         mean = posterior.mean()
         moved = self.coordinates(compose(transformation, self.of_mean(mean)))
         return _gaussian(tf.concat([mean[..., : -self.dim], moved], axis=-1), posterior.stddev())
 
     def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-        """Returns images `[batch, H, W, C]` brought upright, given their posteriors' means."""
+        """Returns the upright images of `[batch, H, W, C]`, given their posteriors' means."""
         return resample(images, inverse(self.of_mean(mean)), self.border(0.0))
 
     def border(self, value: float) -> float | None:
-        """Returns `value`, where the fill is that of a constant; None where it is a reflection."""
+        """Returns `value` for a constant fill, and None for a reflection."""
         return value if self.fill == "constant" else None
 
 
 def network(
     name: str, image_shape: networks.ImageShape, pose: Pose, width: float = 1.0, seed: int = 0
 ) -> keras.Model:
-    """Returns a pose network: an encoder to the pose's (mean, log variance), whose means begin at 0.
+    """Returns a pose network: an encoder to the pose's (mean, log variance), with means 0 at first.
 
     Args:
-      name: as in `networks.build`; the kind of the encoder beside it serves best.
+      name: as in `networks.build`; the encoder's own kind works best.
       image_shape: (H, W, C).
       pose: the coordinates.
       width: multiplier of the channels or units.
@@ -135,7 +134,7 @@ def network(
     make_encoder, _ = networks.NETWORKS[name]
     pose_network = make_encoder(image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
     kernel = pose_network.get_layer("mean").kernel
-    kernel.assign(tf.zeros_like(kernel))  # At the start every image is upright as it comes.
+    kernel.assign(tf.zeros_like(kernel))  # At first, every image counts as upright.
     return pose_network
 
 
@@ -149,16 +148,16 @@ def register(
 ) -> tuple[keras.Model, keras.Model]:
     """Returns registered networks around an encoder and a decoder of the content.
 
-    They map as any encoder and decoder do, with latents (content, pose). The encoder's attribute `pose`
-    is the `Pose`.
+    They have the same inputs and outputs as any pair, with latents (content, pose). The encoder's
+    attribute `pose` is the `Pose`.
 
     Args:
       encoder: maps images `[batch, H, W, C]` to the content's (mean, log variance).
       decoder: maps contents to logits `[batch, H, W, C]`.
-      transformation: t(x~|x) of the training; it decides the coordinates of the pose.
-      steps: how often an image is brought upright in training, 1 or more; elsewhere three times that.
+      transformation: t(x~|x) of the training; it defines the coordinates of the pose.
+      steps: steps that bring an image upright in training, 1 or more; three times as many elsewhere.
       pose_network: maps images to the pose's (mean, log variance); by default `network("mlp", ...)`.
-      seed: of the initial weights of the default pose network.
+      seed: the seed of the default pose network's initial weights.
 
     Raises:
       InputError: the transformation is the identity, or there are no steps.
@@ -193,14 +192,14 @@ def _registered_decoder(decoder: keras.Model, pose: Pose) -> keras.Model:
 class Registration(keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
-    Each step looks at the upright image of the step before, and composes what it finds with what was
-    found so far. The image is always resampled once, as it came. Outside training there are three times
-    as many steps, which find poses beyond those of training.
+    Each step finds a pose in the last step's upright image and composes it with the pose found so far.
+    Each upright image comes from one resampling of the original. Three times as many steps outside
+    training find poses beyond those of training.
 
     Args:
       network: maps images to the pose's (mean, log variance), each `[batch, pose.dim]`.
       pose: the coordinates.
-      steps: how often in training, 1 or more.
+      steps: the number of steps in training, 1 or more.
     """
 
     def __init__(self, network: keras.Model, pose: Pose, steps: int):
@@ -222,7 +221,7 @@ class Registration(keras.layers.Layer):
 
 
 class Placement(keras.layers.Layer):
-    """Moves upright logits into the pose of the latents."""
+    """Moves upright logits into the latents' pose."""
 
     def __init__(self, pose: Pose):
         super().__init__(dtype="float32", name="placement")
@@ -236,20 +235,20 @@ class Placement(keras.layers.Layer):
 
 
 def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 0.0) -> tf.Tensor:
-    """Returns the images transformed, bilinearly interpolated, as `RandomAffine` does.
+    """Returns transformed images with bilinear interpolation, as `RandomAffine` does.
 
-    Its gradients by the images and by the transformation are exact, and XLA compiles it. (TensorFlow's
-    own operation has no gradient by the transformation, and an approximate one by the images.)
+    Its gradients with respect to images and transformation are exact, and XLA compiles it. TensorFlow's
+    operation has no gradient for the transformation and an approximate one for the images.
 
     Args:
-      images: float32 `[batch, H, W, C]`, of any values.
+      images: float32 `[batch, H, W, C]` with any values.
       transformation: one for each image.
-      outside: the value outside the images; None reflects them there.
+      outside: the value outside the images; None reflects the images.
     """
     height, width, channels = images.shape[1:]
     sources = _sources(transformation, height, width, reflects=outside is None)
     corner = tf.minimum(tf.floor(sources), [[width - 1.0], [height - 1.0]])
-    stride = width + 2  # Of the images with a border of one pixel.
+    stride = width + 2  # The images have a border of one pixel.
     column, row = tf.unstack(tf.cast(corner, tf.int32) + 1, axis=1)
     place = tf.clip_by_value(row * stride + column, 0, height * stride + width)  # NaN has no place.
     first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (height + 2) * stride
@@ -258,20 +257,20 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
     return tf.reshape(pixels, [-1, height, width, channels])
 
 
-# XLA fuses the many small operations, which halves the time of a training step of small networks.
+# XLA fuses the many small operations: a training step of small networks takes half as long.
 _training_resample = tf.function(resample, jit_compile=True)
 
 
 @tf.function(jit_compile=True)
 def _training_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
-    """Returns `resample` without the gradient by the images, which are data."""
+    """Returns `resample` without a gradient for the images, which are data."""
     return resample(tf.stop_gradient(images), transformation, outside)
 
 
 def _sources(transformation: Affine, height: int, width: int, reflects: bool) -> tf.Tensor:
-    """Returns where each pixel of the result comes from, x and y, `[batch, 2, H * W]`.
+    """Returns the source x and y of each pixel of the result, `[batch, 2, H * W]`.
 
-    A place outside is reflected at the image's edge, or moved to the border of one pixel around it.
+    It reflects places outside the image, or moves them to the border of one pixel around it.
     """
     back, centre_x, centre_y = inverse(transformation), 0.5 * (width - 1), 0.5 * (height - 1)
     move = back.right + centre_x, back.down + centre_y
@@ -287,9 +286,9 @@ def _sources(transformation: Affine, height: int, width: int, reflects: bool) ->
 
 
 def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:
-    """Returns each pixel, its right and its lower neighbour and the one below that, `[places, 4, C]`.
+    """Returns each pixel with its right, lower and lower right neighbours, `[places, 4, C]`.
 
-    A place is that of a pixel in the images with a border of `fill`, counted row by row.
+    Places count the pixels row by row in the images with a border of `fill`.
     """
     bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
     pixels = tf.reshape(bordered, [-1, images.shape[-1]])
@@ -299,7 +298,7 @@ def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:
 
 
 def _interpolated(corners: tf.Tensor, right_share: tf.Tensor, lower_share: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels `[pixels, C]` between their four corners."""
+    """Returns the pixels `[pixels, C]`, interpolated between their four corners."""
     upper_left, upper_right, lower_left, lower_right = tf.unstack(tf.transpose(corners, [1, 0, 2]))
     right_share, lower_share = (tf.reshape(share, [-1, 1]) for share in (right_share, lower_share))
     upper = upper_left + right_share * (upper_right - upper_left)

@@ -1,6 +1,6 @@
-"""t(x~|x): random translation, rotation and scaling as one resampling (section 4.1 of the paper).
+"""t(x~|x): random translation, rotation and scaling in one resampling (section 4.1 of the paper).
 
-The only module that imports keras_cv.
+Only this module imports keras_cv.
 """
 
 import math
@@ -16,9 +16,9 @@ FILLS = ("constant", "reflect")
 
 
 class Affine(NamedTuple):
-    """The transformations of a batch: what epsilon of Equation 3 is for these images.
+    """The transformations of a batch: epsilon of Equation 3.
 
-    Each is float32 `[batch]`. An image is scaled and rotated about its centre, then moved.
+    Each part is float32 `[batch]`. An image is scaled and rotated about its centre, then moved.
     """
 
     right: tf.Tensor
@@ -34,19 +34,19 @@ class Affine(NamedTuple):
 class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     """Draws a transformation for each image and applies it with one bilinear resampling.
 
-    KerasCV's three layers in a row resample, and so blur, three times; alone, each part equals
+    A chain of KerasCV's three layers resamples, and so blurs, three times. Each part alone equals
     KerasCV's own layer.
 
-    As a layer it draws from `seed`, call after call, and under `training=False` returns its inputs, as
-    Keras' own layers do. `sample` and `augment_images` do the same apart and without state, which is
-    what the data pipelines of this package use.
+    As a layer it draws new numbers at each call, and returns its inputs under `training=False`, like
+    Keras' layers. `sample` and `augment_images` are the same in two steps and without state; this
+    package's pipelines use these.
 
     Args:
       translation: pixels, 0 or more; moves right and down are uniform in [-translation, translation].
       rotation: degrees in [0, 180]; the angle is uniform in [-rotation, rotation].
       scaling: in [0, 1); the scale is uniform in [1 - scaling, 1 + scaling].
-      fill: what comes in from outside the image: `constant`, which is 0, or `reflect`, its mirror.
-      seed: of the layer's own draws; 0 is a seed like any other.
+      fill: what fills the outside of the image: `constant`, which is 0, or `reflect`, its mirror.
+      seed: the seed of the layer's draws; 0 is a seed like any other.
 
     Raises:
       InputError: a size is outside its range, or there is no such fill.
@@ -71,21 +71,21 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         self.scaling = scaling
         self.fill = fill
         self.seed = seed
-        if seed is not None:  # The base layer takes seed 0 for no seed.
+        if seed is not None:  # The base layer ignores the seed 0.
             self._random_generator = tf.random.Generator.from_seed(seed)
 
     def call(self, inputs, training: bool = True):
         return super().call(inputs) if training else self._ensure_inputs_are_compute_dtype(inputs)
 
     def sample(self, batch_size: int | tf.Tensor, key: tf.Tensor) -> Affine:
-        """Draws epsilon ~ p(epsilon) of Equation 3 for `batch_size` images, a function of `key`."""
+        """Draws epsilon ~ p(epsilon) of Equation 3 for `batch_size` images with the key `key`."""
         limits = [self.translation, self.translation, self.rotation, self.scaling]
         symmetric = tf.random.stateless_uniform([batch_size, len(limits)], key, -1.0, 1.0)
         right, down, angle, growth = tf.unstack(symmetric * limits, axis=-1)
         return Affine(right, down, angle, 1.0 + growth)
 
     def sample_run(self, indices: tf.Tensor, key: tf.Tensor, group: int = 64) -> Affine:
-        """Draws for a consecutive run of image indices `[batch]`, each a function of its index."""
+        """Draws for consecutive image indices `[batch]`; each draw depends on its index alone."""
         drawn = randomness.draw_run(
             lambda group_key: tf.stack(self.sample(group, group_key), axis=-1), key, indices, group
         )
@@ -135,7 +135,7 @@ def inverse(affine: Affine) -> Affine:
 
 
 def turned(right: tf.Tensor, down: tf.Tensor, affine: Affine) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the vector (right, down) as `affine` turns and scales it, without its move."""
+    """Returns the vector (right, down), turned and scaled by `affine`, but not moved."""
     radians = affine.angle * (math.pi / 180.0)
     cosine, sine = affine.scale * tf.cos(radians), affine.scale * tf.sin(radians)
     return cosine * right + sine * down, cosine * down - sine * right
@@ -154,12 +154,12 @@ def _resampled(images: tf.Tensor, maps: tf.Tensor, fill: str) -> tf.Tensor:
 
 
 def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Returns the projective maps `[batch, 8]` from a pixel of the result to where it comes from.
+    """Returns the projective maps `[batch, 8]` from a pixel of the result to its source.
 
     With c the centre, m the move, R the rotation and s the scale, an input point p goes to
     c + s R (p - c) + m; so an output point q comes from c + R^-1 (q - c - m) / s.
     """
-    # In float64, since a vectorised float32 cosine depends on the size of the batch.
+    # In float64, because a vectorised float32 cosine depends on the batch size.
     affine = Affine(*(tf.cast(part, tf.float64) for part in affine))
     centre_x = (tf.cast(width, tf.float64) - 1.0) / 2.0
     centre_y = (tf.cast(height, tf.float64) - 1.0) / 2.0
