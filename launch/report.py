@@ -30,7 +30,7 @@ def check() -> None:
 
 
 def load_images(record):
-    """Returns the first test images of a run and their views under its test transformation."""
+    """Returns the first test images of a run, their views and the transformation of the views."""
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
     from crvae_tf.studies.report.pictures import SEARCHED_IMAGES
@@ -42,10 +42,12 @@ def load_images(record):
     data = assembly.load_data(of_run)
     if data.fingerprint != record.config.get("data_fingerprint"):
         raise InputError(data.name, "the training's data", "others")
-    return [
-        drawing.first_images(data, "none", transform, SEARCHED_IMAGES)  # As the encoder is served.
-        for transform in (None, assembly.test_transformation(of_run))
-    ]
+    transformation = assembly.test_transformation(of_run)
+    images, views = (  # Gray, as the encoder is served.
+        drawing.first_images(data, "none", transform, SEARCHED_IMAGES)
+        for transform in (None, transformation)
+    )
+    return images, views, transformation
 
 
 def main() -> None:

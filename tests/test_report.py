@@ -16,6 +16,7 @@ from crvae_tf.runs.run import Run
 from crvae_tf.studies import report
 from crvae_tf.studies.report import Served, page, pictures, sheets
 from crvae_tf.studies.report.pictures import Embedded
+from crvae_tf.transforms import RandomAffine
 from tests import made_up
 
 CONFIG = {
@@ -144,7 +145,7 @@ def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, 
     assert marked == set(places) - set(incomparable)
     notes = [note for sheet in found.values() for note in sheet.notes]
     assert len(notes) == len(incomparable)
-    assert all(f"differ in {next(iter(changed))}:" in note for note in notes)
+    assert all(f"differ in {next(iter(changed))}, so" in note for note in notes)
 
 
 def test_runs_that_were_not_evaluated_are_left_out_of_the_evaluation(make_run):
@@ -190,6 +191,22 @@ def test_neighbours_are_by_the_content(monkeypatch):
     assert list(rows) == ["images", caption]
     assert rows["images"][0] == [0, 1, 2, 3, 4, 5]  # The image itself, and the others by distance.
     assert rows[caption][0] == [0, 1, 2, 0, 3, 4]
+
+
+def test_the_distance_of_a_moving_image_is_in_units_of_two_different_images():
+    images = np.zeros((2, 9, 9, 1), np.float32)
+    images[0, 4, 4] = images[1, 4, 2] = 1.0
+
+    def column(images):
+        mean = (images[..., 0].sum(axis=1) * np.arange(9)).sum(axis=1, keepdims=True)
+        return SimpleNamespace(mean=mean, content=mean)
+
+    clean = Embedded(images, None, column(images).content)
+    transformation = RandomAffine(2.0, 0.0, 0.0)
+    found = pictures._moving(column, lambda images: {}, clean, transformation)
+    np.testing.assert_allclose(found.distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
+    assert found.images[[0, -1], 4, [2, 6], 0].tolist() == [1.0, 1.0]
+    assert found.upright is None
 
 
 def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_path):

@@ -172,9 +172,16 @@ def evaluate(page, expression, *arguments):
 def test_every_section_is_there_and_is_linked_to(open_page):
     page = open_page()
     headings = evaluate(page, "all('h2').map((h) => h.textContent)")
-    first = ["Runs", "Evaluation", "Configuration", "Training curves"]
-    pictures = ["Figure 1", "Reconstructions", "Samples", "Latent traversals", "Nearest neighbours"]
-    assert headings == [*first, *pictures, "Invariance"]
+    first = ["Runs", "A moving image", "Reconstructions", "Nearest neighbours"]
+    pictures = ["Figure 1", "Samples", "Latent traversals"]
+    assert headings == [
+        *first,
+        *pictures,
+        "Evaluation",
+        "Training curves",
+        "Invariance",
+        "Configuration",
+    ]
     targets = evaluate(page, "all('nav a').map((a) => document.querySelector(a.hash).textContent)")
     assert targets == headings
     ids = evaluate(page, "all('[id]').map((e) => e.id)")
@@ -186,9 +193,9 @@ def test_every_section_is_there_and_is_linked_to(open_page):
 def test_all_pictures_decode_and_say_what_they_show(open_page):
     page = open_page()
     pictures = evaluate(page, "[...document.images].map((i) => [i.complete && i.naturalWidth, i.alt])")
-    # Of two runs: a plane, reconstructions 4, samples 1, traversals 8, neighbours 2; of all of them two
-    # terms, and four figures of merit under three transformations.
-    assert len(pictures) == 2 * (1 + 4 + 1 + 8 + 2) + 2 + 4 * 3
+    # Of two runs: a moving image 2, a plane, reconstructions 2, samples 1, traversals 8, neighbours 2;
+    # of all of them two terms, and four figures of merit under three transformations.
+    assert len(pictures) == 2 * (2 + 1 + 2 + 1 + 8 + 2) + 2 + 4 * 3
     assert all(width > 0 and alt for width, alt in pictures)
 
 
@@ -230,13 +237,13 @@ def test_a_click_on_a_header_sorts_by_its_column(open_page, runs):
 
 def test_what_is_missing_comes_last_in_either_direction(open_page):
     page = open_page()
-    texts = ["-100.00", "-100.00", "\N{EN DASH}"]
+    texts = ["100.00 ± 0.25", "100.00 ± 0.25", "\N{EN DASH}"]
     for direction in ("ascending", "descending"):
-        header(page, "at-the-last-epoch", "bound").click()
-        assert shown(page, "at-the-last-epoch", "bound") == (texts, direction)
-    for direction, expected in (("ascending", "1 3 3"), ("descending", "3 3 1")):
-        header(page, "at-the-last-epoch", "epoch").click()
-        assert shown(page, "at-the-last-epoch", "epoch") == (expected.split(), direction)
+        header(page, "runs", "NLL, test").click()
+        assert shown(page, "runs", "NLL, test") == (texts, direction)
+    for direction, expected in (("ascending", [1, 3, 3]), ("descending", [3, 3, 1])):
+        header(page, "runs", "epochs").click()
+        assert shown(page, "runs", "epochs") == ([f"{done} of 3" for done in expected], direction)
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])

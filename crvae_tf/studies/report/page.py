@@ -59,8 +59,6 @@ class Panel(NamedTuple):
     title: str
     run: RunRecord | None = None
     note: str = ""
-    kind: str = ""
-    """`chart`, `photo`, for a large picture that is shown smaller, or nothing for pixels."""
 
 
 class Part(NamedTuple):
@@ -103,11 +101,11 @@ def render(
     """
     parts = [
         Part("Runs", tables=[sheets.runs(records)]),
-        Part("Evaluation", tables=sheets.evaluation(records)),
-        Part("Configuration", tables=sheets.configuration(records, leave_out)),
-        _training(records),
         *(_gallery(section, records, served) for section in SECTIONS),
+        Part("Evaluation", tables=sheets.evaluation(records)),
+        _training(records),
         _invariance(records),
+        Part("Configuration", tables=sheets.configuration(records, leave_out)),
     ]
     remarks = {
         record: "; ".join([*record.remarks, *own.remarks])
@@ -132,11 +130,11 @@ def _training(records: Sequence[RunRecord]) -> Part:
     names = dict.fromkeys(term for record in records for term in drawing.terms_of(record.metrics))
     terms = sorted(names, key=(*_TERM_ORDER, *names).index)
     panels = [_chart(f"{term}, nats", _draw_term, records, term) for term in terms]
-    return Part("Training curves", panels, sheets.last_epoch(records, terms))
+    return Part("Training curves", panels)
 
 
 def _chart(title: str, draw: Callable, *given: Any) -> Panel:
-    return Panel({"": chart(lambda axes: draw(axes, *given))}, title, kind="chart")
+    return Panel({"": chart(lambda axes: draw(axes, *given))}, title)
 
 
 def _draw_term(axes: Axes, records: Sequence[RunRecord], term: str) -> None:
@@ -187,9 +185,9 @@ def _gallery(section: Section, records: Sequence[RunRecord], served: Sequence[Se
     for record, own in zip(records, served, strict=True):
         stand_in = record.run.figures / section.stand_in
         if pictures := section.draw(own):
-            panels.append(Panel(pictures, section.title, record, kind=section.kind))
+            panels.append(Panel(pictures, section.title, record))
         elif stand_in.is_file():
             drawn = {"": data_uri(stand_in.read_bytes(), "png")}
             note = f"From the run's own {stand_in.name}."
-            panels.append(Panel(drawn, section.title, record, note, "photo"))
+            panels.append(Panel(drawn, section.title, record, note))
     return Part(section.title, panels)

@@ -20,6 +20,7 @@ from crvae_tf.randomness import Purpose
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
 from crvae_tf.serving.export import Decoder, Encoder, load_decoder, load_encoder
+from crvae_tf.transforms import Affine, RandomAffine
 
 SEARCHED_IMAGES = 1000
 """Nearest neighbours are looked for among so many of the first test images."""
@@ -31,6 +32,9 @@ _SAMPLE_ROWS = 6
 _TRAVERSED = 8
 _STDDEVS = np.linspace(-3.0, 3.0, 9, dtype=np.float32)
 _QUERIES, _NEIGHBOURS = 6, 5
+_STEPS = np.linspace(-1.0, 1.0, 17, dtype=np.float32)
+_MOVED = 64
+"""Distances are means over so many images."""
 _LINE = 1
 
 Pictures = dict[str, str]
@@ -50,6 +54,19 @@ class Embedded(NamedTuple):
     """Of registered networks, the first images brought upright."""
 
 
+class Moving(NamedTuple):
+    """The first test image as it turns and moves step by step, and how far its embedding goes."""
+
+    images: np.ndarray
+    """float32 `[steps, H, W, C]`: from one end of the transformation to the other."""
+    upright: np.ndarray | None
+    """The same brought upright by registered networks."""
+    distances: np.ndarray
+    """`[steps]`, means over images, in units of the distance between two different images."""
+    ends: str
+    """How far the image turns and moves."""
+
+
 class Served(NamedTuple):
     """What the exported parts of a run make of its test images."""
 
@@ -58,24 +75,30 @@ class Served(NamedTuple):
     decoder: Decoder | None = None
     remarks: Sequence[str] = ()
     """What could not be used."""
+    moving: Moving | None = None
 
 
-def serve(run: Run, load_images: Callable[[], Sequence[np.ndarray]]) -> Served:
-    """Loads a run's encoder and decoder, as far as they are there, and embeds its test images.
+def serve(run: Run, load_images: Callable[[], tuple[np.ndarray, np.ndarray, RandomAffine]]) -> Served:
+    """Loads the encoder and the decoder that a run has, and embeds its test images.
 
     Args:
       run: finished or not.
-      load_images: returns the test images and their views, or raises InputError or OSError.
+      load_images: returns the test images, their views and the transformation of the views, or raises
+        InputError or OSError.
     """
-    remarks, shown = [], []
+    remarks = []
     encoder = _loaded(load_encoder, run.encoder, remarks)
     decoder = _loaded(load_decoder, run.decoder, remarks)
-    if encoder:
-        try:
-            shown = [np.clip(images, 0.0, 1.0) for images in load_images()]  # Resampling rounds.
-        except (InputError, OSError) as error:
-            remarks.append(f"no test images ({' '.join(str(error).split())})")
-    return Served([_embedded(encoder, run.encoder, images) for images in shown], decoder, remarks)
+    if not encoder:
+        return Served((), decoder, remarks)
+    try:
+        *shown, transformation = load_images()
+    except (InputError, OSError) as error:
+        remarks.append(f"no test images ({' '.join(str(error).split())})")
+        return Served((), decoder, remarks)
+    signature = tf.saved_model.load(str(run.encoder)).signatures["serving_default"]
+    embedded = [_embedded(encoder, signature, images) for images in shown]
+    return Served(embedded, decoder, remarks, _moving(encoder, signature, embedded[0], transformation))
 
 
 def _loaded(load: Callable, path: Path, remarks: list[str]):
@@ -87,14 +110,56 @@ def _loaded(load: Callable, path: Path, remarks: list[str]):
         return None
 
 
-def _embedded(encoder: Encoder, path: Path, images: np.ndarray) -> Embedded:
+def _embedded(encoder: Encoder, signature: Callable, images: np.ndarray) -> Embedded:
+    images = np.clip(images, 0.0, 1.0)  # Resampling rounds.
     parts = [encoder(part) for part in np.array_split(images, -(-len(images) // _AT_A_TIME))]
     mean, content = (np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "content"))
-    if parts[0].pose is None:
-        return Embedded(images, mean, content)
-    saved_model = tf.saved_model.load(str(path))
-    outputs = saved_model.signatures["serving_default"](images=tf.constant(images[:_SHOWN]))
-    return Embedded(images, mean, content, outputs["upright"].numpy())
+    outputs = signature(images=tf.constant(images[:_SHOWN]))
+    return Embedded(images, mean, content, outputs["upright"].numpy() if "upright" in outputs else None)
+
+
+def _moving(
+    encoder: Encoder, signature: Callable, clean: Embedded, transformation: RandomAffine
+) -> Moving:
+    images = clean.images[:_MOVED]
+    still, right, angle = np.float32([0.0, transformation.translation, transformation.rotation])
+
+    def moved(step: float) -> np.ndarray:
+        parts = step * right, still, step * angle, still + 1.0
+        affine = Affine(*(np.repeat(part, len(images)) for part in parts))
+        return transformation.augment_images(images, affine).numpy()
+
+    steps = [_embedded(encoder, signature, moved(step)) for step in _STEPS]
+    between = np.linalg.norm(clean.content - np.roll(clean.content, 1, axis=0), axis=1).mean()
+    distances = [np.linalg.norm(step.content - clean.content[:_MOVED], axis=1).mean() for step in steps]
+    shown = steps[::2]
+    return Moving(
+        np.stack([step.images[0] for step in shown]),
+        None if clean.upright is None else np.stack([step.upright[0] for step in shown]),
+        np.array(distances) / max(between, np.finfo(np.float32).tiny),
+        f"{transformation.rotation:g}°\n{transformation.translation:g} px",
+    )
+
+
+def _moved(served: Served) -> Pictures:
+    if not served.moving:
+        return {}
+    images, upright, distances, ends = served.moving
+    caption = "turned and moved" if upright is None else "turned and moved; below, brought upright"
+    rows = [images] if upright is None else [images, upright]
+
+    def draw(axes):
+        axes.plot(_STEPS, distances, marker=".")
+        axes.axhline(1.0, color="0.6", linestyle="--")
+        axes.annotate("two different images", (0.0, 1.03), ha="center", color="0.4")
+        axes.set_xticks([-1.0, 0.0, 1.0], [f"-{ends}".replace("\n", "\n-"), "0", ends])
+        axes.set(xlim=(-1.125, 1.125), ylim=(0.0, max(1.5, 1.05 * max(distances))))
+        axes.set_yticks([0.5, 1.0])
+        axes.tick_params(axis="y", length=0, pad=-14)
+        axes.spines["left"].set_visible(False)
+
+    moved = f"distance of the embedding; {distances[0]:.2f} and {distances[-1]:.2f} at the ends"
+    return {caption: png(drawing.tiled(rows)), moved: chart(draw, (3.8, 1.7))}
 
 
 def _plane(served: Served) -> Pictures:
@@ -103,18 +168,20 @@ def _plane(served: Served) -> Pictures:
         axes.legend()
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 
-    return {"": chart(draw, height=3.4)} if served.embedded else {}
+    return {"": chart(draw, (4.6, 3.6))} if served.embedded else {}
 
 
 def _reconstructions(served: Served) -> Pictures:
-    rows = {}
-    parts = served.embedded if served.decoder else ()
-    for title, part in zip(("test images", "views"), parts, strict=False):
-        rows[title] = part.images[:_SHOWN]
+    pictures = {}
+    for title, part in zip(("test images", "views"), served.embedded, strict=False):
+        rows = {title: part.images[:_SHOWN]}
         if part.upright is not None:
-            rows[f"{title} brought upright"] = part.upright
-        rows[f"reconstructions of the {title}"] = served.decoder(part.mean[:_SHOWN])
-    return {title: png(drawing.tiled([images])) for title, images in rows.items()}
+            rows["brought upright"] = part.upright
+        if served.decoder:
+            rows["reconstructed"] = served.decoder(part.mean[:_SHOWN])
+        if len(rows) > 1:
+            pictures[" / ".join(rows)] = png(drawing.tiled(list(rows.values())))
+    return pictures
 
 
 def _samples(served: Served) -> Pictures:
@@ -167,25 +234,24 @@ class Section(NamedTuple):
     """Returns no pictures where the run lacks what they are made of."""
     stand_in: str = ""
     """The picture among the run's own that then takes their place."""
-    kind: str = ""
-    """`chart`, or nothing for pixels."""
 
 
 SECTIONS = (
-    Section("Figure 1", _plane, "latent_plane.png", "chart"),
+    Section("A moving image", _moved),
     Section("Reconstructions", _reconstructions, "reconstructions.png"),
+    Section("Nearest neighbours", _neighbours),
+    Section("Figure 1", _plane, "latent_plane.png"),
     Section("Samples", _samples, "samples.png"),
     Section("Latent traversals", _traversals),
-    Section("Nearest neighbours", _neighbours),
 )
 
 
-def chart(draw: Callable[[Axes], None], height: float = 2.3) -> str:
+def chart(draw: Callable[[Axes], None], size: tuple[float, float] = (3.4, 2.3)) -> str:
     """Returns what `draw` draws on axes as the data URI of an SVG picture with a transparent ground."""
     look = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "report", "legend.frameon": False}
     look |= {"axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(look):
-        figure = Figure(figsize=(3.4, height), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
         written = io.BytesIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})

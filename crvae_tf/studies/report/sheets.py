@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from crvae_tf.evaluation.quantities import CONDITIONS, NLL, PARTS, Quantity
+from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
 
 _MISSING = "\N{EN DASH}"
 _DATA = (
@@ -39,7 +39,13 @@ _EVALUATION = {
     "Consistency of images and views": ("consistency", _TRANSFORMS),
     "Accuracy of probes": ("probe", ["clean", *_TRANSFORMS]),
 }
-_OPTIONS = ("dataset", "model", "network", "latent_dim", "lambda", "eta", "beta")
+_HEADLINE = (
+    ("splits", "test", "nll"),
+    ("splits", "transformed_test", "nll"),
+    ("consistency", "test_transform", "retrieval_at_1"),
+    ("probe", "test_transform", "probe_linear"),
+)
+_OPTIONS = ("dataset", "network", "pose", "eta")
 
 
 @dataclasses.dataclass
@@ -58,14 +64,19 @@ class Sheet:
 
 
 def runs(records: Sequence) -> Sheet:
-    """Returns what the runs are, and how far they have come."""
-    frame = pd.DataFrame({record: _texts(record.config) for record in records}).T
-    frame = frame.reindex(columns=_OPTIONS).fillna(_MISSING).rename_axis("run")
-    frame["epochs"] = [f"{len(record.metrics)} of {record.config['epochs']}" for record in records]
+    """Returns the figures that matter most, what the runs are, and how far they have come."""
+    sheet = Sheet("Runs", pd.DataFrame(index=pd.Index(records, name="run")))
+    for part, condition, name in _HEADLINE:
+        _add_columns(sheet, part, condition, [BY_NAME[name]], f", {CONDITIONS[condition]}")
+    options = pd.DataFrame({record: _texts(record.config) for record in records}).T
+    sheet.frame = sheet.frame.join(options.reindex(columns=_OPTIONS).fillna(_MISSING))
+    sheet.frame["epochs"] = [f"{len(r.metrics)} of {r.config['epochs']}" for r in records]
     seconds = [[line["seconds"] for line in r.metrics if "seconds" in line] for r in records]
-    frame["time of an epoch"] = [f"{statistics.median(s):.2f}" if s else _MISSING for s in seconds]
-    frame["folder"] = [str(record.run.directory) for record in records]
-    return Sheet("Runs", frame, remarks={"time of an epoch": "s"})
+    medians = [f"{statistics.median(s):.2f}" if s else _MISSING for s in seconds]
+    sheet.frame["time of an epoch"] = medians
+    sheet.frame["folder"] = [str(record.run.directory) for record in records]
+    sheet.remarks["time of an epoch"] = "s"
+    return sheet
 
 
 def evaluation(records: Sequence) -> list[Sheet]:
@@ -78,16 +89,24 @@ def evaluation(records: Sequence) -> list[Sheet]:
 def _evaluation_sheet(records: Sequence, title: str, part: str, conditions: Sequence[str]) -> Sheet:
     sheet = Sheet(title, pd.DataFrame(index=pd.Index(records, name="run")))
     for condition in conditions:
-        figures = {record: record.evaluation.get(part, {}).get(condition, {}) for record in records}
-        differing = _differing([record.config for record in records if figures[record]], condition)
-        if differing:
-            why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
-            sheet.notes.append(f"{why}: their figures are not of the same thing, and none is the best.")
-        for quantity in (*PARTS[part], *(_COUNTS if part == "splits" else ())):
-            if any(quantity.key in found for found in figures.values()):
-                where = f", {CONDITIONS[condition]}" if len(conditions) > 1 else ""
-                _add_column(sheet, quantity.label + where, quantity, figures, not differing)
+        quantities = (*PARTS[part], *(_COUNTS if part == "splits" else ()))
+        where = f", {CONDITIONS[condition]}" if len(conditions) > 1 else ""
+        _add_columns(sheet, part, condition, quantities, where)
     return sheet
+
+
+def _add_columns(
+    sheet: Sheet, part: str, condition: str, quantities: Sequence[Quantity], where: str
+) -> None:
+    """Adds those of the quantities that a run has, measured under a condition."""
+    figures = {r: r.evaluation.get(part, {}).get(condition, {}) for r in sheet.frame.index}
+    differing = _differing([record.config for record, found in figures.items() if found], condition)
+    if differing:
+        why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
+        sheet.notes.append(f"{why}, so their figures cannot be compared.")
+    for quantity in quantities:
+        if any(quantity.key in found for found in figures.values()):
+            _add_column(sheet, quantity.label + where, quantity, figures, not differing)
 
 
 def _differing(configs: Sequence[dict[str, Any]], condition: str) -> list[str]:
@@ -138,14 +157,3 @@ def _texts(config: dict[str, Any]) -> pd.Series:
     """Returns options as texts, nested ones by names such as `versions.keras`."""
     (options,) = pd.json_normalize(config).to_dict("records")
     return pd.Series({n: v if isinstance(v, str) else json.dumps(v) for n, v in options.items()})
-
-
-def last_epoch(records: Sequence, terms: Sequence[str]) -> list[Sheet]:
-    """Returns the terms of the objective at the end of each run's last epoch."""
-    lines = {record: pd.Series(record.metrics[-1]) for record in records if record.metrics}
-    if not lines:
-        return []
-    frame = pd.DataFrame(lines).T.reindex(columns=["epoch", *terms]).rename_axis("run")
-    frame = frame.map("{:.2f}".format).replace("nan", _MISSING)
-    frame["epoch"] = [str(len(record.metrics)) for record in lines]
-    return [Sheet("At the last epoch", frame, remarks=dict.fromkeys(terms, "nats"))]
