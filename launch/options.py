@@ -79,9 +79,7 @@ class Options:
     pose: str = value("none", choice("none", "affine"), "affine: registered networks")
     pose_steps: int = value(2, integer(1), "steps that turn an image upright in training")
     likelihood: str = value(
-        None,
-        choice("bernoulli", "continuous_bernoulli", "gaussian"),
-        "of a pixel (by data set)",
+        None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of a pixel (by data set)"
     )
     pixel_stddev: float | str = value(
         None, NUMBER_OR_LEARNED, "of Gaussian pixels; learned: the same for all (learned; celeb_a: 1)"
@@ -119,9 +117,9 @@ class Options:
     eval_split: str = value("test", choice("test", "validation"), "which images to evaluate on")
     eval_images: int | None = value(None, integer(2), "how many of the first test images to use (all)")
     nll_samples: int = value(1000, integer(1), "importance samples of the negative log-likelihood")
-    test_translation: float = value(None, number(), "as --X, of the transformed test set (4 of 28)")
-    test_rotation: float = value(30.0, number(0, 180), "as --translation, of the transformed test set")
-    test_scaling: float = value(0.25, number(0, 0.99), "as --scaling, of the transformed test set")
+    test_translation: float = value(None, number(), "of the transformed test set, pixels (4 of 28)")
+    test_rotation: float = value(30.0, number(0, 180), "of the transformed test set, degrees")
+    test_scaling: float = value(0.25, number(0, 0.99), "of the transformed test set, a fraction")
     output_dir: str = value(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
 
     def to_config(self) -> dict[str, Any]:

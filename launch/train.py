@@ -47,7 +47,7 @@ def _finish(chosen, model, data, run) -> None:
     places = f"--encoder={run.encoder} --input=folder:PATH --output=EMBEDDINGS"
     assembly.say(f"embed: python -m launch.embed {places}")
     assembly.say(f"report: python -m launch.report --runs={run.directory}")
-    assembly.say(f"look: {run.figures / 'reconstructions.png'}")
+    assembly.say(f"look: {run.figures}/reconstructions.png")
 
 
 if __name__ == "__main__":

@@ -221,15 +221,9 @@ class Progress(keras.callbacks.Callback):
         first = max(self._position - self._epoch * self._steps_per_epoch, 0)
         left = self._steps - self._epoch * self._steps_per_epoch - steps
         rest = f", {duration(seconds / (steps - first) * left)} left" if left else ""
-        terms = [
-            f"{name.removesuffix('_loss')} {_short(logs[name])}" for name in _TERMS if name in logs
-        ]
+        terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _TERMS if n in logs]
         where = f"epoch {self._epoch + 1}/{self._epochs}{place}"
         _LOGGER.info("%s", "  ".join([where, *terms, f"{duration(seconds)}{rest}"]))
-
-
-def _short(value: float) -> str:
-    return f"{value:.{1 if abs(value) < 1000.0 else 0}f}"
 
 
 def duration(seconds: float) -> str:
