@@ -29,8 +29,8 @@ def evaluation(result: dict[str, Any]) -> str:
 def verdict(consistency: dict[str, dict[str, float]]) -> str:
     """Returns in words how far embeddings stay where they are under each transformation."""
     shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in consistency.values()]
-    told = "A view's nearest image is its own for {} of 100 under the training transformation,\n"
-    return (told + "and for {} of 100 under the test transformation.").format(*shares)
+    told = "A view's nearest image is its own for {} of 100 (training transformation)\n"
+    return (told + "and for {} of 100 (test transformation).").format(*shares)
 
 
 def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> str:
