@@ -186,7 +186,7 @@ def fit_rate(case: Case, steps: int) -> float:
         steps_per_execution=training.default_steps_per_execution(model),
     )
     with tempfile.TemporaryDirectory() as folder:
-        lines = training.train(model, data, Run(folder), settings, verbose=0)
+        lines = training.train(model, data, Run(folder), settings)
     return lines[-1]["images_per_second"]
 
 

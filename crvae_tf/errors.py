@@ -40,7 +40,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong.
     """
 
     def __init__(self, signal: int):
-        super().__init__("stopped after a checkpoint; run the same command again to resume")
+        super().__init__("Stopped after a checkpoint. Run the same command again to resume.")
         self.signal = signal
 
 
@@ -53,8 +53,8 @@ class LostWorkerError(Exception):
 
     def __init__(self):
         super().__init__(
-            "another worker ended before this one; its output says why; "
-            "run the same command on all workers to resume"
+            "another worker ended before this one, and its own output says why; "
+            "run the same command on all of them again to resume"
         )
 
 

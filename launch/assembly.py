@@ -21,7 +21,7 @@ from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs import drawing, provenance, weights
 from crvae_tf.runs.run import Run
 from crvae_tf.training import fit as training
-from crvae_tf.training import schedules, strategies
+from crvae_tf.training import schedules
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
@@ -35,7 +35,7 @@ _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often sha
 
 
 def load_data(options: Options) -> ImageData:
-    """Returns the data set that the options name, with what to evaluate on in the test set's place."""
+    """Returns the data set that the options name; its test set is the split to evaluate on."""
     data = _load(
         options.dataset,
         options.data_dir,
@@ -65,7 +65,7 @@ def config(options: Options, data: ImageData) -> dict[str, Any]:
 def make_model(
     options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
 ) -> keras.Model:
-    """Returns the model that the options describe, with its weights as they begin."""
+    """Returns the model that the options describe, with its initial weights."""
     with (strategy or tf.distribute.get_strategy()).scope():
         base = _base(options, *make_networks(options, data))
         if not options.lambda_:
@@ -113,17 +113,29 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
     return crvae_tf.RandomAffine(*sizes, options.fill)
 
 
+def introduce(options: Options, model: keras.Model, data: ImageData) -> None:
+    """Says what the command understood: the data, the model, and where the run lives."""
+    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    counts = [f"{part.num_images:,} {name}" for name, part in parts.items() if part]
+    shape = "x".join(map(str, data.preprocessing.image_shape))
+    kind = f"{shape}, {options.likelihood}, {data.train.num_classes or 'no'} classes"
+    say(f"data: {data.name}, {', '.join(counts)} images, {kind}")
+    pose = f" ({model.pose.dim} of pose)" if model.pose else ""
+    size = f"{options.latent_dim} latent dimensions{pose}, {model.count_params():,} parameters"
+    say(f"model: {options.method}, eta {options.eta:g}, network {options.network}, {size}")
+    done = len(Run(options.output_dir).read_metrics())
+    say(f"run: {options.output_dir}, {done} of {options.epochs} epochs trained")
+
+
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     settings = training_settings(options, model)
     evaluated = data.test.up_to(options.eval_images)
-    shown = "auto" if sys.stdout.isatty() else 2
-    verbose = shown if strategies.is_chief(strategies.of(model)) else 0
 
     def later_seconds():
         return evaluation.estimate_seconds(model, evaluated, options.nll_samples)
 
-    training.train(model, data, run, settings, later_seconds, verbose)
+    training.train(model, data, run, settings, later_seconds)
 
 
 def training_settings(options: Options, model: keras.Model) -> training.Settings:
@@ -156,8 +168,8 @@ def learning_rate(options: Options) -> float | Callable[[int], float]:
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Evaluates the model, writes `evaluation.json` and prints it as a table.
 
-    `provenance.json` gets where and by which code that was done, and how long the run took, less what
-    of an epoch was done before the training was broken off in it.
+    `provenance.json` records the hardware, the commit and how long the run took, without the part of an
+    epoch before an interruption.
     """
     began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
@@ -187,7 +199,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
 
 
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
-    """Writes `encoder/` and `decoder/`, and removes what the encoder before was converted to."""
+    """Writes `encoder/` and `decoder/`, and removes conversions of an earlier encoder."""
     run.check_there()
     for file in run.converted.values():
         file.unlink(missing_ok=True)
@@ -266,5 +278,5 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
 
 
 def say(message: str) -> None:
-    """Prints a line for the person who watches."""
+    """Prints a line to standard error."""
     print(message, file=sys.stderr, flush=True)

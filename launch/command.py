@@ -30,7 +30,7 @@ def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> 
 
 def stop(number: int, frame: types.FrameType | None = None) -> None:
     """Ends the process, whose `frame` the signal `number` came in."""
-    print("\nstopped; the same command goes on", file=sys.stderr, flush=True)
+    print("\nStopped. Run the same command again to resume.", file=sys.stderr, flush=True)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             os._exit(128 + number)  # A module in C makes an error of its own of what is raised in it.

@@ -1,11 +1,12 @@
 """Embeds images: python -m launch.embed --encoder=RUN/encoder --input=folder:PATH --output=EMBEDDINGS
 
-Writes files with a row for each image: its file or index, its class if it has one, the mean and the
-stddev of its posterior, and the content's mean where the encoder has a pose. The same command given
-again goes on with what is missing.
+Writes Parquet files with a row for each image: its file or index, its class if it has one, the mean
+and the stddev of its posterior, and the content's mean if the encoder has a pose. Run the same command
+again to resume.
 """
 
 import os
+import sys
 import time
 
 from absl import flags
@@ -28,7 +29,7 @@ def define() -> None:
 
 
 def check() -> None:
-    """Raises InputError if there is no such job, or it would write among the images."""
+    """Raises InputError if the job does not exist or would write among the images."""
     given = flags.FLAGS
     if given.shard_index >= given.shard_count:
         expected = f"below the shard_count of {given.shard_count}"
@@ -37,7 +38,7 @@ def check() -> None:
 
 
 def places(encoder: str, data_dir: str | None, split: str | None) -> dict[str, str | None]:
-    """Returns where encoder and images lie, as a later search needs it from any folder."""
+    """Returns where encoder and images are, so that a search finds them from any folder."""
     if data_dir and "://" not in data_dir:
         data_dir = os.path.abspath(data_dir)
     return {"encoder": os.path.abspath(encoder), "data_dir": data_dir, "split": split}
@@ -54,6 +55,9 @@ def main() -> None:
     given = flags.FLAGS
     encoder = crvae_tf.load_encoder(given.encoder)
     images = datasets.open_images(given.input, encoder.preprocessing, given.data_dir, given.split)
+    shape = "x".join(map(str, encoder.image_shape))
+    print(f"images: {images.num_images} of {given.input}, brought to {shape}", file=sys.stderr)
+    print(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions", file=sys.stderr)
     bar = tables.ProgressBar("embedding", "images")
     began = time.perf_counter()
     report = embedding.embed(

@@ -1,18 +1,20 @@
 """Evaluates a finished run again: python -m launch.evaluate --output_dir=RUN --nll_samples=5000
 
-The options of the training hold but for those given here.
+The options of the training apply, unless a flag overrides them.
 """
 
 from launch import command, options
 
 
 def main() -> None:
-    """Writes the run's `evaluation.json` anew and prints it."""
+    """Rewrites the run's `evaluation.json` and prints it."""
     from launch import assembly
 
     run, chosen = assembly.finished_run()
     model, data = assembly.open_run(chosen)
+    assembly.introduce(chosen, model, data)
     assembly.evaluate(chosen, model, data, run)
+    assembly.say(f"report: python -m launch.report --runs={run.directory}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,12 +145,31 @@ def value(default: Any, kind: flags.ArgumentParser, meaning: str) -> Any:
     return dataclasses.field(default=default, metadata={"kind": kind, "meaning": meaning})
 
 
-def define(name: str, default: Any, kind: flags.ArgumentParser, meaning: str) -> None:
-    """Defines a flag of the command that runs."""
+def define(
+    name: str, default: Any, kind: flags.ArgumentParser, meaning: str, purpose: str = "this command"
+) -> None:
+    """Defines a flag of the command that runs, which the help lists under its purpose."""
     if kind is BOOLEAN:
-        flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
+        flags.DEFINE_boolean(name, default, meaning, module_name=purpose)
     else:
-        flags.DEFINE(kind, name, default, meaning, module_name=sys.argv[0])
+        flags.DEFINE(kind, name, default, meaning, module_name=purpose)
+
+
+def help_text() -> str:
+    """Returns what the command that runs does, and its flags by purpose."""
+    lines = [sys.modules["__main__"].__doc__ or "", "Flags: meaning (default) [values]"]
+    for purpose, found in flags.FLAGS.flags_by_module_dict().items():
+        if "." not in purpose and purpose.islower():
+            lines += ["", f"{purpose}:", *map(_help, found)]
+    return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file; later ones override them."])
+
+
+def _help(flag: flags.Flag) -> str:
+    name = f"[no]{flag.name}" if flag.boolean else flag.name
+    default = "" if flag.default is None else f" ({flag.default_as_str.strip(chr(39))})"
+    values = f" [{flag.parser.syntactic_help}]" if flag.parser.syntactic_help else ""
+    text = f"--{name}: {flag.help}{default}{values}"
+    return textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="      ")
 
 
 def require(name: str, kind: flags.ArgumentParser, meaning: str) -> None:

@@ -3,7 +3,9 @@
 No import of this module loads TensorFlow, so that a mistyped flag is answered at once.
 """
 
+import contextlib
 import dataclasses
+import io
 import os
 import re
 import shlex
@@ -44,6 +46,17 @@ EVALUATION = (
 )
 """Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
+_FIRST_FLAGS = {
+    "dataset": "data",
+    "network": "model",
+    "model": "objective",
+    "translation": "transformation",
+    "epochs": "training",
+    "eval_split": "evaluation",
+    "output_dir": "where",
+}
+"""The first option of each purpose by which the help groups the flags."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -56,17 +69,21 @@ class Options:
     data_dir: str | None = value(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
     image_size: int = value(None, integer(1, 2**13), "side of the images, pixels (by data set)")
     channels: int = value(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
-    invert: bool = value(None, BOOLEAN, "make dark light, for ink on a light ground (by data set)")
-    test_fraction: float = value(0.1, positive(0.99), "of images without a test set, to test on")
+    invert: bool = value(None, BOOLEAN, "invert dark ink on a light ground (by data set)")
     binarization: str = value(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
+    validation_images: int = value(0, integer(0), "training images to hold out, a fixed sample")
+    test_fraction: float = value(0.1, positive(0.99), "share to test on if there is no test set")
+    network: str = value("wae", choice("wae", "mlp"), "encoder and decoder")
+    width: float = value(1.0, positive(16), "multiplier of the network's channels")
+    latent_dim: int = value(50, integer(1), "dimensions of z")
+    pose: str = value("none", choice("none", "affine"), "affine: registered networks")
+    pose_steps: int = value(2, integer(1), "steps that turn an image upright in training")
     likelihood: str = value(
-        None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of pixels (by data set)"
+        None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of a pixel (by data set)"
     )
     pixel_stddev: float | str = value(
-        None, NUMBER_OR_LEARNED, "of Gaussian pixels; learned: one for all (learned; celeb_a: 1)"
+        None, NUMBER_OR_LEARNED, "of Gaussian pixels; learned: the same for all (learned; celeb_a: 1)"
     )
-    validation_images: int = value(0, integer(0), "training images to hold out, a fixed sample")
-    eval_split: str = value("test", choice("test", "validation"), "which images to evaluate on")
     model: str = value(None, choice("vae", "iwae", "beta_vae"), "the base model (vae)")
     beta: float = value(1.0, number(), "weight of the rate, for --model=beta_vae")
     importance_samples: int = value(5, integer(1), "K, for --model=iwae")
@@ -75,38 +92,34 @@ class Options:
         None, or_auto(number()), "weight of the consistency term in Equation 2; auto: 0.1 beta (auto)"
     )
     kl_direction: str = value(
-        "forward", choice("forward", "reverse", "symmetric"), "of the consistency term"
+        "forward", choice("forward", "reverse", "symmetric"), "direction of the consistency term's KL"
     )
-    pose: str = value("none", choice("none", "affine"), "affine: registered networks")
-    pose_steps: int = value(2, integer(1), "how often they bring an image upright in training")
-    views_per_image: int = value(1, integer(1), "views that each image of a step is paired with")
-    network: str = value("wae", choice("wae", "mlp"), "encoder and decoder")
-    width: float = value(1.0, positive(16), "multiplier of the network's channels")
-    latent_dim: int = value(50, integer(1), "dimensions of z")
+    translation: float = value(None, number(), "largest shift of a training view, pixels (2 of 28)")
+    rotation: float = value(15.0, number(0, 180), "largest angle of a training view, degrees")
+    scaling: float = value(0.1, number(0, 0.99), "largest change of a training view's size, a fraction")
+    fill: str = value("constant", choice("constant", "reflect"), "how to fill what a view uncovers")
+    views_per_image: int = value(1, integer(1), "views of each image in a step")
     epochs: int = value(100, integer(1), "passes over the training images")
     batch_size: int = value(64, integer(1), "images in a step, over all devices")
-    learning_rate: float = value(1e-4, positive(), "of Adam, at the first step")
+    learning_rate: float = value(1e-4, positive(), "Adam's initial rate")
     schedule: str = value(
-        "constant", choice("constant", "cosine", "burda"), "of that rate; burda is 3280 epochs"
+        "constant", choice("constant", "cosine", "burda"), "how the rate falls; burda has 3280 epochs"
     )
-    translation: float = value(None, number(), "of training views, pixels (2 of 28)")
-    rotation: float = value(15.0, number(0, 180), "of training views, degrees")
-    scaling: float = value(0.1, number(0, 0.99), "of training views, a fraction")
-    fill: str = value("constant", choice("constant", "reflect"), "what comes in from outside a view")
+    clip_norm: float | None = value(None, positive(), "largest norm of the gradient (none)")
+    seed: int = value(0, integer(0, 2**31 - 1), "seed of everything random")
+    strategy: str = value("none", choice("none", "mirrored", "multi_worker"), "for several devices")
+    precision: str = value(
+        "float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "precision of the networks"
+    )
+    jit: str = value("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
+    steps_per_execution: int = value(None, or_auto(integer(1)), "steps in one call, at most (auto)")
+    checkpoint_minutes: float = value(15.0, number(), "minutes between checkpoints within an epoch")
+    eval_split: str = value("test", choice("test", "validation"), "which images to evaluate on")
+    eval_images: int | None = value(None, integer(2), "how many of the first test images to use (all)")
+    nll_samples: int = value(1000, integer(1), "importance samples of the negative log-likelihood")
     test_translation: float = value(None, number(), "of the transformed test set, pixels (4 of 28)")
     test_rotation: float = value(30.0, number(0, 180), "of the transformed test set, degrees")
     test_scaling: float = value(0.25, number(0, 0.99), "of the transformed test set, a fraction")
-    nll_samples: int = value(1000, integer(1), "importance samples of the negative log-likelihood")
-    eval_images: int | None = value(None, integer(2), "how many of the first test images to use (all)")
-    strategy: str = value("none", choice("none", "mirrored", "multi_worker"), "across devices")
-    precision: str = value(
-        "float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "of the computation"
-    )
-    steps_per_execution: int = value(None, or_auto(integer(1)), "steps in one call, at most (auto)")
-    jit: str = value("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
-    clip_norm: float | None = value(None, positive(), "largest norm of the gradient (none)")
-    checkpoint_minutes: float = value(15.0, number(), "minutes between checkpoints within an epoch")
-    seed: int = value(0, integer(0, 2**31 - 1), "of everything that is drawn")
     output_dir: str = value(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
 
     def to_config(self) -> dict[str, Any]:
@@ -141,16 +154,18 @@ _NAMES = tuple(field.name.rstrip("_") for field in dataclasses.fields(Options))
 def define_training() -> None:
     """Defines the flags of a training."""
     define(*_NAMES)
-    meaning = "sets --model, --lambda and --eta together"
-    flag_kinds.define("method", None, choice(*METHODS), meaning)
+    meaning = "sets --model, --lambda and --eta together (cr_vae)"
+    flag_kinds.define("method", None, choice(*METHODS), meaning, "objective")
 
 
 def define(*names: str) -> None:
     """Defines those flags of a training that a command takes."""
+    purpose = ""
     for field in dataclasses.fields(Options):
         name = field.name.rstrip("_")
+        purpose = _FIRST_FLAGS.get(name) or purpose
         if name in names:
-            flag_kinds.define(name, field.default, **field.metadata)
+            flag_kinds.define(name, field.default, **field.metadata, purpose=purpose)
 
 
 def define_evaluation() -> None:
@@ -165,11 +180,13 @@ def parse(argv: Sequence[str]) -> list[str]:
       InputError: a flag is unknown or has a value that it cannot have.
     """
     try:
-        rest = flags.FLAGS(list(argv))
-        if "preset" in flags.FLAGS:
-            first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
-            rest = flags.FLAGS([argv[0], first, *argv[1:]])
-    except SystemExit:  # With which absl ends its help, as a failure.
+        with contextlib.redirect_stdout(io.StringIO()):  # It takes absl's own help.
+            rest = flags.FLAGS(list(argv))
+            if "preset" in flags.FLAGS:
+                first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
+                rest = flags.FLAGS([argv[0], first, *argv[1:]])
+    except SystemExit:  # absl ends its help as a failure.
+        print(flag_kinds.help_text())
         sys.exit(0)
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"--flagfile must be a file of UTF-8 text; received {error}") from error
@@ -186,7 +203,7 @@ def given() -> dict[str, Any]:
 
 
 def named() -> set[str]:
-    """Returns those of these flags that stand on the command line or in a flagfile."""
+    """Returns the names of those flags that the command line or a flagfile sets."""
     return {name for name in given() if flags.FLAGS[name].present}
 
 

@@ -1,8 +1,10 @@
 """Finds the nearest images: python -m launch.search --index=EMBEDDINGS --image=FILE
 
-EMBEDDINGS is a folder that launch.embed wrote. Prints the images whose embeddings are nearest to that
-of FILE, and draws them.
+EMBEDDINGS is a folder that launch.embed wrote. Prints and draws the images whose embeddings are nearest
+to that of FILE.
 """
+
+import sys
 
 from absl import flags
 
@@ -31,6 +33,7 @@ def main() -> None:
     given = flags.FLAGS
     index = Index(given.index)
     defaults.check_apart("output", given.output, index.about["input"])
+    print(f"index: {given.index}, {index.num_rows} images of {index.about['input']}", file=sys.stderr)
     encoder = search.load_encoder(index, given.encoder)
     query = search.embed_file(encoder, given.image)
     found = search.nearest(index, query, given.neighbours)
@@ -38,7 +41,7 @@ def main() -> None:
     pictures = search.pictures(index, encoder, [image.key for image in found], given.data_dir)
     pictures.insert(0, folders.picture(given.image))
     drawing.contact_sheet(given.output, pictures, tables.captions(given.image, found))
-    print(f"contact sheet: {given.output}")
+    print(f"look: {given.output}")
 
 
 if __name__ == "__main__":

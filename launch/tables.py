@@ -23,7 +23,14 @@ def evaluation(result: dict[str, Any]) -> str:
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
         parts.append(_table(quantities.PROBE, probe))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, verdict(result["consistency"])])
+
+
+def verdict(consistency: dict[str, dict[str, float]]) -> str:
+    """Returns in words how far embeddings stay where they are under each transformation."""
+    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in consistency.values()]
+    told = "A view's nearest image is its own for {} of 100 (training transformation)\n"
+    return (told + "and for {} of 100 (test transformation).").format(*shares)
 
 
 def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> str:
@@ -38,16 +45,17 @@ def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> 
 
 
 def embedding(report: Any, seconds: float) -> str:
-    """Returns what a call of `embedding.embed` brought about, its report, in lines."""
+    """Returns the report of a call of `embedding.embed` in lines, and what to do next."""
     index = report.index
     rate = report.new_rows / seconds
     lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]
     if report.broken:
-        lines.append(f"{len(report.broken)} files are left out, they cannot be decoded")
+        lines.append(f"left out: {len(report.broken)} files that cannot be decoded")
     missing = len(index.missing())
     if missing:
         lines.append(f"{missing} of {index.num_files} files are left to other jobs")
-    return "\n".join([*lines, f"embeddings: {index.path}"])
+    lines.append(f"search: python -m launch.search --index={index.path} --image=FILE")
+    return "\n".join(lines)
 
 
 def neighbours(found: Sequence[Any]) -> str:
@@ -75,10 +83,14 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 class ProgressBar:
-    """A progress bar on standard error that is told what is done and the whole of it."""
+    """A progress bar on standard error; a log gets a line a minute."""
 
     def __init__(self, title: str, unit: str):
-        self._bar = tqdm(desc=title, unit=f" {unit}", file=sys.stderr, leave=False, delay=0.01)
+        seconds = 0.1 if sys.stderr.isatty() else 60.0
+        form = "{desc} |{bar:20}| {n_fmt} of {total_fmt}" + f" {unit}, " + "{remaining} left"
+        self._bar = tqdm(
+            desc=title, file=sys.stderr, leave=False, delay=0.01, mininterval=seconds, bar_format=form
+        )
 
     def __call__(self, done: int, whole: int) -> None:
         self._bar.total = whole

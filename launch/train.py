@@ -1,7 +1,6 @@
 """Trains, evaluates and exports a model: python -m launch.train --flagfile=mnist.flags
 
-A later --flag overrides the flagfile. A run that was broken off goes on where it stood when the same
-command is given again.
+Flags after --flagfile override it. If a run was interrupted, run the same command again to resume it.
 """
 
 import logging
@@ -10,7 +9,7 @@ from launch import command, options
 
 
 def main() -> None:
-    """Brings the run that the flags describe to its end."""
+    """Starts or resumes the run that the flags describe, and finishes it."""
     from crvae_tf.training import strategies
     from launch import assembly
 
@@ -26,6 +25,8 @@ def main() -> None:
             may_differ=(*chosen.free, "versions"),
             may_change=options.EVALUATION,
         )
+        if strategies.is_chief(strategy):
+            assembly.introduce(chosen, model, data)
         if not strategies.highest(strategy, run.is_complete()):
             assembly.train(chosen, model, data, run)
         if strategies.is_chief(strategy):
@@ -33,17 +34,20 @@ def main() -> None:
 
 
 def _finish(chosen, model, data, run) -> None:
-    """Draws, exports and evaluates, or shows what was made before."""
+    """Draws, exports and evaluates, or shows the results of a finished run."""
     from launch import assembly, tables
 
     if run.is_complete():
         print(tables.evaluation(run.read_evaluation()))
-        assembly.say(f"{run.directory} was complete: nothing was done; remove it to train anew")
-        return
-    assembly.draw_figures(chosen, model, data, run)
-    assembly.export(chosen, model, data, run)
-    assembly.evaluate(chosen, model, data, run)
-    assembly.say(f"encoder: {run.encoder}\npictures: {run.figures}")
+        assembly.say(f"{run.directory} was complete. Remove it to train again.")
+    else:
+        assembly.draw_figures(chosen, model, data, run)
+        assembly.export(chosen, model, data, run)
+        assembly.evaluate(chosen, model, data, run)
+    places = f"--encoder={run.encoder} --input=folder:PATH --output=EMBEDDINGS"
+    assembly.say(f"embed: python -m launch.embed {places}")
+    assembly.say(f"report: python -m launch.report --runs={run.directory}")
+    assembly.say(f"look: {run.figures}/reconstructions.png")
 
 
 if __name__ == "__main__":

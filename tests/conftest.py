@@ -95,5 +95,5 @@ def trained(digits, tmp_path_factory):
         learning_rate=3e-3,
         seed=0,
     )
-    training.train(model, digits, run, settings, verbose=0)
+    training.train(model, digits, run, settings)
     return Trained(model, digits, run)

@@ -48,7 +48,7 @@ def train(run, data, model=None, later_seconds=lambda: 0.0, **options):
     }
     run = run if isinstance(run, Run) else Run(run)
     settings = training.Settings(**settings | options)
-    return model, training.train(model, data, run, settings, later_seconds, verbose=0)
+    return model, training.train(model, data, run, settings, later_seconds)
 
 
 def train_until_killed(directory):

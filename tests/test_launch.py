@@ -172,7 +172,7 @@ def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished)
 
 
 def test_a_run_shows_its_evaluation_as_a_table(finished):
-    directory, out, err = finished
+    directory, out, _ = finished
     result = json.loads((directory / "evaluation.json").read_text())
     rows = {line[:40].strip(): line[40:].split() for line in out.splitlines() if line}
     splits = result["splits"]["test"], result["splits"]["transformed_test"]
@@ -183,6 +183,22 @@ def test_a_run_shows_its_evaluation_as_a_table(finished):
     assert rows["active units"] == [str(split["active_units"]) for split in splits]
     assert [float(text) for text in rows["cap of the lower bound, ln N"][1:]] == [3.69, 3.69]
     assert "accuracy of probes fitted on 1337 clean training images" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"^and for \d+ of 100 \(test transformation\)\.$", out, re.MULTILINE)
+
+
+def test_a_run_says_what_it_understood_how_far_it_is_and_what_to_do_next(finished):
+    directory, _, err = finished
+    lines = re.split(r"[\r\n]+", err.strip())
+    counts = "1,337 training, 100 validation, 360 test"
+    assert lines[0] == f"data: digits, {counts} images, 28x28x1, bernoulli, 10 classes"
+    assert re.fullmatch(
+        r"model: cr_vae, .* network mlp, 4 latent dimensions, [\d,]+ parameters", lines[1]
+    )
+    assert lines[2] == f"run: {directory}, 0 of 1 epochs trained"
+    (line,) = (line for line in lines if line.startswith("epoch 1/1  loss "))
+    assert len(line) <= 100
+    assert lines[-1] == f"look: {directory}/figures/reconstructions.png"
     assert "Traceback" not in err
 
 

@@ -143,7 +143,7 @@ def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, m
         )
         stopped = odd.train(*arguments)
     assert stopped.code == 128 + signal.SIGTERM
-    assert stopped.err.endswith("stopped after a checkpoint; run the same command again to resume\n")
+    assert stopped.err.endswith("Stopped after a checkpoint. Run the same command again to resume.\n")
     assert not odd.run.is_complete()
     assert odd.train(*arguments).code == 0
     assert [line["epoch"] for line in odd.run.read_metrics()] == [1, 2]

@@ -12,7 +12,7 @@ from tests.command_line import outcome_of
 from tests.conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LINE = "\nstopped; the same command goes on\n"
+LINE = "\nStopped. Run the same command again to resume.\n"
 
 # As a module in C does with what is raised while it begins.
 STOPPED = """

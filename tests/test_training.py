@@ -210,9 +210,10 @@ def test_a_training_says_once_how_long_it_will_take_and_of_an_hour_what_is_quick
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
     clock = itertools.count(0.0, seconds)
     monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
-    callback = callbacks.TimeEstimate(1000, lambda: later)
+    callback = callbacks.Progress(1, 1000, 0, lambda: later)
     callback.set_model(types.SimpleNamespace(steps_per_execution=1))
-    for batch in range(100):
+    callback.on_epoch_begin(0)
+    for batch in range(8):
         callback.on_train_batch_begin(batch)
         callback.on_train_batch_end(batch)
     said, *hints = (record.getMessage() for record in caplog.records)

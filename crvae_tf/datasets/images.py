@@ -106,6 +106,11 @@ class ArrayImages(Images):
         self._places = tf.range(len(stored), dtype=tf.int64)
 
     @property
+    def num_classes(self) -> int:
+        """How many classes the images have; 0 without labels."""
+        return len(np.unique(self._labels)) if self.has_labels else 0
+
+    @property
     def image_shape(self):
         return super().image_shape if self.preprocessing else tuple(self._stored.shape[1:])
 

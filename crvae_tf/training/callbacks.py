@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: the log, TensorBoard, and the estimate of its length."""
+"""Keras callbacks of a training: the log, TensorBoard, and its progress."""
 
 import datetime
 import json
@@ -24,16 +24,19 @@ _PICTURES_EVERY = 5
 _SAMPLES = 64
 _WARM_UP, _TIMED = 2, 8
 """Calls that are not timed, and the last that is."""
+_SECONDS_BETWEEN_LINES = 60.0
+_TERMS = ("loss", "val_loss", "rate", "distortion", "consistency")
+"""The terms that a line of progress shows."""
 
 
 class MetricsLog(keras.callbacks.Callback):
     """Writes one line of JSON to `metrics.jsonl` at the end of each epoch.
 
     Args:
-      run: whose lines to go on from; those after the finished epochs are left out.
+      run: keeps the lines; those after the finished epochs are dropped.
       epochs: finished before.
       num_images: of an epoch.
-      seen: images of the next epoch that were seen before; its `seconds` are those since then.
+      seen: images of the next epoch that were seen before; its `seconds` count from there.
     """
 
     def __init__(self, run: Run, epochs: int, num_images: int, seen: int):
@@ -69,8 +72,8 @@ class MetricsLog(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.Callback):
     """Shows the means of each epoch, counted from 1, and reconstructions and samples in TensorBoard.
 
-    TensorFlow keeps every number of Python's that it makes a tensor of for as long as the process
-    lives, but no array: 50 MiB in 1,000 epochs of 10 steps with Keras' own callback.
+    Keras' own callback leaks memory: TensorFlow keeps every Python number that becomes a tensor for as
+    long as the process lives, but no array.
 
     Args:
       run: where TensorBoard's files lie.
@@ -118,8 +121,8 @@ class TensorBoard(keras.callbacks.Callback):
 class FiniteGuard(keras.callbacks.Callback):
     """Stops the run when a term of the objective, the gradient or a weight is NaN or infinite.
 
-    Terms and gradients are looked at after each step, weights at the end of an epoch and whenever
-    `check_weights` is called. The error names the last checkpoint in `folder`, if there is one.
+    It checks terms and gradients after each step, and weights at the end of each epoch and in
+    `check_weights`. The error names the last checkpoint in `folder`, if there is one.
     """
 
     def __init__(self, folder: Path | None):
@@ -157,39 +160,80 @@ class FiniteGuard(keras.callbacks.Callback):
         )
 
 
-class TimeEstimate(keras.callbacks.Callback):
-    """Says after the first steps how long the whole run will take.
+class Progress(keras.callbacks.Callback):
+    """Logs how long the run takes, then a line an epoch, or a minute within one, with the time left.
 
     Args:
-      steps: that are still to be taken.
+      epochs: of the run.
+      steps_per_epoch: of the training.
+      position: steps taken before.
       later_seconds: returns how long what follows the training takes.
     """
 
-    def __init__(self, steps: int, later_seconds: Callable[[], float]):
+    def __init__(
+        self, epochs: int, steps_per_epoch: int, position: int, later_seconds: Callable[[], float]
+    ):
         super().__init__()
-        self._steps = steps
-        self._later_seconds = later_seconds
+        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        self._position, self._later_seconds = position, later_seconds
+        self._steps = epochs * steps_per_epoch
         self._seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._epoch_began = self._told = time.perf_counter()
 
     def on_train_batch_begin(self, batch, logs=None):
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
         if len(self._seconds) < _TIMED:
-            self._seconds.append(time.perf_counter() - self._began)
-            if len(self._seconds) == _TIMED:
-                call = float(np.median(self._seconds[_WARM_UP:]))
-                self._report(call / self.model.steps_per_execution)
+            self._time(now)
+        elif now - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = now
+            self._tell(f" step {batch + 1}/{self._steps_per_epoch}", logs or {}, batch + 1, now)
 
-    def _report(self, step: float) -> None:
-        training, later = step * self._steps, self._later_seconds()
+    def on_epoch_end(self, epoch, logs=None):
+        self._tell("", logs or {}, self._steps_per_epoch, time.perf_counter())
+
+    def _time(self, now: float) -> None:
+        self._seconds.append(now - self._began)
+        if len(self._seconds) == _TIMED:
+            call = float(np.median(self._seconds[_WARM_UP:]))
+            self._estimate(call / self.model.steps_per_execution)
+
+    def _estimate(self, step: float) -> None:
+        training, later = step * (self._steps - self._position), self._later_seconds()
         whole, *parts = (
             datetime.timedelta(seconds=round(s)) for s in (training + later, training, later)
         )
-        # The line before is Keras' progress bar, which does not end.
-        told = "\nthis run takes about %s here: %s to train at %.3g s a step, %s to evaluate"
+        told = "this run takes about %s here: %s to train at %.3g s a step, %s to evaluate"
         _LOGGER.info(told, whole, parts[0], step, parts[1])
         if training + later > 3600.0 and not tf.config.list_logical_devices("GPU"):
             _LOGGER.info(
                 "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes"
             )
+
+    def _tell(self, place: str, logs: dict[str, float], steps: int, now: float) -> None:
+        """Logs where the training is; the time left is at the pace of this epoch."""
+        seconds = now - self._epoch_began
+        first = max(self._position - self._epoch * self._steps_per_epoch, 0)
+        left = self._steps - self._epoch * self._steps_per_epoch - steps
+        rest = f", {duration(seconds / (steps - first) * left)} left" if left else ""
+        terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _TERMS if n in logs]
+        where = f"epoch {self._epoch + 1}/{self._epochs}{place}"
+        _LOGGER.info("%s", "  ".join([where, *terms, f"{duration(seconds)}{rest}"]))
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in its largest fitting unit.
+
+    >>> duration(41.2), duration(640.0), duration(9000.0), duration(311040.0)
+    ('41 s', '11 min', '2.5 h', '3.6 days')
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 5970.0:
+        return f"{seconds / 60.0:.0f} min"
+    return f"{seconds / 3600.0:.1f} h" if seconds < 172800.0 else f"{seconds / 86400.0:.1f} days"

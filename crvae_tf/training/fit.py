@@ -14,7 +14,7 @@ from crvae_tf.errors import Interrupted
 from crvae_tf.runs import drawing, files, weights
 from crvae_tf.runs.run import Run
 from crvae_tf.training import strategies
-from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, TensorBoard, TimeEstimate
+from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, Progress, TensorBoard
 from crvae_tf.training.checkpoints import Checkpoints
 from crvae_tf.training.interruption import Interruption
 from crvae_tf.training.optimizers import Adam
@@ -63,7 +63,6 @@ def train(
     run: Run,
     settings: Settings,
     later_seconds: Callable[[], float] = lambda: 0.0,
-    verbose: int | str = "auto",
 ) -> list[dict[str, float]]:
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
 
@@ -73,8 +72,7 @@ def train(
       data: the images.
       run: where to keep checkpoints, metrics and weights.
       settings: how to train it.
-      later_seconds: about how long what follows the training takes; for the estimate that is logged.
-      verbose: as in Keras' `fit`.
+      later_seconds: returns about how long what follows the training takes, for the logged estimate.
 
     Returns:
       One dictionary for each epoch: its number from 1 on, the mean of each term, and timings.
@@ -94,10 +92,8 @@ def train(
     epoch, step = divmod(position, steps)
     log = MetricsLog(run, epoch, data.train.num_images, step * settings.batch_size)
     board = TensorBoard(run, _pictures(data, settings), settings.epochs, settings.seed)
-    estimate = TimeEstimate(steps * settings.epochs - position, later_seconds)
-    callbacks = [guard, log, board, estimate, checkpoints]
-    shown = {"verbose": verbose, "epochs": settings.epochs, "steps": steps}
-    callbacks = keras.callbacks.CallbackList(callbacks, add_progbar=verbose != 0, model=model, **shown)
+    progress = Progress(settings.epochs, steps, position, later_seconds)
+    callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
     with interruption.noted():
         _fit(model, data, settings, position, callbacks)
     _finish(model, run, interruption)
