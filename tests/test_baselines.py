@@ -13,8 +13,7 @@ import launch.baselines
 from crvae_tf import InputError, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.evaluation import baselines, metrics
-from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.evaluation import baselines, embeddings, metrics
 from crvae_tf.evaluation.embeddings import Probes
 from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
@@ -121,7 +120,7 @@ def test_the_contrastive_loss_is_computed_in_float32_under_mixed_float16(data):
 
 
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "PROBE_IMAGES", 200)
+    monkeypatch.setattr(embeddings, "PROBE_IMAGES", 200)
     monkeypatch.setattr(baselines, "PROBE_IMAGES", 200)
     given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
     arguments = ["launch.baselines", *given.split(), f"--output_dir={tmp_path}"]
