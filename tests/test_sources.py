@@ -337,8 +337,8 @@ def test_without_a_network_one_line_names_the_ways_out_after_what_is_fetched(
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download_and_prepare)
     message = message_of(datasets.load, "mnist", str(tmp_path))
-    assert message.startswith("dataset: expected digits, or a data set that is prepared below ")
-    assert f"prepared below {tmp_path} or" in message  # TFDS looks for NAME/VERSION below it.
+    assert message.startswith("dataset: expected digits, a data set prepared below ")
+    assert f"prepared below {tmp_path}, or" in message  # TFDS looks for NAME/VERSION below it.
     assert "received mnist, and ConnectionError: Max retries exceeded with url" in message
     assert f"fetching mnist/3.0.1 into {tmp_path};" in said_before[-1]
 

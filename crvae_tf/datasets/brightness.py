@@ -29,7 +29,7 @@ def stretched(images: Images) -> Preprocessing:
     if len(found) > 1 or not 0.0 < brightest < _DARK:
         warn_of_dark(images, found)
         return images.preprocessing
-    told = "%s: the brightest pixel is %.2f%% of its type's range; scaling images to make it white"
+    told = "%s: the brightest pixel is %.2f%% of its type's range; all images are stretched to white"
     _LOGGER.warning(told, images.origin, 100.0 * brightest)
     return dataclasses.replace(images.preprocessing, brightest=brightest)
 
