@@ -366,7 +366,7 @@ RAMPS = np.repeat(blocks(0, height=40, width=8, side=1)[:, None], 8, axis=1)
         (RAMPS[:, 0, :, None, None], ""),
         (RAMPS, ""),
         (RAMPS / 255.0, ""),
-        ((RAMPS > 99).astype(np.uint8), "all are stretched"),
+        ((RAMPS > 99).astype(np.uint8), "all images are stretched"),
     ],
     ids=["colour", "gray", "floats", "masks"],
 )
