@@ -317,7 +317,7 @@ def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder,
         report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
     assert report.new_rows == 120
     assert report.broken == ["a/torn.png"]
-    assert "a/torn.png: Unknown image file format" in caplog.text
+    assert "a/torn.png, which cannot be decoded: Unknown image file format" in caplog.text
     assert "a/torn.png" not in rows_of(tmp_path / "embeddings")["file"].to_pylist()
     again = embedding.embed(encoder, listing, tmp_path / "embeddings")
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
