@@ -1,4 +1,4 @@
-"""Summaries of studies as JSON files, and RESULTS.md made of them."""
+"""Summaries of studies as JSON files, and docs/results.md made of them."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _UNKNOWN = "unknown"
 _HEAD = """# Results
 
 Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
-`{folder}`: change those, not this page. What each figure is, see the README.
+`{folder}`: change those, not this page. docs/run_folder.md says what each figure is.
 """
 
 
@@ -88,7 +88,7 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
 
 
 def document(folder: str | Path, output: str | Path) -> str:
-    """Returns RESULTS.md: a section for each JSON file of `folder`, in the order of their names.
+    """Returns docs/results.md: a section for each JSON file of `folder`, in the order of their names.
 
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`.
 
