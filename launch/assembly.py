@@ -56,7 +56,7 @@ def load_data(options: Options) -> ImageData:
 
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
-    """Returns what `config.json` holds."""
+    """Returns the contents of `config.json`."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
@@ -108,7 +108,7 @@ def transformation(options: Options) -> crvae_tf.RandomAffine:
 
 
 def test_transformation(options: Options) -> crvae_tf.RandomAffine:
-    """Returns that of the transformed test set."""
+    """Returns the transformation of the transformed test set."""
     sizes = options.test_translation, options.test_rotation, options.test_scaling
     return crvae_tf.RandomAffine(*sizes, options.fill)
 
@@ -157,7 +157,7 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
 
 
 def learning_rate(options: Options) -> float | Callable[[int], float]:
-    """Returns Adam's rate, or what gives it for an epoch, counted from 0."""
+    """Returns Adam's rate, or a function that returns it for an epoch, counted from 0."""
     if options.schedule == "constant":
         return options.learning_rate
     if options.schedule == "cosine":
@@ -241,7 +241,7 @@ def latent_means(
 def invariance_curves(
     options: Options, model: keras.Model, data: ImageData, run: Run
 ) -> dict[str, list[dict[str, float | None]]]:
-    """Returns what `invariance.json` holds, and writes it where there is none yet."""
+    """Returns the contents of `invariance.json`; measures and writes them if the run has none."""
     from crvae_tf.evaluation import invariance
 
     if not run.invariance.exists():

@@ -1,8 +1,7 @@
-"""Measures what embeddings are set against: python -m launch.baselines --dataset=mnist --network=mlp
+"""Measures baselines of embeddings: python -m launch.baselines --dataset=mnist --network=mlp
 
 Raw pixels, PCA, and an encoder of the same network trained on the same pairs with SimCLR's loss. Writes
-OUTPUT_DIR/baselines.json, which launch.reproduce --preset=invariance has it do; where that is there, it
-is left as it is.
+OUTPUT_DIR/baselines.json, unless it is there. launch.reproduce --preset=invariance does the same.
 """
 
 from crvae_tf.errors import InputError

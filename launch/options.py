@@ -1,4 +1,4 @@
-"""Every option of a training, once: its flag's name and default, what it may be, and its meaning.
+"""Every option of a training, once: its flag, its default, its values and its meaning.
 
 No import of this module loads TensorFlow, so that a mistyped flag is answered at once.
 """
@@ -128,7 +128,7 @@ class Options:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
-        """Returns the options that a configuration holds; those that it lacks have their defaults."""
+        """Returns the options of a configuration; missing ones take their defaults."""
         fields = [field.name for field in dataclasses.fields(cls)]
         return cls(**{f: config[f.rstrip("_")] for f in fields if f.rstrip("_") in config})
 
@@ -143,7 +143,7 @@ class Options:
 
     @property
     def free(self) -> tuple[str, ...]:
-        """The options that another command for the same run may give other values of."""
+        """The options that a later command for the same run may change."""
         of_folder = ("dataset",) if self.dataset.startswith(FOLDER_PREFIX) else ()
         return (*PLACES, *CHECKPOINTING, *of_folder)
 
@@ -198,7 +198,7 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 
 def given() -> dict[str, Any]:
-    """Returns the values of a training's flags that the command has, None where one was not given."""
+    """Returns the values of the training flags that this command has; None for one not given."""
     return {n: flags.FLAGS[n].value for n in (*_NAMES, "method") if n in flags.FLAGS}
 
 
@@ -208,7 +208,7 @@ def named() -> set[str]:
 
 
 def training_arguments(changes: dict[str, Any]) -> list[str]:
-    """Returns the command line of a training with the flags given here, but for `changes`."""
+    """Returns the command line of a training with the flags given here, except for `changes`."""
     present = named()
     values = {name: value for name, value in given().items() if name in present} | changes
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
@@ -223,7 +223,7 @@ def command_line() -> str:
 
 
 def resolve(changes: dict[str, Any] | None = None) -> Options:
-    """Returns the options that the flags stand for, defaults filled in.
+    """Returns the options that the flags describe, with defaults filled in.
 
     Args:
       changes: values of flags that stand in for those given, as if they were on the command line.
@@ -278,7 +278,7 @@ def _check(chosen: Options) -> None:
 
 
 def _found_from_everywhere(chosen: Options) -> Options:
-    """Returns the options with a folder of images named as from every working directory."""
+    """Returns the options with the path of a folder of images made absolute."""
     if not chosen.dataset.startswith(FOLDER_PREFIX):
         return chosen
     path = os.path.abspath(chosen.dataset.removeprefix(FOLDER_PREFIX))

@@ -1,8 +1,8 @@
-"""Makes a table of the paper anew: python -m launch.reproduce --table=4 --preset=cpu --seeds=3
+"""Reproduces a table of the paper: python -m launch.reproduce --table=4 --preset=cpu --seeds=3
 
 Each method and seed is a run of its own, trained as by launch.train with the flags of the preset and
-those given here. The same command given again leaves finished runs as they are and goes on with the
-others.
+those given here. Run the same command again to resume: it keeps
+finished runs as they are.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What `launch.reproduce` trains, and what it makes of the finished runs. No mathematics."""
+"""The trainings of `launch.reproduce`, and the tables it makes of them. No mathematics."""
 
 import dataclasses
 import re
@@ -36,7 +36,7 @@ class Study:
         return Run(self.directory / "runs" / f"{_folder(dataset)}_{name}_seed{seed}")
 
     def baselines(self, dataset: str) -> Run:
-        """Returns where what settings are set against is measured."""
+        """Returns the run that holds the baselines."""
         return Run(self.directory / "baselines" / _folder(dataset))
 
 
@@ -82,7 +82,7 @@ def jobs(chosen: Study, seeds: int, records: str | None = None) -> list[Job]:
 
 
 def measure_baselines(chosen: Study) -> None:
-    """Measures what settings are set against, unless that is done."""
+    """Measures the baselines that settings are compared with, unless a run has done so."""
     for dataset in chosen.datasets if chosen.name == "invariance" else ():
         folder = str(chosen.baselines(dataset).directory)
         baselines.measure(options.resolve({"dataset": dataset, "output_dir": folder}))

@@ -59,14 +59,14 @@ def embedding(report: Any, seconds: float) -> str:
 
 
 def neighbours(found: Sequence[Any]) -> str:
-    """Returns images that were found, the nearest first, as a table."""
+    """Returns the images found as a table, the nearest first."""
     rows = [("image", "class", "distance")]
     rows += [(str(n.key), "" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
     return _aligned(rows)
 
 
 def captions(image: str, found: Sequence[Any]) -> list[str]:
-    """Returns the captions of a contact sheet: of the image itself and of those that were found."""
+    """Returns the captions of a contact sheet: the image's own, then those of the images found."""
     lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
     of_image = f"{printable(image)[-28:]}\n"
     return [of_image, *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]

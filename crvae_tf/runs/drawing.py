@@ -105,10 +105,10 @@ def image_grid(path: str | PathLike, images: np.ndarray, columns: int) -> None:
 
 
 def training_curves(path: str | PathLike, lines: Sequence[Mapping[str, float]]) -> None:
-    """Draws each term of the objective against the epoch, its validation beside it if there is one.
+    """Draws each term of the objective against the epoch, with its validation if there is one.
 
     Args:
-      path: of the PNG file, which is not written without lines.
+      path: of the PNG file; without lines there is none.
       lines: of `metrics.jsonl`.
     """
     if not lines:  # The log of the run was lost.
@@ -168,7 +168,7 @@ def tiled(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def legend_above(figure: Figure) -> None:
-    """Puts the legend of the first axes above all axes, whose marks are the same."""
+    """Puts one legend above all axes, which share their marks."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
 

@@ -56,7 +56,7 @@ def eta_of(label: str) -> float:
 def summarize(
     study: str, evaluations: Mapping[tuple[str, str], Sequence[Evaluation]], **about: Any
 ) -> dict[str, Any]:
-    """Returns methods or settings side by side.
+    """Returns a summary of methods or settings side by side.
 
     Args:
       study: `runs`, of finished runs; `eta`, of settings that differ in eta, on held-out images; or

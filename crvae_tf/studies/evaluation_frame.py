@@ -91,7 +91,7 @@ def spread(evaluations: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.Da
 
 
 def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yields each of the `datasets` of a summary with those of its `rows` that are of it."""
+    """Yields each data set of a summary with its rows."""
     for dataset in summary["datasets"]:
         yield dataset, summary["rows"][summary["rows"].dataset == dataset]
 
@@ -132,6 +132,6 @@ def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 
 def methods_markdown(table: pd.DataFrame, title: Callable[[str], str] = str) -> str:
-    """Returns what `by_method` returned in Markdown, each method under its title."""
+    """Returns the table of `by_method` in Markdown, with the methods' titles."""
     heads = [quantities.heading(*column) for column in table.columns]
     return markdown(["method", *heads], table.rename(title).itertuples(name=None))

@@ -124,7 +124,7 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _pictures(path: Path, paths: Sequence[Path]) -> list[Path]:
-    """Returns the pictures of a summary: those that begin with its name and with no longer one's."""
+    """Returns the pictures of a summary: files that begin with its name, and not with a longer one."""
 
     def owner(picture: Path) -> Path:
         own = [p for p in paths if f"{picture.stem}_".startswith(f"{p.stem}_")]

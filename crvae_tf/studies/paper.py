@@ -108,7 +108,7 @@ def summarize(
     datasets: Iterable[str],
     evaluations: Mapping[tuple[str, str], Sequence[Evaluation]],
 ) -> dict[str, Any]:
-    """Returns a table of the paper made anew.
+    """Returns a table of the paper, reproduced.
 
     Args:
       number: of the table.
@@ -127,9 +127,9 @@ def summarize(
 
 
 def _published(number: int, rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the paper's figures under the names of those of ours that they are set against.
+    """Returns the paper's figures under the names of our figures that they are compared with.
 
-    Where ours have a Gaussian likelihood, the paper's NLL lacks the constant.
+    With a Gaussian likelihood, the paper's NLL lacks the constant.
     """
     paper = paper_figures().query("table == @number").drop(columns="table")
     gaussian = paper.dataset.isin(rows[rows.metric == GAUSSIAN.name].dataset)
@@ -222,7 +222,7 @@ def _is_gaussian(rows: pd.DataFrame) -> bool:
 
 
 def _main_table(number: int, rows: pd.DataFrame) -> str:
-    """Returns a line of each method, the better of a pair in bold, and below it the paper's."""
+    """Returns a line for each method, the better of each pair in bold, above the paper's line."""
     likelihood = GAUSSIAN.name if _is_gaussian(rows) else NLL.name
     names = [likelihood, "mutual_information_disjoint", "active_units"]
     columns = evaluation_frame.columns_of(names, _SPLITS)
@@ -244,7 +244,7 @@ def _main_table(number: int, rows: pd.DataFrame) -> str:
 
 
 def _is_better_of_pair(number: int, rows: pd.DataFrame) -> pd.Series:
-    """Returns of each row whether its mean is the better of a pair, both of which have one."""
+    """Returns for each row whether its mean is the better of its pair; both must have one."""
     pairs = {label: pair for pair in PAIRS[number] for label in pair}
     of_pair = rows.groupby([rows.method.map(pairs), rows.metric, rows.split])["mean"]
     is_lower_better = rows.metric.map(lambda metric: BY_NAME[metric].better == "lower")

@@ -1,4 +1,4 @@
-"""What a run needs to go on from any step, kept and found again."""
+"""Checkpoints, from which a run resumes at any step."""
 
 import logging
 import math
@@ -28,8 +28,8 @@ class Checkpoints(keras.callbacks.Callback):
     """Keeps the weights, the optimizer's state and the epoch's means so far.
 
     It writes a checkpoint at the end of each epoch, every `every_minutes` minutes within it, and when
-    the run is told to stop; the last two are kept. A run that goes on from one ends as one that was
-    never stopped, to the bit.
+    the run is told to stop; the last two are kept. A run that resumes from one ends
+    with the same bits as a run that was never stopped.
 
     Args:
       model: compiled, its optimizer built.

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, noted so that the step under way can be finished."""
+"""SIGTERM and SIGINT: the run notes them, and finishes its step first."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Interruption:
-    """Which signal, if any, has told the process to stop."""
+    """The signal, if any, that told the process to stop."""
 
     def __init__(self):
         self.signal: int | None = None
@@ -28,7 +28,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def handlers_given_back() -> Iterator[dict[int, Any]]:
-    """Yields what handles SIGTERM and SIGINT, and has it handle them again afterwards.
+    """Yields the handlers of SIGTERM and SIGINT, and restores them afterwards.
 
     One that the process ignores, as a shell has what it starts in the background ignore SIGINT, is
     not yielded and stays ignored. Python delivers signals to the main thread alone: in another there

@@ -1,4 +1,4 @@
-"""On which devices, and by which workers, a model is trained; what workers have to agree on.
+"""The devices and the workers that train a model, and what workers must agree on.
 
 A worker is a process of several that train one model together. The first, the chief, alone writes the
 run's directory; each of the others has a temporary one of its own, so that all of them do the same.
@@ -24,7 +24,7 @@ STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
 def make(name: str) -> Strategy:
-    """Returns the strategy of `tf.distribute` that is called `name`, one of `STRATEGIES`.
+    """Returns the strategy of `tf.distribute` called `name`, one of `STRATEGIES`.
 
     `none` is TensorFlow's default strategy, one device. `multi_worker` waits here for the other workers
     that TF_CONFIG names, and must be made before TensorFlow has computed anything.
@@ -47,7 +47,7 @@ def make(name: str) -> Strategy:
 
 @contextlib.contextmanager
 def _signals_given_back() -> Iterator[None]:
-    """Has SIGINT act at once while TensorFlow waits, and takes SIGTERM back, which its server keeps."""
+    """Lets SIGINT act at once while TensorFlow waits, and takes SIGTERM back from its server."""
     with handlers_given_back() as before:
         if signal.SIGINT in before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -67,7 +67,7 @@ def num_workers(strategy: Strategy) -> int:
 
 
 def is_chief(strategy: Strategy) -> bool:
-    """Returns whether this process is the chief, as it is where there is no other."""
+    """Returns whether this process is the chief; a single process always is."""
     return strategy.extended.should_checkpoint
 
 

@@ -1,4 +1,4 @@
-"""One self-contained page of HTML from what runs have written down and from what they serve."""
+"""One self-contained HTML page, made of the files of runs and of the models they serve."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
@@ -25,7 +25,7 @@ _MARKED = 25
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRecord:
-    """The files of a run; what it has not written yet is empty."""
+    """The files of a run; those not written yet are empty."""
 
     number: int
     """Stands for the run in charts, from 1 on."""

@@ -1,4 +1,4 @@
-"""The tables of a report: frames of runs, or of options, whose cells are texts."""
+"""The tables of a report: frames of texts, a row for each run or option."""
 
 import dataclasses
 import json
@@ -80,7 +80,7 @@ def runs(records: Sequence) -> Sheet:
 
 
 def evaluation(records: Sequence) -> list[Sheet]:
-    """Returns the tables of what `evaluation.json` holds; none if no run was evaluated."""
+    """Returns the tables of `evaluation.json`; none if no run was evaluated."""
     measured = [record for record in records if record.evaluation]
     made = [_evaluation_sheet(measured, title, *given) for title, given in _EVALUATION.items()]
     return [sheet for sheet in made if len(sheet.frame.columns)]
@@ -98,7 +98,7 @@ def _evaluation_sheet(records: Sequence, title: str, part: str, conditions: Sequ
 def _add_columns(
     sheet: Sheet, part: str, condition: str, quantities: Sequence[Quantity], where: str
 ) -> None:
-    """Adds those of the quantities that a run has, measured under a condition."""
+    """Adds the quantities that a run has under a condition."""
     figures = {r: r.evaluation.get(part, {}).get(condition, {}) for r in sheet.frame.index}
     differing = _differing([record.config for record, found in figures.items() if found], condition)
     if differing:
