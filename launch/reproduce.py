@@ -1,8 +1,7 @@
 """Reproduces a table of the paper: python -m launch.reproduce --table=4 --preset=cpu --seeds=3
 
 Each method and seed is a run of its own, trained as by launch.train with the flags of the preset and
-those given here. Run the same command again to resume: it keeps
-finished runs as they are.
+those given here. Run the same command again to resume: it keeps finished runs as they are.
 """
 
 import os
