@@ -39,7 +39,6 @@ def main() -> None:
 
     runs = dict(zip(COLOURS, (given.cr_vae_run, given.registered_run), strict=True))
     encoders = {name: crvae_tf.load_encoder(f"{run}/encoder") for name, run in runs.items()}
-    served = tf.saved_model.load(f"{given.registered_run}/encoder").signatures["serving_default"]
     prepared = encoders["CR-VAE"].preprocessing
     test = datasets.open_images(given.dataset, prepared, given.data_dir, split="test")
     _, pixels, labels = next(test.batches(1000).as_numpy_iterator())
@@ -49,7 +48,7 @@ def main() -> None:
     figure = plt.figure(figsize=(11.0, 7.0), layout="constrained", dpi=110)
     above, below = figure.subfigures(2, 1, height_ratios=[2.4, 4.0])
     shown = moved(images[firsts[EXAMPLE_CLASS]], FRAMES)
-    draw_strips(above, shown, served(images=tf.constant(shown))["upright"].numpy())
+    draw_strips(above, shown, encoders["registered CR-VAE"].upright(shown))
     *planes, curves = below.subplots(1, 3)
     for axes, (name, encoder) in zip(planes, encoders.items(), strict=True):
         paths = [encoder(moved(images[first], STEPS)).content for first in firsts]

@@ -72,3 +72,15 @@ def test_every_flagfile_builds_and_a_later_flag_overrides_it(name, tmp_path):
     images = (chosen.image_size, chosen.image_size, chosen.channels)
     assert base.encoder.input_shape[1:] == base.decoder.output_shape[1:] == images
     assert base.decoder.input_shape == (None, 7)
+
+
+@pytest.mark.parametrize("network", ["mlp", "wae"])
+def test_the_pose_network_is_of_the_encoders_kind(network, tmp_path):
+    file = FILES["mnist_registered.flags"]
+    given = f"--flagfile={file}", f"--data_dir={tmp_path}", f"--network={network}", "--width=0.02"
+    encoder = built(resolved(*given)).base.encoder
+    kinds = [
+        [type(layer) for layer in part.layers]
+        for part in (encoder.get_layer("registration").network, encoder.get_layer("encoder"))
+    ]
+    assert kinds[0] == kinds[1]

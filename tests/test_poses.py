@@ -327,6 +327,7 @@ def test_the_served_encoder_gives_content_pose_and_upright_images(served):
     mean = model.posterior(images).mean()
     found = tf.saved_model.load(str(folder)).signatures["serving_default"](images=images)
     assert set(found) == {"mean", "stddev", "content", "pose", "upright"}
+    np.testing.assert_array_equal(crvae_tf.load_encoder(folder).upright(images), found["upright"])
     np.testing.assert_allclose(found["content"], mean[:, :3], rtol=1e-4, atol=1e-5)
     pose = tf.stack(model.pose.of_mean(mean), axis=1)
     np.testing.assert_allclose(found["pose"], pose, rtol=1e-4, atol=1e-4)

@@ -201,9 +201,10 @@ def test_the_distance_of_a_moving_image_is_in_units_of_two_different_images():
         mean = (images[..., 0].sum(axis=1) * np.arange(9)).sum(axis=1, keepdims=True)
         return SimpleNamespace(mean=mean, content=mean)
 
+    column.upright = lambda images: None
     clean = Embedded(images, None, column(images).content)
     transformation = RandomAffine(2.0, 0.0, 0.0)
-    found = pictures._moving(column, lambda images: {}, clean, transformation)
+    found = pictures._moving(column, clean, transformation)
     np.testing.assert_allclose(found.distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
     assert found.images[[0, -1], 4, [2, 6], 0].tolist() == [1.0, 1.0]
     assert found.upright is None

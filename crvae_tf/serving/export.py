@@ -184,6 +184,11 @@ class Encoder:
             raise InputError("images", "values in [0, 1]", f"{images.min()} to {images.max()}")
         return _embeddings(self._encode(images=tf.constant(images)))
 
+    def upright(self, images: np.ndarray) -> np.ndarray | None:
+        """Returns images `[N, H, W, C]` brought upright; None without registered networks."""
+        outputs = self._encode(images=tf.constant(images))
+        return outputs["upright"].numpy() if "upright" in outputs else None
+
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
         """Embeds preprocessed images, uint8 `[N, H, W, C]`."""
         return _embeddings(self._encode(images=to_unit_interval(images)))

@@ -96,9 +96,8 @@ def serve(run: Run, load_images: Callable[[], tuple[np.ndarray, np.ndarray, Rand
     except (InputError, OSError) as error:
         remarks.append(f"no test images ({' '.join(str(error).split())})")
         return Served((), decoder, remarks)
-    signature = tf.saved_model.load(str(run.encoder)).signatures["serving_default"]
-    embedded = [_embedded(encoder, signature, images) for images in shown]
-    return Served(embedded, decoder, remarks, _moving(encoder, signature, embedded[0], transformation))
+    embedded = [_embedded(encoder, images) for images in shown]
+    return Served(embedded, decoder, remarks, _moving(encoder, embedded[0], transformation))
 
 
 def _loaded(load: Callable, path: Path, remarks: list[str]):
@@ -110,17 +109,14 @@ def _loaded(load: Callable, path: Path, remarks: list[str]):
         return None
 
 
-def _embedded(encoder: Encoder, signature: Callable, images: np.ndarray) -> Embedded:
+def _embedded(encoder: Encoder, images: np.ndarray) -> Embedded:
     images = np.clip(images, 0.0, 1.0)  # Resampling rounds.
     parts = [encoder(part) for part in np.array_split(images, -(-len(images) // _AT_A_TIME))]
     mean, content = (np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "content"))
-    outputs = signature(images=tf.constant(images[:_SHOWN]))
-    return Embedded(images, mean, content, outputs["upright"].numpy() if "upright" in outputs else None)
+    return Embedded(images, mean, content, encoder.upright(images[:_SHOWN]))
 
 
-def _moving(
-    encoder: Encoder, signature: Callable, clean: Embedded, transformation: RandomAffine
-) -> Moving:
+def _moving(encoder: Encoder, clean: Embedded, transformation: RandomAffine) -> Moving:
     images = clean.images[:_MOVED]
     still, right, angle = np.float32([0.0, transformation.translation, transformation.rotation])
 
@@ -129,7 +125,7 @@ def _moving(
         affine = Affine(*(np.repeat(part, len(images)) for part in parts))
         return transformation.augment_images(images, affine).numpy()
 
-    steps = [_embedded(encoder, signature, moved(step)) for step in _STEPS]
+    steps = [_embedded(encoder, moved(step)) for step in _STEPS]
     between = np.linalg.norm(clean.content - np.roll(clean.content, 1, axis=0), axis=1).mean()
     distances = [np.linalg.norm(step.content - clean.content[:_MOVED], axis=1).mean() for step in steps]
     shown = steps[::2]
