@@ -153,7 +153,7 @@ def test_a_limit_takes_a_fixed_sample_with_indices_of_its_own(split, limit, numb
 
 @pytest.mark.parametrize("number", [1, 4, 10])
 def test_a_sample_is_held_out_and_the_rest_stays(split, number):
-    train, held = split.hold_out(number)
+    train, held = split.hold_out(spread(number, NUMBER))
     assert (train.num_images, held.num_images) == (11 - number, number)
     [(_, pixels, labels)] = in_order(held, 11)
     np.testing.assert_array_equal(labels, spread(number, NUMBER) + 100)

@@ -6,6 +6,7 @@ An image's index is its place in that order. In training, batch `step` of `epoch
 
 import abc
 import copy
+import logging
 import math
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -18,14 +19,16 @@ from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError
 from crvae_tf.randomness import Purpose
 
+_LOGGER = logging.getLogger(__name__)
+
 NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """Larger data sets, in bytes, go to a temporary file."""
-
 BROKEN_SHARE_LIMIT = 0.01
-
-_BATCH = 256
+_BATCH, _SAMPLED = 256, 1000
 _SPREAD_SEED = 0
+DARK = 0.1
+"""Images look black if their brightest pixel is below this share of their type's range."""
 
 
 class Images(abc.ABC):
@@ -75,6 +78,44 @@ class Images(abc.ABC):
     def tell_broken(self, indices: np.ndarray) -> list[str]:
         """Logs why the files at `indices` cannot be read, and returns their names."""
         return []
+
+    def brightest(self, argument: str) -> dict[str, float]:
+        """Returns the brightest value of each type of image, as a share of the type's range.
+
+        It reads a sample, and all images only if the sample is dark or has floats. It logs the sizes.
+
+        Raises:
+          InputError: some floats are outside [0, 1]; it names `argument`.
+        """
+        for limit in (_SAMPLED, None):
+            found, sizes = {}, set()
+            for image in self.raw(limit):
+                kind, share = image.dtype.name, self._share(image, argument)
+                found[kind] = max(found.get(kind, 0.0), share)
+                sizes.add(image.shape[-2:-4:-1])
+            if limit:
+                ends = sorted(sizes, key=math.prod)[:: max(len(sizes) - 1, 1)]
+                told = " to ".join(f"{width}x{height}" for width, height in ends)
+                _LOGGER.info("%s: %d images of %s pixels", self.origin, self.num_images, told)
+            if all(share >= DARK and "float" not in kind for kind, share in found.items()):
+                break
+        return found
+
+    def _share(self, image: np.ndarray, argument: str) -> float:
+        low, high = float(image.min()), float(image.max())
+        if image.dtype.kind == "f" and not (low >= 0.0 and high <= 1.0):
+            raise InputError(
+                argument, "float images in [0, 1]", f"{self.origin}, with {low:g} to {high:g}"
+            )
+        scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
+        return high / scale if image.shape[-1] % 2 else 1.0  # The ground is white.
+
+    def warn_of_dark(self, found: dict[str, float]) -> None:
+        """Logs the types of image that look black, given what `brightest` returned."""
+        for kind, share in found.items():
+            if share < DARK * self.preprocessing.brightest:
+                told = "%s: the brightest pixel of %s is %.2f%% of its type's range; these look black"
+                _LOGGER.warning(told, self.origin, kind, 100.0 * share)
 
 
 class ArrayImages(Images):
@@ -129,10 +170,9 @@ class ArrayImages(Images):
         """Returns a fixed sample of `limit` images, spread over the whole; all if it is None."""
         return self.subset(spread(self.up_to(limit), self.num_images))
 
-    def hold_out(self, number: int) -> tuple["ArrayImages", "ArrayImages"]:
-        """Returns all images except those of `sample(number)`, and these."""
-        held = spread(number, self.num_images)
-        return self.subset(np.setdiff1d(np.arange(self.num_images), held)), self.subset(held)
+    def hold_out(self, indices: np.ndarray) -> tuple["ArrayImages", "ArrayImages"]:
+        """Returns all images except those at `indices`, and these."""
+        return self.subset(np.setdiff1d(np.arange(self.num_images), indices)), self.subset(indices)
 
     def raw(self, limit):
         stored, places = np.asarray(self._stored), self._places.numpy()[:limit]
@@ -140,8 +180,7 @@ class ArrayImages(Images):
 
     def hashes(self) -> list[int]:
         """Returns a number for each image; equal images have equal numbers in this process."""
-        stored = np.asarray(self._stored)
-        return [hash(stored[place].tobytes()) for place in self._places.numpy()]
+        return [hash(image.tobytes()) for batch in self.raw(None) for image in batch]
 
     def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns (images, labels) at `indices` `[batch]`."""

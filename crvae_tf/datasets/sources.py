@@ -1,5 +1,6 @@
 """Loads images from the embedded digits, TensorFlow Datasets, arrays and folders of files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -11,9 +12,9 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from crvae_tf.datasets import brightness, tfds_source
+from crvae_tf.datasets import tfds_source
 from crvae_tf.datasets.folders import FileImages
-from crvae_tf.datasets.images import ArrayImages, Images, kept
+from crvae_tf.datasets.images import DARK, ArrayImages, Images, kept, spread
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice
 
@@ -21,7 +22,6 @@ _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
 TEST_FRACTION = 0.1
-
 _DIGITS_BOX, _DIGITS_SIDE, _DIGITS_TEST_IMAGES = 20, 28, 360
 _ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
 _HASHED = 1000
@@ -114,7 +114,7 @@ def load(
     preset = defaults(dataset, data_dir)
     given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
     found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
-    preprocessing = brightness.stretched(found["train"])
+    preprocessing = _stretched(found["train"])
     for images in found.values():
         images.preprocessing = preprocessing
     parts = _kept(found, test_fraction)
@@ -161,7 +161,7 @@ def open_images(
             builder = tfds_source.prepared(name, data_dir, "input")
             images = tfds_source.StoredImages(builder, split, usual)
         images.origin, images.fingerprint = name, f"{images.fingerprint} {split} {usual}"
-    brightness.warn_of_dark(images, brightness.shares(images, "input"))
+    images.warn_of_dark(images.brightest("input"))
     return images
 
 
@@ -201,6 +201,18 @@ def _opened(
     }
 
 
+def _stretched(images: Images) -> Preprocessing:
+    """Returns the preprocessing that makes the brightest pixel white, if the images look black."""
+    found = images.brightest("dataset")
+    brightest = max(found.values(), default=1.0)
+    if len(found) > 1 or not 0.0 < brightest < DARK:
+        images.warn_of_dark(found)
+        return images.preprocessing
+    told = "%s: the brightest pixel is %.2f%% of its type's range; all images are stretched to white"
+    _LOGGER.warning(told, images.origin, 100.0 * brightest)
+    return dataclasses.replace(images.preprocessing, brightest=brightest)
+
+
 def _kept(found: dict[str, Images], test_fraction: float) -> dict[str, ArrayImages]:
     """Returns preprocessed images by part; hashes of names divide a folder without own parts."""
     files = found["train"]
@@ -209,23 +221,24 @@ def _kept(found: dict[str, Images], test_fraction: float) -> dict[str, ArrayImag
     whole, read = kept(files)
     whole.names = [files.names[index] for index in read]
     part_of = np.full(len(read), "train") if files.parts is None else files.parts[read]
-    if set(part_of) == {"train"}:
-        is_test = np.array([_hash_fraction(name) < test_fraction for name in whole.names])
-        part_of = np.where(is_test, "test", "train")
-        _check_held_out(is_test.sum(), len(read), test_fraction, files.origin)
-    return {part: whole.subset(np.flatnonzero(part_of == part)) for part in np.unique(part_of)}
+    if set(part_of) != {"train"}:
+        return {part: whole.subset(np.flatnonzero(part_of == part)) for part in np.unique(part_of)}
+    is_test = [_hash_fraction(name) < test_fraction for name in whole.names]
+    return _held_out(whole, np.flatnonzero(is_test), test_fraction)
+
+
+def _held_out(whole: ArrayImages, places: np.ndarray, test_fraction: float) -> dict[str, ArrayImages]:
+    """Returns the training images, and those at `places` for testing."""
+    if not 0 < len(places) < whole.num_images:
+        expected = f"enough images to hold out {test_fraction:g} of them for testing"
+        raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
+    _LOGGER.info("held out %d of %d images for testing", len(places), whole.num_images)
+    return dict(zip(("train", "test"), whole.hold_out(places), strict=True))
 
 
 def _hash_fraction(name: str) -> float:
     """Returns a number in [0, 1) that depends on the name alone."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def _check_held_out(number: int, whole: int, test_fraction: float, origin: str) -> None:
-    if not 0 < number < whole:
-        expected = f"enough images to hold out {test_fraction:g} of them for testing"
-        raise InputError("dataset", expected, f"{origin}, with {whole}")
-    _LOGGER.info("held out %d of %d images for testing", number, whole)
 
 
 def _fingerprint(parts: dict[str, ArrayImages]) -> str:
@@ -241,22 +254,22 @@ def _divided(
     parts: dict[str, ArrayImages], validation_images: int, test_fraction: float
 ) -> tuple[ArrayImages, ArrayImages | None, ArrayImages]:
     """Returns training, validation and test images."""
-    train, validation, test = (parts.get(part) for part in ("train", "validation", "test"))
-    if test is None and validation is not None:
+    if "test" not in parts and "validation" in parts:
         _LOGGER.info("no test images: testing on the validation images")
-        test, validation = validation, None
-    if test is None:
-        number = round(test_fraction * train.num_images)
-        _check_held_out(number, train.num_images, test_fraction, train.origin)
-        train, test = train.hold_out(number)
-    if validation is not None:
+        parts = {"train": parts["train"], "test": parts["validation"]}
+    if "test" not in parts:
+        number = parts["train"].num_images
+        places = spread(round(test_fraction * number), number)
+        parts = _held_out(parts["train"], places, test_fraction)
+    train, validation, test = (parts.get(part) for part in ("train", "validation", "test"))
+    if validation:
         return train, validation.sample(validation_images or None), test
     if not 0 <= validation_images < train.num_images:
         expected = f"fewer than the {train.num_images} training images"
         raise InputError("validation_images", expected, validation_images)
-    if not validation_images:
-        return train, None, test
-    return *train.hold_out(validation_images), test
+    if validation_images:
+        train, validation = train.hold_out(spread(validation_images, train.num_images))
+    return train, validation, test
 
 
 def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
@@ -268,12 +281,11 @@ def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
     margin = (_DIGITS_SIDE - _DIGITS_BOX) // 2
     levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
     enlarged = tf.image.resize(levels, [_DIGITS_BOX] * 2, method="bicubic")
-    enlarged = tf.cast(tf.clip_by_value(tf.round(enlarged), 0.0, 255.0), tf.uint8)
+    enlarged = tf.saturate_cast(tf.round(enlarged), tf.uint8)
     framed = tf.pad(enlarged, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]]).numpy()
     whole = ArrayImages(framed, labels, preprocessing)
-    whole.fingerprint = hashlib.sha256(
-        preprocessing(framed).numpy().tobytes() + labels.tobytes()
-    ).hexdigest()
+    stored = preprocessing(framed).numpy().tobytes() + labels.tobytes()
+    whole.origin, whole.fingerprint = DIGITS, hashlib.sha256(stored).hexdigest()
     places = train_test_split(
         np.arange(len(labels)), test_size=_DIGITS_TEST_IMAGES, stratify=labels, random_state=0
     )
@@ -303,8 +315,6 @@ def _opened_array(path: str, argument: str) -> np.memmap:
 
 def _stamp(path: str | bytes) -> tuple[int, int] | None:
     """Returns a file's size and time of writing, or None for a broken link."""
-    try:
+    with contextlib.suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns

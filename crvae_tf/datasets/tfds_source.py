@@ -40,7 +40,12 @@ class StoredImages(Images):
         self._builder, self._split = builder, split
         self._image, self._label = image_key(builder, "dataset"), _label_key(builder)
         self.has_labels, self.origin = self._label is not None, builder.name
-        self.fingerprint = _fingerprint(builder)
+        sizes = {
+            name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
+            for name, split in sorted(known.items())
+        }
+        described = json.dumps([builder.info.full_name, sizes])
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
 
     def _examples(self) -> tf.data.Dataset:
         """Returns all (image, label), one file after the other."""
@@ -91,8 +96,12 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
     why = "supervised_keys name none" if builder.info.supervised_keys else "no feature is called label"
     classes = f"the classes are {label}" if label else f"no classes: {why}"
     _LOGGER.info("%s: the images are %s, %s", name, image, classes)
-    if builder.info.splits:
-        return builder
+    if not builder.info.splits:
+        _fetch(builder, name, argument)
+    return builder
+
+
+def _fetch(builder: tfds.core.DatasetBuilder, name: str, argument: str) -> None:
     # TFDS stores a data set below this folder by name and version.
     place = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
     told = "fetching %s into %s; without a network this fails after some minutes"
@@ -103,7 +112,6 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
         expected = f"digits, a data set prepared below {place}, or a network to fetch it"
         received = f"{name}, and {type(error).__name__}: {reason(error)}"
         raise InputError(argument, expected, received) from error
-    return builder
 
 
 def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
@@ -121,15 +129,6 @@ def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
         raise InputError("dataset", "a data set with a split train", received)
     test = [split for split in ("test", "validation") if split in splits and split != train]
     return {"train": train} | ({"test": test[0]} if test else {})
-
-
-def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
-    """Returns a hash of the data set's version and the sizes of its splits and files."""
-    sizes = {
-        name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
-        for name, split in sorted(builder.info.splits.items())
-    }
-    return hashlib.sha256(json.dumps([builder.info.full_name, sizes]).encode()).hexdigest()
 
 
 def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
