@@ -40,17 +40,12 @@ class FileImages(Images):
     more and every image lies in one. It follows links, but enters each folder once. It ignores names
     that begin with a dot and folders that other programs create.
 
-    Args:
-      path: the folder.
-      preprocessing: see `Images`.
-      argument: the argument that errors name.
-
     Attributes:
       paths: the files' paths, as TensorFlow takes them.
       parts: `train`, `validation` or `test` for each image; None without such folders.
 
     Raises:
-      InputError: there is no such folder, or it has no image.
+      InputError: there is no such folder, or it has no image; it names `argument`.
     """
 
     def __init__(self, path: str, preprocessing: Preprocessing, argument: str):
@@ -115,8 +110,15 @@ class FileImages(Images):
 
     def tell_broken(self, indices):
         for index in indices:
-            told = "left out %s, which cannot be decoded: %s"
-            _LOGGER.warning(told, self.names[index], _why_broken(self.paths[index]))
+            why, kind = "the second attempt succeeded", ""
+            try:
+                decode(tf.io.read_file(self.paths[index]))
+            except tf.errors.OpError as error:
+                why = reason(error)
+            with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
+                kind = f"{image.format} file: "
+            told = "left out %s, which cannot be decoded: %s%s"
+            _LOGGER.warning(told, self.names[index], kind, why)
         if len(indices):
             _LOGGER.warning("%d of %d files are left out", len(indices), self.num_images)
         return [self.names[index] for index in indices]
@@ -190,14 +192,3 @@ def _kind(place: str, file: str) -> str | None:
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return ", ".join(f"{name} {count}" for name, count in counts[:_SHOWN]) + more
-
-
-def _why_broken(path: bytes) -> str:
-    why, kind = "the second attempt succeeded", ""
-    try:
-        decode(tf.io.read_file(path))
-    except tf.errors.OpError as error:
-        why = reason(error)
-    with contextlib.suppress(*_UNREADABLE), Image.open(path) as image:
-        kind = f"{image.format} file: "
-    return kind + why

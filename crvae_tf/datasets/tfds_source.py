@@ -17,12 +17,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class StoredImages(Images):
-    """A split of a TFDS data set, in stored order.
-
-    Args:
-      builder: the builder of the prepared data set.
-      split: in TFDS's notation: `test`, `train[:10%]`, `train+test`.
-      preprocessing: see `Images`.
+    """A split of a prepared TFDS data set, in stored order; `split` as in `train[:10%]+test`.
 
     Raises:
       InputError: there is no such split, or it has no image.
@@ -96,12 +91,8 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
     why = "supervised_keys name none" if builder.info.supervised_keys else "no feature is called label"
     classes = f"the classes are {label}" if label else f"no classes: {why}"
     _LOGGER.info("%s: the images are %s, %s", name, image, classes)
-    if not builder.info.splits:
-        _fetch(builder, name, argument)
-    return builder
-
-
-def _fetch(builder: tfds.core.DatasetBuilder, name: str, argument: str) -> None:
+    if builder.info.splits:
+        return builder
     # TFDS stores a data set below this folder by name and version.
     place = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
     told = "fetching %s into %s; without a network this fails after some minutes"
@@ -112,23 +103,22 @@ def _fetch(builder: tfds.core.DatasetBuilder, name: str, argument: str) -> None:
         expected = f"digits, a data set prepared below {place}, or a network to fetch it"
         received = f"{name}, and {type(error).__name__}: {reason(error)}"
         raise InputError(argument, expected, received) from error
+    return builder
 
 
-def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
-    """Returns the splits `train` and `test`; the latter is absent if there is only one split.
-
-    The validation split replaces a missing test split.
+def parts(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
+    """Returns the split to train on and that to test on, which a single split lacks.
 
     Raises:
-      InputError: there are several splits, none called `train`.
+      InputError: there are several splits, none called `train`; it names `argument`.
     """
     splits = list(builder.info.splits)
     train = splits[0] if len(splits) == 1 else "train"
     if train not in splits:
         received = f"{builder.name}, with {', '.join(splits)}"
-        raise InputError("dataset", "a data set with a split train", received)
+        raise InputError(argument, "a data set with a split train", received)
     test = [split for split in ("test", "validation") if split in splits and split != train]
-    return {"train": train} | ({"test": test[0]} if test else {})
+    return dict(zip(("train", "test"), (train, *test), strict=False))
 
 
 def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
