@@ -231,7 +231,7 @@ def _hash_fraction(name: str) -> float:
 def _fingerprint(parts: dict[str, ArrayImages]) -> str:
     digest = hashlib.sha256()
     for part, images in sorted(parts.items()):
-        digest.update(repr((part, images.names)).encode())
+        digest.update(repr((np.str_(part), images.names)).encode())  # As always: it tells runs apart.
         for _, pixels, labels in images.batches(_HASHED).as_numpy_iterator():
             digest.update(pixels.tobytes() + labels.tobytes())
     return digest.hexdigest()
