@@ -9,7 +9,10 @@ with q(z|x), carried by the transformation that made the view.
     content -> decoder -> upright logits, moved by the pose -> logits
 """
 
+import contextlib
+import contextvars
 import dataclasses
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -227,10 +230,10 @@ class Placement(keras.layers.Layer):
         super().__init__(dtype="float32", name="placement")
         self.pose = pose
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
-        move = _training_resample if training else resample
+        move = resample if _exporting.get() else _compiled_resample
         return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
@@ -257,8 +260,21 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
     return tf.reshape(pixels, [-1, height, width, channels])
 
 
-# XLA fuses the many small operations: a training step of small networks takes half as long.
-_training_resample = tf.function(resample, jit_compile=True)
+# XLA fuses the many small operations: a training step of small networks takes half as long, and so
+# does their likelihood.
+_compiled_resample = tf.function(resample, jit_compile=True)
+
+_exporting = contextvars.ContextVar("exporting", default=False)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Traces decoders without XLA, which a program that loads a SavedModel may not have."""
+    token = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(token)
 
 
 @tf.function(jit_compile=True)

@@ -292,6 +292,17 @@ def test_the_served_encoder_gives_content_pose_and_upright_images(served):
     assert np.abs(pose - [0.0, 0.0, 0.0, 1.0]).max() > 0.1
 
 
+def test_the_exported_decoder_needs_no_xla_and_decodes_as_the_model(served, tmp_path):
+    model, _ = served
+    crvae_tf.export_decoder(model, tmp_path / "decoder")
+    decoder = tf.saved_model.load(str(tmp_path / "decoder")).signatures["serving_default"]
+    functions = decoder.graph.as_graph_def().library.function
+    assert not any("_XlaMustCompile" in function.attr for function in functions)
+    latents = tf.random.stateless_normal([4, 7], KEY)
+    expected = model.likelihood(latents).mean()
+    np.testing.assert_allclose(decoder(latents=latents)["images"], expected, atol=1e-5)
+
+
 def test_embeddings_hold_content_and_pose(served, tmp_path):
     encoder = crvae_tf.load_encoder(served[1])
     pixels = np.uint8(255.0 * smooth_images(7))

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from crvae_tf import poses
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
@@ -96,7 +97,8 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
     """
 
     def decode(latents):
-        return {"images": model.likelihood(latents).mean()}
+        with poses.exporting():
+            return {"images": model.likelihood(latents).mean()}
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
     with files.whole_folder(path) as folder:
