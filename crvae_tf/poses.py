@@ -12,6 +12,7 @@ with q(z|x), carried by the transformation that made the view.
 import contextlib
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -118,10 +119,19 @@ class Pose:
         return value if self.fill == "constant" else None
 
 
+# Batch statistics differ from step to step, because each step brings the images nearer to upright.
+_ENCODERS = {
+    "wae": functools.partial(networks.wae_encoder, normalised=False),
+    "mlp": networks.mlp_encoder,
+}
+
+
 def network(
     name: str, image_shape: networks.ImageShape, pose: Pose, width: float = 1.0, seed: int = 0
 ) -> keras.Model:
     """Returns a pose network: an encoder to the pose's (mean, log variance), with means 0 at first.
+
+    It has no batch normalisation.
 
     Args:
       name: as in `networks.build`; the encoder's own kind works best.
@@ -133,9 +143,8 @@ def network(
     Raises:
       InputError: see `networks.build`.
     """
-    check_choice("network", name, networks.NETWORKS)
-    make_encoder, _ = networks.NETWORKS[name]
-    pose_network = make_encoder(image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
+    check_choice("network", name, _ENCODERS)
+    pose_network = _ENCODERS[name](image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
     kernel = pose_network.get_layer("mean").kernel
     kernel.assign(tf.zeros_like(kernel))  # At first, every image counts as upright.
     return pose_network

@@ -262,6 +262,15 @@ def test_at_the_start_images_are_upright_as_they_come():
     np.testing.assert_allclose(encoder.pose.upright(images, mean), images, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mlp", "wae"])
+def test_a_pose_network_finds_the_same_in_training_and_outside_it(name):
+    network = poses.network(name, SHAPE, POSE, width=0.05)
+    network.get_layer("mean").kernel.assign(tf.ones_like(network.get_layer("mean").kernel))
+    images = smooth_images(8)
+    for one, other in zip(network(images, training=True), network(images), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_registration_takes_a_step_or_more():
     with pytest.raises(crvae_tf.InputError, match="steps: expected 1 or more; received 0"):
         register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
