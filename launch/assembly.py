@@ -18,10 +18,10 @@ from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
 from crvae_tf.evaluation import evaluate as evaluation
-from crvae_tf.runs import drawing, provenance, weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
-from crvae_tf.training import schedules
+from crvae_tf.training import optimizers
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
@@ -29,7 +29,7 @@ _FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-data
 _PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
-_GRID_COLUMNS = 16
+_SAMPLES = 128
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
 
@@ -161,8 +161,8 @@ def learning_rate(options: Options) -> float | Callable[[int], float]:
     if options.schedule == "constant":
         return options.learning_rate
     if options.schedule == "cosine":
-        return lambda epoch: schedules.cosine_rate(epoch, options.learning_rate, options.epochs)
-    return lambda epoch: schedules.burda_rate(epoch, options.learning_rate)
+        return lambda epoch: optimizers.cosine_rate(epoch, options.learning_rate, options.epochs)
+    return lambda epoch: optimizers.burda_rate(epoch, options.learning_rate)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -187,8 +187,8 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     commands = run.read_provenance().get("commands", [])
     made = {
         "commands": list(dict.fromkeys([*commands, command_line()])),
-        "commit": provenance.commit(),
-        "hardware": provenance.hardware(),
+        "commit": commit(),
+        "hardware": hardware(),
         "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
@@ -220,8 +220,8 @@ def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run
         rows[f"reconstructions of the {title}"] = drawing.reconstructions(model, images)
     drawing.latent_planes(run.figures / "latent_plane.png", {"": latent_means(options, model, data)})
     drawing.image_rows(run.figures / "reconstructions.png", rows)
-    samples = drawing.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
-    drawing.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
+    samples = drawing.samples(model, _SAMPLES, options.seed)
+    drawing.image_rows(run.figures / "samples.png", {"samples of the prior": samples})
     drawing.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
 
@@ -273,7 +273,7 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
         expected = f"the run's training data, of the fingerprint {trained_on}"
         raise InputError("dataset", expected, f"{options.dataset}, of {data.fingerprint}")
     model = make_model(options, data)
-    weights.load(model, run.weights)
+    load_weights(model, run.weights)
     return model, data
 
 

@@ -28,11 +28,11 @@ def filled(given: dict[str, Any], present: Set[str]) -> dict[str, Any]:
     Raises:
       InputError: two values contradict each other.
     """
-    from crvae_tf.training import schedules
+    from crvae_tf.training.optimizers import BURDA_EPOCHS
 
     values = _with_method(given, present)
     if values["schedule"] == "burda" and "epochs" not in present:
-        values["epochs"] = schedules.BURDA_EPOCHS
+        values["epochs"] = BURDA_EPOCHS
     _fill_dataset(values)
     if values["pixel_stddev"] is None:
         values["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"

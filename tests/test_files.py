@@ -108,8 +108,9 @@ def test_a_folder_whose_writing_fails_leaves_only_what_was_there(tmp_path, held,
 
 
 def test_no_folder_is_made_anew_where_that_is_not_wanted(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        files.write_text(tmp_path / "gone" / "part", "text", parents=False)
+    gone = tmp_path / "gone" / "part"
+    with pytest.raises(FileNotFoundError), files.whole_file(gone, parents=False) as unfinished:
+        unfinished.write_text("text")
     assert contents(tmp_path) == {}
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from crvae_tf.training.interruption import Interruption, handlers_given_back
+from crvae_tf.training.strategies import Interruption
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,14 +41,6 @@ def test_signals_go_to_who_handled_them_when_nothing_is_noted_any_more(received)
     for number in SIGNALS:
         signal.raise_signal(number)
     assert (interruption.signal, received) == (None, [*SIGNALS])
-
-
-def test_handlers_set_meanwhile_give_way_to_those_before(received):
-    with handlers_given_back():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.raise_signal(signal.SIGTERM)
-    signal.raise_signal(signal.SIGTERM)
-    assert received == [signal.SIGTERM]
 
 
 def test_a_signal_that_the_process_ignores_stays_ignored():

@@ -15,8 +15,7 @@ import tensorflow_datasets as tfds
 
 from crvae_tf import CRVAE, VAE, load_encoder, networks
 from crvae_tf.evaluation import invariance
-from crvae_tf.runs import weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.studies import curves
 from launch import compare, evaluate, export, options, train
 from tests.command_line import outcome_of
@@ -275,7 +274,7 @@ def test_the_encoder_of_a_run_in_mixed_precision_is_converted_in_float32(tmp_pat
     converted = interpreter.get_signature_runner("serving_default")(images=images)["mean"]
     keras.mixed_precision.set_global_policy("float32")
     model = CRVAE(VAE(*networks.build("mlp", (28, 28, 1), 4, 0.1)))
-    weights.load(model, tmp_path / "model.weights.h5")
+    load_weights(model, tmp_path / "model.weights.h5")
     np.testing.assert_allclose(converted, model.posterior(images).mean(), atol=1e-5)
     served = load_encoder(tmp_path / "encoder")(images).mean
     np.testing.assert_allclose(converted, served, atol=0.05)

@@ -17,11 +17,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from crvae_tf import VAE, InputError, networks
-from crvae_tf.runs import drawing, weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.training import callbacks
 from crvae_tf.training.checkpoints import Checkpoints
-from crvae_tf.training.interruption import Interruption
+from crvae_tf.training.strategies import Interruption
 from tests.conftest import ROOT
 from tests.small_training import (
     EPOCHS,
@@ -51,7 +51,7 @@ def test_each_epoch_has_a_line_with_every_term_and_its_validation(whole, run):
     held = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert held == whole[1] == run.read_metrics()
     assert [line["epoch"] for line in held] == [1, 2, 3]
-    names = {"epoch", *TERMS, *(f"val_{term}" for term in TERMS), *TIMINGS}
+    names = {"epoch", *TERMS, *(f"val_{term}" for term in TERMS), "learning_rate", *TIMINGS}
     assert all(set(line) == names for line in held)
 
 
@@ -73,7 +73,7 @@ def test_training_maximises_the_bound(trained):
 
 def test_the_weights_of_a_run_are_those_of_the_model(whole, run):
     other = new_model(weights_seed=1)
-    weights.load(other, run.weights)
+    load_weights(other, run.weights)
     assert_same_weights(other, whole[0])
 
 
@@ -188,7 +188,7 @@ def test_a_base_model_is_trained_without_views(noise, tmp_path):
     model = VAE(*networks.build("mlp", (8, 8, 1), latent_dim=3, width=0.05))
     _, (line,) = train(tmp_path, noise, model, epochs=1, transformation=None)
     terms = ("loss", "bound", "rate", "distortion")
-    assert set(line) == {"epoch", *terms, *(f"val_{term}" for term in terms), *TIMINGS}
+    assert set(line) == {"epoch", *terms, *(f"val_{term}" for term in terms), "learning_rate", *TIMINGS}
     assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
 
 
@@ -208,13 +208,12 @@ def test_a_training_says_once_how_long_it_will_take_and_of_an_hour_what_is_quick
     monkeypatch.setattr(logging.getLogger("crvae_tf"), "handlers", [])
     monkeypatch.setattr(logging.getLogger("crvae_tf"), "propagate", True)
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
-    clock = itertools.count(0.0, seconds)
+    clock = itertools.chain([0.0], itertools.count(20.0, seconds))  # The first step traces.
     monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
-    callback = callbacks.Progress(1, 1000, 0, lambda: later)
+    callback = callbacks.Progress(1, 1008, lambda: later)
     callback.set_model(types.SimpleNamespace(steps_per_execution=1))
     callback.on_epoch_begin(0)
     for batch in range(8):
-        callback.on_train_batch_begin(batch)
         callback.on_train_batch_end(batch)
     said, *hints = (record.getMessage() for record in caplog.records)
     assert told in said

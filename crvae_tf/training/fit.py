@@ -10,13 +10,11 @@ import tensorflow as tf
 
 from crvae_tf import datasets
 from crvae_tf.datasets import ImageData
-from crvae_tf.errors import Interrupted
-from crvae_tf.runs import drawing, files, weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, save_weights
 from crvae_tf.training import strategies
 from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, Progress, TensorBoard
 from crvae_tf.training.checkpoints import Checkpoints
-from crvae_tf.training.interruption import Interruption
 from crvae_tf.training.optimizers import Adam
 from crvae_tf.transforms import RandomAffine
 
@@ -85,18 +83,20 @@ def train(
     """
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
-    interruption, guard = Interruption(), FiniteGuard(run.checkpoints)
+    interruption, guard = strategies.Interruption(), FiniteGuard(run.checkpoints)
     minutes = settings.checkpoint_minutes
     checkpoints = Checkpoints(model, run, steps, minutes, interruption, guard.check_weights)
     position = checkpoints.restore()
     epoch, step = divmod(position, steps)
     log = MetricsLog(run, epoch, data.train.num_images, step * settings.batch_size)
     board = TensorBoard(run, _pictures(data, settings), settings.epochs, settings.seed)
-    progress = Progress(settings.epochs, steps, position, later_seconds)
+    progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
     with interruption.noted():
         _fit(model, data, settings, position, callbacks)
-    _finish(model, run, interruption)
+    checkpoints.stop_if_told()
+    run.check_there()
+    save_weights(model, run.weights)
     return log.lines
 
 
@@ -109,8 +109,7 @@ def _pictures(data: ImageData, settings: Settings) -> list[np.ndarray]:
 def _compile(model: keras.Model, settings: Settings) -> None:
     with strategies.of(model).scope():
         optimizer = Adam(settings.rate(0), global_clipnorm=settings.clip_norm, name="adam")
-        jit_compile = "auto" if settings.jit is None else settings.jit
-        model.compile(optimizer=optimizer, jit_compile=jit_compile)
+        model.compile(optimizer, jit_compile="auto" if settings.jit is None else settings.jit)
         model.optimizer.build(model.trainable_variables)  # The loss scaler's where there is one.
 
 
@@ -127,15 +126,12 @@ def _fit(
     model.steps_per_execution = _steps_per_execution(model, settings, math.gcd(steps, first_step))
     model.make_train_function(force=True)
     batches, validation = _batches(model, data, settings, first_epoch, first_step)
-    callbacks.on_train_begin()
     for epoch in range(first_epoch, settings.epochs):
         if not first_step:  # Else the means so far are those of the checkpoint.
             model.reset_metrics()
-        if callable(settings.learning_rate):
-            model.optimizer.learning_rate = settings.rate(epoch)
+        model.optimizer.learning_rate = settings.rate(epoch)
         callbacks.on_epoch_begin(epoch)
         for step in range(first_step, steps, model.steps_per_execution):
-            callbacks.on_train_batch_begin(step)
             logs = _scalars(model.train_function(batches))
             callbacks.on_train_batch_end(step + model.steps_per_execution - 1, logs)
         first_step = 0
@@ -143,10 +139,7 @@ def _fit(
         if validation is not None:
             found = _scalars(model.evaluate(validation, verbose=0, return_dict=True))
             logs |= {f"val_{name}": value for name, value in found.items()}
-        if callable(settings.learning_rate):
-            logs["learning_rate"] = settings.rate(epoch)
-        callbacks.on_epoch_end(epoch, logs)
-    callbacks.on_train_end()
+        callbacks.on_epoch_end(epoch, logs | {"learning_rate": settings.rate(epoch)})
 
 
 def _batches(
@@ -159,9 +152,7 @@ def _batches(
     batches = datasets.training_batches(
         data.train, *common, settings.seed, epochs, first_step, triples, settings.views_per_image
     )
-    validation = None
-    if data.validation is not None:
-        validation = datasets.validation_pairs(data.validation, *common, triples)
+    validation = data.validation and datasets.validation_pairs(data.validation, *common, triples)
     return iter(strategies.of(model).experimental_distribute_dataset(batches)), validation
 
 
@@ -181,13 +172,3 @@ def _steps_per_execution(model: keras.Model, settings: Settings, steps: int) -> 
         return 1  # Keras' loop over steps fails on several replicas.
     limit = min(settings.steps_per_execution, steps)
     return max(number for number in range(1, limit + 1) if steps % number == 0)
-
-
-def _finish(model: keras.Model, run: Run, interruption: Interruption) -> None:
-    """Writes the weights, unless a worker was told to stop; of its last step there is a checkpoint."""
-    stopped_by = strategies.highest(strategies.of(model), interruption.signal or 0)
-    if stopped_by:
-        raise Interrupted(stopped_by)
-    run.check_there()
-    with files.whole_file(run.weights, parents=False) as unfinished:
-        weights.save(model, unfinished)
