@@ -5,7 +5,6 @@ import functools
 import platform
 import sys
 import time
-from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -21,7 +20,6 @@ from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
-from crvae_tf.training import optimizers
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
@@ -32,6 +30,11 @@ _ROW_IMAGES = 16
 _SAMPLES = 128
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
+
+
+def say(message: str) -> None:
+    """Prints a line to standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def load_data(options: Options) -> ImageData:
@@ -47,12 +50,12 @@ def load_data(options: Options) -> ImageData:
     )
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
-    if options.eval_split == "validation":
-        if data.validation is None or data.validation.num_images < 2:
-            expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
-            raise InputError("validation_images", expected, options.validation_images)
-        return dataclasses.replace(data, test=data.validation)
-    return data
+    if options.eval_split == "test":
+        return data
+    if data.validation is None or data.validation.num_images < 2:
+        expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
+        raise InputError("validation_images", expected, options.validation_images)
+    return dataclasses.replace(data, test=data.validation)
 
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
@@ -66,8 +69,18 @@ def make_model(
     options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
 ) -> keras.Model:
     """Returns the model that the options describe, with its initial weights."""
+    makers = {
+        "vae": crvae_tf.VAE,
+        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
+        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
+    }
     with (strategy or tf.distribute.get_strategy()).scope():
-        base = _base(options, *make_networks(options, data))
+        base = makers[options.model](
+            *make_networks(options, data),
+            likelihood=options.likelihood,
+            pixel_stddev=options.pixel_stddev,
+            seed=options.seed,
+        )
         if not options.lambda_:
             return base
         return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
@@ -85,21 +98,6 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
     pair = networks.build(kind, shape, options.latent_dim - pose.dim, width, seed)
     pose_network = poses.network(kind, shape, pose, width, seed)
     return poses.register(*pair, moves, options.pose_steps, pose_network)
-
-
-def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    makers = {
-        "vae": crvae_tf.VAE,
-        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
-        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
-    }
-    return makers[options.model](
-        encoder,
-        decoder,
-        likelihood=options.likelihood,
-        pixel_stddev=options.pixel_stddev,
-        seed=options.seed,
-    )
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
@@ -129,13 +127,9 @@ def introduce(options: Options, model: keras.Model, data: ImageData) -> None:
 
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
-    settings = training_settings(options, model)
-    evaluated = data.test.up_to(options.eval_images)
-
-    def later_seconds():
-        return evaluation.estimate_seconds(model, evaluated, options.nll_samples)
-
-    training.train(model, data, run, settings, later_seconds)
+    images = data.test.up_to(options.eval_images)
+    later_seconds = functools.partial(evaluation.estimate_seconds, model, images, options.nll_samples)
+    training.train(model, data, run, training_settings(options, model), later_seconds)
 
 
 def training_settings(options: Options, model: keras.Model) -> training.Settings:
@@ -146,7 +140,8 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
         transformation=None if alone else transformation(options),
         epochs=options.epochs,
         batch_size=options.batch_size,
-        learning_rate=learning_rate(options),
+        learning_rate=options.learning_rate,
+        schedule=options.schedule,
         seed=options.seed,
         views_per_image=options.views_per_image,
         clip_norm=options.clip_norm,
@@ -154,15 +149,6 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
         steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
         jit={"auto": None, "on": True, "off": False}[options.jit],
     )
-
-
-def learning_rate(options: Options) -> float | Callable[[int], float]:
-    """Returns Adam's rate, or a function that returns it for an epoch, counted from 0."""
-    if options.schedule == "constant":
-        return options.learning_rate
-    if options.schedule == "cosine":
-        return lambda epoch: optimizers.cosine_rate(epoch, options.learning_rate, options.epochs)
-    return lambda epoch: optimizers.burda_rate(epoch, options.learning_rate)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -210,18 +196,17 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
     run.check_there()
-    views = {"test images": None, "transformed test images": test_transformation(options)}
     rows = {}
-    for title, transform in views.items():
-        images = drawing.first_images(data, options.binarization, transform, _ROW_IMAGES)
-        rows[title] = images
+    for name, view in {"test": None, "transformed test": test_transformation(options)}.items():
+        images = drawing.first_images(data, options.binarization, view, _ROW_IMAGES)
+        rows[f"{name} images"] = images
         if model.pose:
-            rows[f"{title}, brought upright"] = drawing.upright(model, images)
-        rows[f"reconstructions of the {title}"] = drawing.reconstructions(model, images)
+            rows[f"{name} images, brought upright"] = drawing.upright(model, images)
+        rows[f"reconstructions of the {name} images"] = drawing.reconstructions(model, images)
+    samples = {"samples of the prior": drawing.samples(model, _SAMPLES, options.seed)}
     drawing.latent_planes(run.figures / "latent_plane.png", {"": latent_means(options, model, data)})
     drawing.image_rows(run.figures / "reconstructions.png", rows)
-    samples = drawing.samples(model, _SAMPLES, options.seed)
-    drawing.image_rows(run.figures / "samples.png", {"samples of the prior": samples})
+    drawing.image_rows(run.figures / "samples.png", samples)
     drawing.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
 
@@ -231,11 +216,11 @@ def latent_means(
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
     embed = evaluation.Embedder(model).means
     limit = min(_PLANE_IMAGES, data.test.num_images)
-
-    def means(transform):
-        return embed(datasets.evaluation_batches(data.test, limit, "none", transform, limit))
-
-    return means(None), means(test_transformation(options))
+    images, views = (
+        embed(datasets.evaluation_batches(data.test, limit, "none", view, limit))
+        for view in (None, test_transformation(options))
+    )
+    return images, views
 
 
 def invariance_curves(
@@ -275,8 +260,3 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
     model = make_model(options, data)
     load_weights(model, run.weights)
     return model, data
-
-
-def say(message: str) -> None:
-    """Prints a line to standard error."""
-    print(message, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, flag_kinds, options
+from launch import command, options
 
 _SAVED_MODEL = "saved_model"
 
@@ -17,8 +17,8 @@ _SAVED_MODEL = "saved_model"
 def define() -> None:
     """Defines the flags of this command."""
     options.define_evaluation()
-    formats = flag_kinds.choice(_SAVED_MODEL, "tflite", "onnx")
-    flag_kinds.define("format", _SAVED_MODEL, formats, "of what is exported")
+    formats = command.choice(_SAVED_MODEL, "tflite", "onnx")
+    command.define("format", _SAVED_MODEL, formats, "of what is exported")
 
 
 def convert(chosen: options.Options, run, file_format: str) -> Path:

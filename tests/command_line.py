@@ -7,6 +7,7 @@ import contextlib
 import gc
 import io
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments:
     kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, err, fault, code = io.StringIO(), io.StringIO(), "", 0
     with defined(define), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -64,6 +66,8 @@ def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments:
         except BaseException:
             fault, code = traceback.format_exc(), 1
     sys.argv = kept
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logger.handlers.clear()
     logger.propagate = propagated
     logger.setLevel(level)
@@ -81,5 +85,5 @@ def forgotten_flags():
 def resolved(*arguments):
     """The options that the arguments of a training stand for."""
     flags.FLAGS.unparse_flags()
-    options.parse(["train", *arguments])
+    command.parse(["train", *arguments])
     return options.resolve()

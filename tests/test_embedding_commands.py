@@ -9,8 +9,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from launch import embed, search
-from tests.command_line import outcome_of
+from launch import command, embed, search
+from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.image_files import encoded
 
@@ -18,8 +18,8 @@ SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 
 def launch(name, *arguments, **options):
-    command = [sys.executable, "-m", f"launch.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, **options)
+    line = [sys.executable, "-m", f"launch.{name}", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False, **options)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,11 @@ def launch(name, *arguments, **options):
             [],
             "--encoder must be the folder of an exported encoder, RUN/enc",
         ),
-        ("embed", ["--encoder=x", "--epochs=3"], "--epochs must be a flag that --help lists"),
+        (
+            "embed",
+            ["--encoder=x", "--epochs=3"],
+            "expected a flag that --help lists; received --epochs=3",
+        ),
         (
             "embed",
             ["--encoder=\udcff"],
@@ -70,12 +74,13 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     assert answer.err == f"error: --output must be {expected}; received {output}\n"
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"), [("tf", "/somewhere/tf"), ("gs://bucket/tf", "gs://bucket/tf"), (None, None)]
-)
+@pytest.mark.parametrize(("given", "kept"), [("tf", "/somewhere/tf"), ("gs://b/tf", "gs://b/tf")])
 def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given, kept):
     monkeypatch.setattr(os, "getcwd", lambda: "/somewhere")
-    received = embed.places("run/encoder", given, None)
+    with defined(embed.define):
+        places = "--encoder=run/encoder", "--input=digits", "--output=o", f"--data_dir={given}"
+        command.parse(["embed", *places])
+        received = embed.places()
     assert received == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
 
 

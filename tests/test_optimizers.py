@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crvae_tf.training.optimizers import Adam
+from crvae_tf.training.fit import Adam
 
 STEPS = 20
 

@@ -16,6 +16,7 @@ from crvae_tf import VAE, networks, objectives
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs.run import Run
 from crvae_tf.training.checkpoints import Checkpoints
+from crvae_tf.training.fit import Settings
 from tests.small_training import EPOCHS, IMAGES, CrashError, assert_same_to_the_bit, crash, train
 
 tfd = tfp.distributions
@@ -162,7 +163,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_chec
 def test_of_a_run_that_goes_on_within_an_epoch_the_step_is_named_as_the_epoch_counts(crashed, noise):
     """It goes on after seven steps; the eighth, at such a rate, leaves weights that the ninth shows."""
     with pytest.raises(NotFiniteError, match=r"epoch 1, step 9: .* checkpoint is .*/ckpt-7;"):
-        train(crashed, noise, learning_rate=lambda epoch: 1e12)
+        train(crashed, noise, learning_rate=1e12)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, noise):
@@ -191,13 +192,11 @@ def test_no_checkpoint_of_weights_that_are_not_finite_is_kept(tmp_path, noise, o
 
 
 def test_weights_that_are_not_finite_after_a_later_epoch_leave_the_run_as_it_was_before_it(
-    tmp_path, noise
+    tmp_path, noise, monkeypatch
 ):
-    def rate(epoch):
-        return 1e-3 if epoch == 0 else TOO_LARGE
-
+    monkeypatch.setattr(Settings, "rate", lambda _, epoch: 1e-3 if epoch == 0 else TOO_LARGE)
     with pytest.raises(NotFiniteError, match=r"epoch 2, step 1: .* checkpoint is .*/ckpt-1;"):
-        train(tmp_path, noise, learning_rate=rate, epochs=2, batch_size=IMAGES)
+        train(tmp_path, noise, epochs=2, batch_size=IMAGES)
     assert [path.name for path in tmp_path.glob("checkpoints/*.index")] == ["ckpt-1.index"]
     assert [line["epoch"] for line in Run(tmp_path).read_metrics()] == [1]
 

@@ -15,10 +15,26 @@ from crvae_tf.runs.run import Run, save_weights
 from crvae_tf.training import strategies
 from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, Progress, TensorBoard
 from crvae_tf.training.checkpoints import Checkpoints
-from crvae_tf.training.optimizers import Adam
 from crvae_tf.transforms import RandomAffine
 
 _ROW = 16
+_BURDA_STAGES = 8
+BURDA_EPOCHS = (3**_BURDA_STAGES - 1) // 2
+"""Epochs of the schedule of Burda et al. 2015."""
+
+
+def _burda(epoch: int, epochs: int) -> float:
+    """Stage i = 0 ... 7 lasts 3^i epochs and has a share of 10^(-i / 7)."""
+    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, _BURDA_STAGES))
+    return 10.0 ** (-stage / (_BURDA_STAGES - 1))
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": lambda epoch, epochs: 1.0,
+    "cosine": lambda epoch, epochs: 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)),
+    "burda": _burda,
+}
+"""The share of the rate that each leaves an epoch, from 0 on, of so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +49,12 @@ class Settings:
     """Passes over the training images, 1 or more."""
     batch_size: int
     """Images in a step, over all replicas."""
-    learning_rate: float | Callable[[int], float]
-    """Of Adam, or a function that returns it for an epoch, counted from 0."""
+    learning_rate: float
+    """Of Adam, in the first epoch."""
     seed: int
     """Of every draw."""
+    schedule: str = "constant"
+    """How the rate falls from epoch to epoch: one of `SCHEDULES`."""
     views_per_image: int = 1
     """See `datasets.training_batches`."""
     clip_norm: float | None = None
@@ -52,7 +70,40 @@ class Settings:
 
     def rate(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0."""
-        return self.learning_rate(epoch) if callable(self.learning_rate) else self.learning_rate
+        return self.learning_rate * SCHEDULES[self.schedule](epoch, self.epochs)
+
+
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam (Kingma and Ba 2015), with each variable's update as one operation of TensorFlow.
+
+    Keras' own takes about ten, which for small networks take longer than what they compute. Its
+    numbers, the names of its variables and what a checkpoint holds are the same.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        scalars = {
+            "lr": learning_rate,
+            "epsilon": self.epsilon,
+            "beta1": self.beta_1,
+            "beta1_power": tf.pow(self.beta_1, step),
+            "beta2": self.beta_2,
+            "beta2_power": tf.pow(self.beta_2, step),
+        }
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            **{name: tf.cast(scalar, variable.dtype) for name, scalar in scalars.items()},
+        )
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # TensorFlow keeps the gradient of every such sum, and so the graph of the step, for ever.
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
 
 def train(
