@@ -23,8 +23,7 @@ from crvae_tf.training import fit as training
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
-_FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv")
-_PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
+_PACKAGES = "tensorflow keras tensorflow-probability tensorflow-datasets keras-cv numpy scikit-learn"
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _SAMPLES = 128
@@ -39,15 +38,9 @@ def say(message: str) -> None:
 
 def load_data(options: Options) -> ImageData:
     """Returns the data set that the options name; its test set is the split to evaluate on."""
-    data = _load(
-        options.dataset,
-        options.data_dir,
-        options.image_size,
-        options.channels,
-        options.validation_images,
-        options.invert,
-        options.test_fraction,
-    )
+    shape = options.image_size, options.channels
+    cut = options.validation_images, options.invert, options.test_fraction
+    data = _load(options.dataset, options.data_dir, *shape, *cut)
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
     if options.eval_split == "test":
@@ -60,7 +53,7 @@ def load_data(options: Options) -> ImageData:
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
     """Returns the contents of `config.json`."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions = {name: metadata.version(name) for name in _PACKAGES.split()}
     versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
 
@@ -75,12 +68,8 @@ def make_model(
         "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
     }
     with (strategy or tf.distribute.get_strategy()).scope():
-        base = makers[options.model](
-            *make_networks(options, data),
-            likelihood=options.likelihood,
-            pixel_stddev=options.pixel_stddev,
-            seed=options.seed,
-        )
+        pixels = {"likelihood": options.likelihood, "pixel_stddev": options.pixel_stddev}
+        base = makers[options.model](*make_networks(options, data), seed=options.seed, **pixels)
         if not options.lambda_:
             return base
         return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
@@ -134,21 +123,13 @@ def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> No
 
 def training_settings(options: Options, model: keras.Model) -> training.Settings:
     """Returns how a model is trained: a VAE by itself on images alone, all else on pairs."""
-    alone = isinstance(model, crvae_tf.VAE)
-    return training.Settings(
-        binarization=options.binarization,
-        transformation=None if alone else transformation(options),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        schedule=options.schedule,
-        seed=options.seed,
-        views_per_image=options.views_per_image,
-        clip_norm=options.clip_norm,
-        checkpoint_minutes=options.checkpoint_minutes,
-        steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
-        jit={"auto": None, "on": True, "off": False}[options.jit],
-    )
+    fields = {field.name for field in dataclasses.fields(training.Settings)}
+    settings = {name: value for name, value in options.to_config().items() if name in fields}
+    alone, steps = isinstance(model, crvae_tf.VAE), options.steps_per_execution
+    settings["transformation"] = None if alone else transformation(options)
+    settings["steps_per_execution"] = steps or training.default_steps_per_execution(model)
+    settings["jit"] = {"auto": None, "on": True, "off": False}[options.jit]
+    return training.Settings(**settings)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -159,16 +140,9 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     """
     began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
-    found = crvae_tf.evaluate(
-        model,
-        data,
-        options.binarization,
-        transformation(options),
-        test_transformation(options),
-        options.nll_samples,
-        options.eval_images,
-        progress=bar,
-    )
+    moves = transformation(options), test_transformation(options)
+    size = options.nll_samples, options.eval_images
+    found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
     bar.close()
     commands = run.read_provenance().get("commands", [])
     made = {

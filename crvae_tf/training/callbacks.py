@@ -66,13 +66,8 @@ class TensorBoard(keras.callbacks.Callback):
     """Shows the means of each epoch, counted from 1, and reconstructions and samples in TensorBoard.
 
     Keras' own callback leaks memory: TensorFlow keeps every Python number that becomes a tensor for as
-    long as the process lives, but no array.
-
-    Args:
-      run: where TensorBoard's files lie.
-      rows: images to reconstruct, each `[images, H, W, C]`.
-      epochs: of the run; the last always has pictures.
-      seed: of the samples.
+    long as the process lives, but no array. The images to reconstruct are rows of `[images, H, W, C]`;
+    `seed` is that of the samples.
     """
 
     def __init__(self, run: Run, rows: Sequence[np.ndarray], epochs: int, seed: int):
@@ -148,10 +143,7 @@ class FiniteGuard(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Logs how long the run takes, then a line an epoch, or a minute within one, with the time left.
 
-    Args:
-      epochs: of the run.
-      steps_per_epoch: of the training.
-      later_seconds: returns how long what follows the training takes.
+    `later_seconds` returns how long what follows the training takes.
     """
 
     def __init__(self, epochs: int, steps_per_epoch: int, later_seconds: Callable[[], float]):
