@@ -17,49 +17,31 @@ from tests.image_files import encoded
 SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 
-def launch(name, *arguments, **options):
-    line = [sys.executable, "-m", f"launch.{name}", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False, **options)
-
-
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    ("module", "arguments", "message"),
     [
+        (embed, "", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
+        (embed, "--encoder=x --epochs=3", "expected a flag that --help lists; received --epochs=3"),
+        (embed, "--encoder=\udcff", "--encoder must be a folder whose name is UTF-8 "),
+        (search, "--index=x", "--image must be an image file; received none"),
         (
-            "embed",
-            [],
-            "--encoder must be the folder of an exported encoder, RUN/enc",
+            embed,
+            "--encoder=nowhere --input=digits --output=x",
+            "--encoder must be the folder of an exported encoder, RUN/encoder; received nowhere, ",
         ),
         (
-            "embed",
-            ["--encoder=x", "--epochs=3"],
-            "expected a flag that --help lists; received --epochs=3",
+            embed,
+            "--encoder=x --input=folder:. --output=tests/embeddings",
+            "--output must be a folder outside the images of folder:.; received tests/embeddings",
         ),
-        (
-            "embed",
-            ["--encoder=\udcff"],
-            "--encoder must be a folder whose name is UTF-8 ",
-        ),
-        ("search", ["--index=x"], "--image must be an image file; received none"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, message):
-    answer = launch(name, *arguments)
-    assert answer.returncode != 0
-    assert answer.stderr.startswith(f"error: {message}")
-    assert answer.stderr.count("\n") == 1
-    assert answer.stdout == ""
-
-
-def test_embeddings_are_not_put_among_the_images(tmp_path, monkeypatch):
+def test_a_mistake_is_answered_in_one_line(module, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"]
-    answer = outcome_of(embed.main, embed.define, *given)
-    assert answer[:3] == (
-        1,
-        "",
-        "error: --output must be a folder outside the images of folder:.; received tests/embeddings\n",
-    )
+    answer = outcome_of(module.main, module.define, *arguments.split())
+    assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+    assert answer.err.startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):

@@ -31,7 +31,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
       model: compiled, its optimizer built.
-      run: where to keep them.
+      run: keeps them.
       steps_per_epoch: of the training.
       every_minutes: minutes between checkpoints within an epoch, or None for none.
       interruption: says whether the run is told to stop.

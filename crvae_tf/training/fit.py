@@ -119,8 +119,8 @@ def train(
       model: not compiled; built, with its weights as they begin. One with registered networks is also
         given the transformations that made the views.
       data: the images.
-      run: where to keep checkpoints, metrics and weights.
-      settings: how to train it.
+      run: keeps checkpoints, metrics and weights.
+      settings: say how to train it.
       later_seconds: returns about how long what follows the training takes, for the logged estimate.
 
     Returns:
@@ -139,8 +139,10 @@ def train(
     checkpoints = Checkpoints(model, run, steps, minutes, interruption, guard.check_weights)
     position = checkpoints.restore()
     epoch, step = divmod(position, steps)
+    views = dict.fromkeys([None, settings.transformation])
     log = MetricsLog(run, epoch, data.train.num_images, step * settings.batch_size)
-    board = TensorBoard(run, _pictures(data, settings), settings.epochs, settings.seed)
+    shown = [drawing.first_images(data, settings.binarization, view, _ROW) for view in views]
+    board = TensorBoard(run, shown, settings.epochs, settings.seed)
     progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
     with interruption.noted():
@@ -149,12 +151,6 @@ def train(
     run.check_there()
     save_weights(model, run.weights)
     return log.lines
-
-
-def _pictures(data: ImageData, settings: Settings) -> list[np.ndarray]:
-    """Returns the images that TensorBoard shows, and their views where there are any."""
-    views = [None] if settings.transformation is None else [None, settings.transformation]
-    return [drawing.first_images(data, settings.binarization, view, _ROW) for view in views]
 
 
 def _compile(model: keras.Model, settings: Settings) -> None:

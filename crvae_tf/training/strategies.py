@@ -20,19 +20,17 @@ from crvae_tf.runs.run import Run
 
 Strategy = tf.distribute.Strategy
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
-
 
 def make(name: str) -> Strategy:
-    """Returns the strategy of `tf.distribute` called `name`, one of `STRATEGIES`.
+    """Returns a strategy of `tf.distribute`: `none`, one device; `mirrored`; or `multi_worker`.
 
-    `none` is TensorFlow's default strategy, one device. `multi_worker` waits here for the other workers
-    that TF_CONFIG names, and must be made before TensorFlow has computed anything.
+    The last waits here for the other workers that TF_CONFIG names, and must be made before TensorFlow
+    has computed anything.
 
     Raises:
       InputError: there is no such strategy, or TF_CONFIG does not say who the workers are.
     """
-    check_choice("strategy", name, STRATEGIES)
+    check_choice("strategy", name, ("none", "mirrored", "multi_worker"))
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name == "none":
@@ -126,9 +124,8 @@ def _handled(handlers: dict[int, Any]) -> Iterator[dict[int, Any]]:
     SIGINT. Only the main thread may set handlers.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    if threading.current_thread() is not threading.main_thread():
-        before = {}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {n: handler for n, handler in before.items() if in_main and handler != signal.SIG_IGN}
     for number in before.keys() & handlers.keys():
         signal.signal(number, handlers[number])
     try:
