@@ -234,11 +234,7 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
 
 
 def resolve_evaluation(config: dict[str, Any]) -> Options:
-    """Returns a finished run's options, with what an evaluation may change taken from the flags.
-
-    Raises:
-      InputError: two of them contradict each other.
-    """
+    """Returns a finished run's options, with what an evaluation may change taken from the flags."""
     return _checked(Options.from_config(config | {name: given()[name] for name in named()}))
 
 
@@ -276,11 +272,7 @@ def _is_binarized(values: dict[str, Any]) -> bool:
 
 
 def _checked(chosen: Options) -> Options:
-    """Returns the options with the path of a folder of images made absolute.
-
-    Raises:
-      InputError: two of them contradict each other.
-    """
+    """Returns options that do not contradict each other, the path of a folder of images made absolute."""
     has_views, registered = bool(chosen.lambda_), chosen.pose != "none"
     binarizations = ("dynamic", "fixed") if chosen.likelihood == "bernoulli" else ("none",)
     pose_dim = 2 * bool(chosen.translation) + bool(chosen.rotation) + bool(chosen.scaling)

@@ -36,6 +36,14 @@ class Outcome(NamedTuple):
         return not self.fault and (self.code == 0 or is_told)
 
 
+def assert_told(outcome: Outcome, *expected: str) -> None:
+    """Asserts that a user was told of a mistake in one line, which has these parts."""
+    assert outcome.is_clean, outcome
+    assert outcome.code == 1
+    for text in expected:
+        assert text in outcome.err.splitlines()[-1]
+
+
 @contextlib.contextmanager
 def defined(define: Callable[[], None]) -> Iterator[None]:
     """Has the flags that `define` defines, none of them given, and takes them back afterwards."""

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from crvae_tf.runs import drawing
 from tests import small_training
@@ -90,15 +89,3 @@ def test_each_term_has_a_panel_and_its_validation_a_second_line(drawn, validated
         assert labels == ["training", "validation"][: 1 + validated]
     drawing.training_curves("curves.png", [])  # Of a run whose log was lost.
     assert len(drawn) == 1
-
-
-def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
-    path = tmp_path / "grid.png"
-    drawing.image_rows(path, {"": np.stack([np.zeros([4, 4, 1]), np.ones([4, 4, 1])])})
-    before = path.read_bytes()
-    values = np.unique(tf.io.decode_png(before).numpy())
-    assert {values.min(), values.max()} == {0, 255}
-    with pytest.raises(ValueError):  # noqa: PT011
-        drawing.image_rows(path, {"": np.zeros((33, 4, 4, 1))})
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]

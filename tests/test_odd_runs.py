@@ -13,7 +13,7 @@ import pytest
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
-from tests.command_line import outcome_of
+from tests.command_line import assert_told, outcome_of
 from tests.image_files import encoded
 
 ODD = (
@@ -66,13 +66,6 @@ def odd(finished):
     kept.rename(finished.run.directory)
 
 
-def assert_told(outcome, *expected):
-    assert outcome.code == 1
-    assert outcome.is_clean, outcome
-    for text in expected:
-        assert text in outcome.err.splitlines()[-1]
-
-
 def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_images(finished):
     assert finished.run.is_complete()
     found = finished.run.read_evaluation()
@@ -116,14 +109,6 @@ def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     assert odd.run.evaluation.read_bytes() == before
     assert odd.evaluate().code == 0
     assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
-
-
-def test_a_run_that_is_to_be_evaluated_otherwise_is_not_trained_anew(odd):
-    before = odd.run.metrics.read_bytes()
-    assert odd.train("--nll_samples=5").code == 0
-    assert odd.run.read_evaluation()["config"]["nll_samples"] == 5
-    assert odd.run.read_config()["nll_samples"] == 5
-    assert odd.run.metrics.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -20,7 +20,6 @@ from crvae_tf import VAE, InputError, networks
 from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.training import callbacks
 from crvae_tf.training.checkpoints import Checkpoints
-from crvae_tf.training.strategies import Interruption
 from tests.conftest import ROOT
 from tests.small_training import (
     EPOCHS,
@@ -134,7 +133,7 @@ def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, k
         model = keras.Sequential([keras.Input([16]), *(keras.layers.Dense(16) for _ in range(layers))])
         model.compile(keras.optimizers.Adam(), "mse")
         model.optimizer.build(model.trainable_variables)
-        return Checkpoints(model, Run(tmp_path), 1, None, Interruption(), lambda: None)
+        return Checkpoints(model, Run(tmp_path), 1, None, lambda: None)
 
     checkpoints(kept).on_epoch_end(0)
     assert checkpoints(kept).restore() == 1

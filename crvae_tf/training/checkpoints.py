@@ -34,8 +34,10 @@ class Checkpoints(keras.callbacks.Callback):
       run: keeps them.
       steps_per_epoch: of the training.
       every_minutes: minutes between checkpoints within an epoch, or None for none.
-      interruption: says whether the run is told to stop.
       check: is called before a checkpoint within an epoch; raises where none shall be written.
+
+    Attributes:
+      interruption: says whether the run is told to stop.
     """
 
     def __init__(
@@ -44,12 +46,11 @@ class Checkpoints(keras.callbacks.Callback):
         run: Run,
         steps_per_epoch: int,
         every_minutes: float | None,
-        interruption: strategies.Interruption,
         check: Callable[[], None],
     ):
         super().__init__()
-        self._run, self._steps_per_epoch = run, steps_per_epoch
-        self._interruption, self._check = interruption, check
+        self.interruption = strategies.Interruption()
+        self._run, self._steps_per_epoch, self._check = run, steps_per_epoch, check
         self._strategy = strategies.of(model)
         self._every_seconds = math.inf if every_minutes is None else 60.0 * every_minutes
         self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -112,7 +113,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _demand(self, is_due: bool = False) -> int:
         """Returns what any worker asks for: to stop, a signal's number; a checkpoint, `_DUE`; or 0."""
-        return strategies.highest(self._strategy, self._interruption.signal or _DUE * is_due)
+        return strategies.highest(self._strategy, self.interruption.signal or _DUE * is_due)
 
     def _save(self, position: int) -> None:
         self._position.assign(position)

@@ -134,9 +134,8 @@ def train(
     """
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
-    interruption, guard = strategies.Interruption(), FiniteGuard(run.checkpoints)
-    minutes = settings.checkpoint_minutes
-    checkpoints = Checkpoints(model, run, steps, minutes, interruption, guard.check_weights)
+    guard = FiniteGuard(run.checkpoints)
+    checkpoints = Checkpoints(model, run, steps, settings.checkpoint_minutes, guard.check_weights)
     position = checkpoints.restore()
     epoch, step = divmod(position, steps)
     views = dict.fromkeys([None, settings.transformation])
@@ -145,7 +144,7 @@ def train(
     board = TensorBoard(run, shown, settings.epochs, settings.seed)
     progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
-    with interruption.noted():
+    with checkpoints.interruption.noted():
         _fit(model, data, settings, position, callbacks)
     checkpoints.stop_if_told()
     run.check_there()
