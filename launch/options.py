@@ -272,7 +272,7 @@ def _is_binarized(values: dict[str, Any]) -> bool:
 
 
 def _checked(chosen: Options) -> Options:
-    """Returns options that do not contradict each other, the path of a folder of images made absolute."""
+    """Returns options that do not contradict each other, the path of a folder made absolute."""
     has_views, registered = bool(chosen.lambda_), chosen.pose != "none"
     binarizations = ("dynamic", "fixed") if chosen.likelihood == "bernoulli" else ("none",)
     pose_dim = 2 * bool(chosen.translation) + bool(chosen.rotation) + bool(chosen.scaling)
