@@ -201,10 +201,15 @@ def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> 
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # Not all encodings have what tables hold.
+
+    def prepared(_):
+        _prepare()
+        main()
+
     define()
     listen()
     try:
-        app.run(lambda _: _prepare() or main(), flags_parser=parse)
+        app.run(prepared, flags_parser=parse)
     except errors.Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(128 + interrupted.signal)

@@ -177,6 +177,22 @@ def test_a_base_model_is_trained_without_views(noise, tmp_path):
     assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
 
 
+def test_the_time_left_does_not_count_what_traces(caplog, monkeypatch):
+    """Of two epochs of four steps, the first traces two steps and the validation in 20 s each."""
+    caplog.set_level(logging.INFO, "crvae_tf")
+    clock = iter([0, 20, 40, 41, 42, 62, 200, 201, 202, 203, 204, 208])
+    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(callbacks, "_TIMED", 99)  # No estimate.
+    callback = callbacks.Progress(3, 4, lambda: 0.0)
+    for epoch in range(2):
+        callback.on_epoch_begin(epoch)
+        for batch in range(4):
+            callback.on_train_batch_end(batch)
+        callback.on_epoch_end(epoch)
+    told = ["epoch 1/3  0:01:02, 0:00:08 left", "epoch 2/3  0:00:08, 0:00:08 left"]
+    assert [record.getMessage() for record in caplog.records] == told
+
+
 @pytest.mark.parametrize(
     ("seconds", "later", "told", "hint"),
     [

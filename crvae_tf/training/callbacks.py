@@ -149,33 +149,38 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, epochs: int, steps_per_epoch: int, later_seconds: Callable[[], float]):
         super().__init__()
         self._epochs, self._steps, self._later_seconds = epochs, steps_per_epoch, later_seconds
-        self._calls = 0
+        self._calls, self._step_seconds = 0, math.nan
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        self._epoch_began = self._told = time.perf_counter()
+        self._began = self._told = time.perf_counter()
+        self._timed_from = self._began, epoch * self._steps
 
     def on_train_batch_end(self, batch, logs=None):
         self._calls += 1
         now, done = time.perf_counter(), self._epoch * self._steps + batch + 1
         if self._calls <= _WARM_UP:
             self._timed_from = now, done
-        elif self._calls == _TIMED:
-            self._estimate(now, done)
+            return
+        self._time(now, done)
+        if self._calls == _TIMED:
+            self._estimate(done)
         elif now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
             self._tell(f" step {batch + 1}/{self._steps}", logs or {}, now, done)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._tell("", logs or {}, time.perf_counter(), (epoch + 1) * self._steps)
+        now, done = time.perf_counter(), (epoch + 1) * self._steps
+        if self._timed_from[1] == epoch * self._steps:  # Else validation was traced, too.
+            self._time(now, done)
+        self._tell("", logs or {}, now, done)
 
-    def _pace(self, now: float, done: int) -> float:
-        """Returns the seconds of a step; NaN before any was timed."""
+    def _time(self, now: float, done: int) -> None:
         began, first = self._timed_from
-        return (now - began) / (done - first) if done > first else math.nan
+        self._step_seconds = (now - began) / (done - first)
 
-    def _estimate(self, now: float, done: int) -> None:
-        step, later = self._pace(now, done), self._later_seconds()
+    def _estimate(self, done: int) -> None:
+        step, later = self._step_seconds, self._later_seconds()
         training = step * (self._epochs * self._steps - done)
         told = "this run takes about %s here: %s to train at %.3g s a step, %s to evaluate"
         _LOGGER.info(told, _clock(training + later), _clock(training), step, _clock(later))
@@ -185,11 +190,11 @@ class Progress(keras.callbacks.Callback):
             )
 
     def _tell(self, place: str, logs: dict[str, float], now: float, done: int) -> None:
-        left = self._pace(now, done) * (self._epochs * self._steps - done)
+        left = self._step_seconds * (self._epochs * self._steps - done)
         rest = f", {_clock(left)} left" if left > 0.0 else ""
         terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _TERMS if n in logs]
         where = f"epoch {self._epoch + 1}/{self._epochs}{place}"
-        _LOGGER.info("  ".join([where, *terms, f"{_clock(now - self._epoch_began)}{rest}"]))
+        _LOGGER.info("  ".join([where, *terms, f"{_clock(now - self._began)}{rest}"]))
 
 
 def _clock(seconds: float) -> str:
