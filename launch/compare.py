@@ -12,8 +12,8 @@ from typing import Any
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import BOOLEAN, FOLDERS
+from launch import command, options
+from launch.command import BOOLEAN, FOLDERS
 from launch.options import Options
 
 _PICTURES = ("figure_1", "invariance")
@@ -22,9 +22,9 @@ _PICTURES = ("figure_1", "invariance")
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir", "output_dir")
-    flag_kinds.define("runs", None, FOLDERS, "finished runs of one data set to compare")
-    flag_kinds.define("figure_1", True, BOOLEAN, "draw Figure 1 of the paper for each run")
-    flag_kinds.define("invariance", True, BOOLEAN, "measure and draw invariance curves")
+    command.define("runs", None, FOLDERS, "finished runs of one data set to compare")
+    command.define("figure_1", True, BOOLEAN, "draw Figure 1 of the paper for each run")
+    command.define("invariance", True, BOOLEAN, "measure and draw invariance curves")
 
 
 def check() -> None:

@@ -9,15 +9,15 @@ import os
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import FOLDERS, PLACE
+from launch import command, options
+from launch.command import FOLDERS, PLACE
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir")
-    flag_kinds.define("runs", None, FOLDERS, "runs to compare")
-    flag_kinds.define("output", "report.html", PLACE, "the page to write")
+    command.define("runs", None, FOLDERS, "runs to compare")
+    command.define("output", "report.html", PLACE, "the page to write")
 
 
 def check() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import BOOLEAN, PLACE, PRESET, Checked, choice, integer
+from launch import command, options
+from launch.command import BOOLEAN, PLACE, PRESET, Checked, choice, integer
 
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
 _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
@@ -22,21 +22,19 @@ _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_st
 def define() -> None:
     """Adds the flags of this command to those of a training."""
     options.define_training()
-    flag_kinds.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
+    command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
-    flag_kinds.define("preset", "paper", PRESET, meaning)
-    flag_kinds.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    etas = Checked(
-        flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
-    )
-    flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
-    settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
-    flag_kinds.define("settings", None, settings, "instead of a table, a comparison of these settings")
-    flag_kinds.define("parallel", 1, integer(1), "trainings at a time")
+    command.define("preset", "paper", PRESET, meaning)
+    command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
+    etas = Checked(command.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas")
+    command.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
+    settings = Checked(command.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    command.define("settings", None, settings, "instead of a table, a comparison of these settings")
+    command.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
-    flag_kinds.define("records", None, PLACE, meaning)
+    command.define("records", None, PLACE, meaning)
     meaning = "draw invariance curves of the first seed of each method"
-    flag_kinds.define("invariance", True, BOOLEAN, meaning)
+    command.define("invariance", True, BOOLEAN, meaning)
 
 
 def check() -> None:

@@ -134,8 +134,8 @@ def grid_process(tmp_path, **options):
         from tests.test_grid import job
         grid.TRAINING = "tests.fake_training"
         options.define_training()
-        with command.listening():
-            grid.run([job(Path({str(tmp_path)!r}), **{options})], 1, "test")
+        command.listen()
+        grid.run([job(Path({str(tmp_path)!r}), **{options})], 1, "test")
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from crvae_tf import InputError
-from crvae_tf.runs import files, provenance
+from crvae_tf.runs import files
+from crvae_tf.runs import run as provenance
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import pages, paper
 from tests.conftest import ROOT
@@ -106,7 +107,7 @@ def test_the_commit_of_a_copy_without_history_is_what_the_environment_says(tmp_p
     assert provenance.commit() == "0123abc"
     monkeypatch.delenv(provenance.COMMIT_VARIABLE)
     shutil.copy(provenance.__file__, tmp_path)
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "run.py"))
     assert provenance.commit() is None
 
 

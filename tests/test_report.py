@@ -232,7 +232,7 @@ def test_a_report_on_runs_without_anything_says_so(make_run):
 def test_a_run_without_its_data_shows_the_pictures_it_drew_itself(make_run, tmp_path):
     folder = make_run("a")
     (tmp_path / "a" / "figures").mkdir()
-    drawing.image_grid(tmp_path / "a" / "figures" / "samples.png", np.zeros((4, 8, 8, 1)), 2)
+    drawing.image_rows(tmp_path / "a" / "figures" / "samples.png", {"": np.zeros((4, 8, 8, 1))})
     text = report.render(report.read([folder]), [report.Served()])
     assert text.count("data:image/png;base64,") == 1
     assert "own samples.png" in text

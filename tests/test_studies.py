@@ -8,7 +8,7 @@ import pytest
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
-from launch import assembly, baselines, compare, flag_kinds, options, reproduce, studies
+from launch import assembly, baselines, command, compare, options, reproduce, studies
 from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.made_up import evaluation, probe
@@ -19,7 +19,7 @@ def jobs_of():
     """Defines the flags of launch.reproduce; returns the jobs of a command line."""
 
     def jobs_of(*arguments):
-        options.parse(["launch.reproduce", *arguments])
+        command.parse(["launch.reproduce", *arguments])
         return reproduce.study()[1]
 
     with defined(reproduce.define):
@@ -146,7 +146,7 @@ DIFFERENT = "--{} must be different in six digits; received cr_vae eta="
 def test_a_mistake_is_answered_with_the_flag_and_what_was_expected(jobs_of, arguments, message):
     with pytest.raises(InputError) as raised:
         jobs_of(*arguments.split())
-    assert flag_kinds.told(raised.value).startswith(message)
+    assert command.told(raised.value).startswith(message)
 
 
 PRESETS = {  # The jobs of one seed, and what sets the preset apart from the others.
