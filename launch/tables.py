@@ -7,8 +7,8 @@ from typing import Any
 from tqdm import tqdm
 
 from crvae_tf.datasets.folders import printable
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import NLL, Quantity
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.metrics import NLL, Quantity
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -16,13 +16,13 @@ def evaluation(result: dict[str, Any]) -> str:
     splits = result["splits"]
     samples = splits["test"]["nll_samples"]
     counts = [Quantity("num_images", "images"), NLL._replace(label=f"NLL, K = {samples}")]
-    measured = (*counts, *quantities.SPLIT, quantities.GAUSSIAN)
-    parts = [_table(measured, splits), _table(quantities.CONSISTENCY, result["consistency"])]
+    measured = (*counts, *metrics.SPLIT, metrics.GAUSSIAN)
+    parts = [_table(measured, splits), _table(metrics.CONSISTENCY, result["consistency"])]
     if "probe" in result:
         probe = dict(result["probe"])
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
-        parts.append(_table(quantities.PROBE, probe))
+        parts.append(_table(metrics.PROBE, probe))
     return "\n\n".join([*parts, verdict(result["consistency"])])
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from crvae_tf import CRVAE, VAE, load_encoder, networks
-from crvae_tf.evaluation import invariance
+from crvae_tf.evaluation import embeddings
 from crvae_tf.runs import weights
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import curves
@@ -248,7 +248,7 @@ def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
 
 def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
     run = Run(shutil.copytree(finished[0], tmp_path / "run"))
-    monkeypatch.setattr(invariance, "SIZES", 2)
+    monkeypatch.setattr(embeddings, "SIZES", 2)
     marked, draw = [], curves.invariance_curves
     monkeypatch.setattr(
         curves, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))

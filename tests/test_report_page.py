@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from crvae_tf.evaluation.quantities import BY_NAME
+from crvae_tf.evaluation.metrics import BY_NAME
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies.report import page

@@ -20,7 +20,7 @@ from crvae_tf import objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.datasets.images import spread
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import embeddings, metrics, quantities
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.embeddings import CONSISTENCY_IMAGES, Embedder
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
@@ -156,7 +156,7 @@ def _without_constant(model: keras.Model, figures: dict[str, np.ndarray]) -> dic
         return {}
     constant = objectives.gaussian_constant(likelihood.event_shape.num_elements())
     bound = float((figures["rate"] + figures["distortion"]).mean())
-    return {quantities.GAUSSIAN.key: bound - constant}
+    return {metrics.GAUSSIAN.key: bound - constant}
 
 
 def _image_figures(

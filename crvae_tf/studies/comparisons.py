@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from crvae_tf.evaluation.quantities import NLL
+from crvae_tf.evaluation.metrics import NLL
 from crvae_tf.studies import evaluation_frame, paper
 from crvae_tf.studies.evaluation_frame import Evaluation, columns_of, dataset_title
 

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.invariance import InvarianceCurves
-from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, Quantity
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.embeddings import InvarianceCurves
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, Quantity
 from crvae_tf.runs import drawing
 from crvae_tf.studies import comparisons
 
-INVARIANCE = (*quantities.CONSISTENCY[::3], *quantities.PROBE)
+INVARIANCE = (*metrics.CONSISTENCY[::3], *metrics.PROBE)
 """What invariance curves show: the KL, retrieval and probes."""
 
 TRANSFORMATIONS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
@@ -29,7 +29,7 @@ def invariance_curves(
 
     Args:
       path: of the PNG file.
-      curves: by title, what `invariance.measure` returns.
+      curves: by title, what `embeddings.measure_invariance` returns.
       ranges: of the transformed test set, by transformation: a dotted line marks each.
     """
     shown = [q for q in INVARIANCE if has_curve(next(iter(curves.values())), q)]

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import BY_NAME
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.metrics import BY_NAME
 from crvae_tf.runs.run import Run
 
 Evaluation = dict[str, Any]
@@ -80,9 +80,9 @@ def spread(evaluations: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.Da
         (*cell, quantity.name, split, float(values[quantity.key]))
         for cell, of_seeds in evaluations.items()
         for evaluation in of_seeds
-        for part, measured in quantities.PARTS.items()
+        for part, measured in metrics.PARTS.items()
         for split, values in evaluation.get(part, {}).items()
-        if split in quantities.CONDITIONS
+        if split in metrics.CONDITIONS
         for quantity in measured
         if quantity.key in values
     ]
@@ -133,5 +133,5 @@ def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 def methods_markdown(table: pd.DataFrame, title: Callable[[str], str] = str) -> str:
     """Returns the table of `by_method` in Markdown, with the methods' titles."""
-    heads = [quantities.heading(*column) for column in table.columns]
+    heads = [metrics.heading(*column) for column in table.columns]
     return markdown(["method", *heads], table.rename(title).itertuples(name=None))

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, GAUSSIAN, NLL
 from crvae_tf.studies import evaluation_frame
 from crvae_tf.studies.evaluation_frame import Evaluation, dataset_title, method_title
 
@@ -239,7 +239,7 @@ def _main_table(number: int, rows: pd.DataFrame) -> str:
         lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
         if label in papers.index:
             lines.append(["", "paper", "", *papers.reindex(columns=columns, fill_value="").loc[label]])
-    heads = [quantities.heading(*column) for column in columns]
+    heads = [metrics.heading(*column) for column in columns]
     return evaluation_frame.markdown(["method", "", "seeds", *heads], lines)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
 
 _MISSING = "\N{EN DASH}"
 _DATA = (
