@@ -76,7 +76,8 @@ def log_evidence(images):
 def figures(model, data, nll_samples=3, batch_size=1000):
     """The figures of the test set as it is."""
     batches = datasets.evaluation_batches(data.test, batch_size, "none")
-    return evaluation.split_figures(model, batches, nll_samples)
+    of_images = evaluation.image_figures(model, batches, nll_samples, lambda done: None)
+    return evaluation.split_figures(model, of_images, nll_samples)
 
 
 def gaussian_kl(mean, variance, other_mean, other_variance):

@@ -3,6 +3,7 @@
 An embedder is a function from batches (indices, images, labels) to `[images, dimensions]`.
 """
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable
@@ -25,18 +26,16 @@ from crvae_tf.transforms import RandomAffine
 _LOGGER = logging.getLogger(__name__)
 
 Embed = Callable[[tf.data.Dataset], np.ndarray]
+InvarianceCurves = dict[str, list[dict[str, float | None]]]
 
 CONSISTENCY_IMAGES = 1000
 PROBE_IMAGES = 10_000
 NEIGHBOURS = 5
 PROBES = ("linear", "nearest_neighbours")
-
-InvarianceCurves = dict[str, list[dict[str, float | None]]]
-
 SIZES = 9
-_LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
-"""The largest sizes: pixels, degrees, a fraction."""
 
+_LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
+"""The largest sizes of invariance curves: pixels, degrees, a fraction."""
 _IMAGES_PER_STEP = 50
 
 
@@ -94,7 +93,37 @@ class Probes:
         return dict(zip(PROBES, scores, strict=True))
 
 
-def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
+class _Yardstick:
+    """Measures an embedder on views of test images; see `figures_of`, of which the arguments are."""
+
+    def __init__(
+        self, embed: Embed, data: ImageData, num_images: int, batch_size: int = _IMAGES_PER_STEP
+    ):
+        def batches(view: RandomAffine | None, limit: int) -> tf.data.Dataset:
+            return evaluation_batches(data.test, batch_size, "none", view, limit)
+
+        self._embed = functools.lru_cache(maxsize=1)(lambda *view: embed(batches(*view)))
+        self._number, self._nearest = num_images, min(CONSISTENCY_IMAGES, num_images)
+        images = [images for _, images, _ in batches(None, self._nearest).as_numpy_iterator()]
+        self._identities = metrics.identities_of(np.concatenate(images))
+        self._clean = self._embed(None, self._nearest)
+        self._labels = _labels_of(batches(None, num_images))
+        self.probes = _fit_probes(embed, data, self._labels)
+
+    def agreement(self, view: RandomAffine) -> dict[str, float]:
+        """Returns `metrics.agreement` of at most 1,000 images with their views."""
+        return metrics.agreement(self._clean, self._embed(view, self._nearest), self._identities)
+
+    def accuracies(self, view: RandomAffine | None) -> dict[str, float]:
+        """Returns the accuracies of `probes` on all views, or on the images themselves."""
+        return self.probes.accuracies(self._embed(view, self._number), self._labels)
+
+
+def _labels_of(batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+
+
+def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
     """Returns probes fitted on clean training images, or logs why there are none.
 
     There are none if the images have no classes or one, or if test images have classes of their own.
@@ -103,7 +132,7 @@ def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes
         _LOGGER.info("no probe: the images have no classes")
         return None
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
-    labels = labels_of(train)
+    labels = _labels_of(train)
     missing = np.setdiff1d(test_labels, labels).tolist()
     if len(np.unique(labels)) < 2 or missing:
         why = f"lack the classes {missing} of test images" if missing else "are of one class"
@@ -131,35 +160,12 @@ def figures_of(
     Returns:
       `consistency` without KLs, and `probe` if the images have classes; see `evaluate`.
     """
-
-    def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, "none", view, limit)
-
-    nearest = min(CONSISTENCY_IMAGES, num_images)
-    clean, identities = embed(batches(None, nearest)), identities_of(batches(None, nearest))
-    consistency = {
-        name: metrics.agreement(clean, embed(batches(view, nearest)), identities)
-        for name, view in views.items()
-    }
-    labels = labels_of(batches(None))
-    probes = fit_probes(embed, data, labels)
-    if probes is None:
-        return {"consistency": consistency}
-    probe = {
-        name: probes.accuracies(embed(batches(view)), labels)
-        for name, view in ({"clean": None} | views).items()
-    }
-    return {"consistency": consistency, "probe": {"num_train_images": probes.num_images} | probe}
-
-
-def labels_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns the labels of (indices, images, labels), `[images]`."""
-    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
-
-
-def identities_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns `metrics.identities_of` for the images of (indices, images, labels)."""
-    return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))
+    yardstick = _Yardstick(embed, data, num_images, batch_size)
+    found = {"consistency": {name: yardstick.agreement(view) for name, view in views.items()}}
+    if yardstick.probes:
+        accuracies = {n: yardstick.accuracies(view) for n, view in ({"clean": None} | views).items()}
+        found["probe"] = {"num_train_images": yardstick.probes.num_images} | accuracies
+    return found
 
 
 def measure_invariance(
@@ -169,7 +175,7 @@ def measure_invariance(
     test_transformation: RandomAffine,
     num_images: int = CONSISTENCY_IMAGES,
 ) -> InvarianceCurves:
-    """Returns figures of an embedding for views of growing size.
+    """Returns figures of an embedding for views of growing size, which the paper does not have.
 
     A view is transformed in one way alone, uniformly up to the size. Retrieval and probes use images
     without binarisation, as the encoder is served. The KL uses images as in training. There an image
@@ -188,24 +194,20 @@ def measure_invariance(
       and the accuracies `linear` and `nearest_neighbours` of probes fitted on clean training images,
       None without classes.
     """
-    embedder = Embedder(model)
-    num_images = data.test.up_to(num_images)
+    embedder, num_images = Embedder(model), data.test.up_to(num_images)
+    yardstick = _Yardstick(embedder.means, data, num_images)
 
-    def batches(transform: RandomAffine | None, kept: str = "none"):
-        return evaluation_batches(data.test, _IMAGES_PER_STEP, kept, transform, num_images)
+    def posteriors(view: RandomAffine | None) -> tuple[np.ndarray, np.ndarray]:
+        return embedder(evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, view, num_images))
 
-    clean, labels = embedder.means(batches(None)), labels_of(batches(None))
-    identities, posteriors = identities_of(batches(None)), embedder(batches(None, binarization))
-    probes = fit_probes(embedder.means, data, labels)
+    clean = posteriors(None)
 
     def point(name: str, size: float) -> dict[str, float | None]:
         alone = dict.fromkeys(_LARGEST, 0.0) | {name: size}
-        transform = RandomAffine(**alone, fill=test_transformation.fill)
-        views = embedder.means(batches(transform))
-        kl = metrics.divergence(*posteriors, *embedder(batches(transform, binarization)))["kl"]
-        retrieval = metrics.agreement(clean, views, identities)["retrieval_at_1"]
-        accuracies = probes.accuracies(views, labels) if probes else dict.fromkeys(PROBES)
-        return {"size": size, "kl": kl, "retrieval_at_1": retrieval} | accuracies
+        view = RandomAffine(**alone, fill=test_transformation.fill)
+        found = {"size": size, "kl": metrics.divergence(*clean, *posteriors(view))["kl"]}
+        found["retrieval_at_1"] = yardstick.agreement(view)["retrieval_at_1"]
+        return found | (yardstick.accuracies(view) if yardstick.probes else dict.fromkeys(PROBES))
 
     return {
         name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
@@ -221,5 +223,4 @@ def sizes_of(name: str, test_range: float) -> list[float]:
     >>> sizes_of("rotation", 120.0)[-1]
     180.0
     """
-    largest = min(2.0 * test_range, _LARGEST[name])
-    return np.linspace(0.0, largest, SIZES).tolist()
+    return np.linspace(0.0, min(2.0 * test_range, _LARGEST[name]), SIZES).tolist()
