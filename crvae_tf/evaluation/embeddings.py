@@ -72,11 +72,10 @@ class Embedder:
 
 
 class Probes:
-    """A linear and a nearest-neighbour classifier, fitted on embeddings of clean training images.
+    """A linear and a nearest-neighbour classifier.
 
-    Args:
-      embeddings: `[images, latent_dim]`.
-      labels: integers `[images]`, of two classes or more.
+    They are fitted on `embeddings` `[images, dimensions]` of clean training images and their `labels`,
+    integers `[images]` of two classes or more.
     """
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray):
@@ -124,10 +123,7 @@ def _labels_of(batches: tf.data.Dataset) -> np.ndarray:
 
 
 def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes fitted on clean training images, or logs why there are none.
-
-    There are none if the images have no classes or one, or if test images have classes of their own.
-    """
+    """Returns probes, or logs why there are none: the test classes cannot be learned."""
     if not (data.train.has_labels and data.test.has_labels):
         _LOGGER.info("no probe: the images have no classes")
         return None
@@ -148,17 +144,14 @@ def figures_of(
     num_images: int,
     batch_size: int = _IMAGES_PER_STEP,
 ) -> dict[str, Any]:
-    """Returns the figures of an embedder on images without binarisation, as it is served.
+    """Returns `consistency` without KLs and, if classes can be learned, `probe`; see `evaluate`.
 
     Args:
-      embed: the embedder.
+      embed: the embedder; it gets images without binarisation, as it is served.
       data: the images.
       views: transformations by name.
       num_images: the number of test images to use, 2 or more.
       batch_size: images in a batch.
-
-    Returns:
-      `consistency` without KLs, and `probe` if the images have classes; see `evaluate`.
     """
     yardstick = _Yardstick(embed, data, num_images, batch_size)
     found = {"consistency": {name: yardstick.agreement(view) for name, view in views.items()}}
@@ -177,22 +170,18 @@ def measure_invariance(
 ) -> InvarianceCurves:
     """Returns figures of an embedding for views of growing size, which the paper does not have.
 
-    A view is transformed in one way alone, uniformly up to the size. Retrieval and probes use images
-    without binarisation, as the encoder is served. The KL uses images as in training. There an image
-    and its view are binarised separately, so it is above 0 even at size 0.
+    A view is transformed in one way alone, uniformly up to the size. The KL uses images as in training:
+    an image and its view are binarised separately, so it is above 0 even at size 0.
 
     Args:
-      model: has `posterior(images)`.
-      data: the images.
-      binarization: that of the training.
+      model, data, binarization: as for `evaluate`.
       test_transformation: the sizes go from 0 to twice its ranges, if possible.
       num_images: the size of a fixed sample of test images, 2 or more.
 
     Returns:
       Nine dictionaries for each of `translation` (pixels), `rotation` (degrees) and `scaling` (a
-      fraction). They have the `size`; `kl`, the mean KL(q(z|x) || q(z~|x~)) in nats; `retrieval_at_1`;
-      and the accuracies `linear` and `nearest_neighbours` of probes fitted on clean training images,
-      None without classes.
+      fraction): the `size`; `kl`, in nats; `retrieval_at_1`; and the accuracies of `PROBES`, None
+      without classes.
     """
     embedder, num_images = Embedder(model), data.test.up_to(num_images)
     yardstick = _Yardstick(embedder.means, data, num_images)

@@ -101,14 +101,7 @@ def heading(name: str, split: str) -> str:
 
 
 def active_units(variance_of_means: np.ndarray) -> int:
-    """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015).
-
-    Args:
-      variance_of_means: the variance of each mean over images, `[latent_dim]`.
-
-    >>> active_units(np.array([0.5, 0.0099, 0.02]))
-    2
-    """
+    """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015)."""
     return int(np.sum(variance_of_means > ACTIVE_UNIT_VARIANCE))
 
 
@@ -134,7 +127,7 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
 
 
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
-    """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
+    """Returns estimates of I_q(x; z), nats, from one sample of each of N >= 2 images' posteriors.
 
     Each is the mean over images of log q(z|x) minus the log of an aggregated posterior:
 
@@ -144,20 +137,17 @@ def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
     * `disjoint`: that of the first 64 images, for samples of the other images. This is no bound: it is
       far too high if posteriors are narrow. Sinha et al. 2020 report values of its magnitude, which
       are impossible for a mutual information.
-
-    Args:
-      samples: z_i ~ q(z|x_i), `[N, latent_dim]`, N of 2 or more.
-      mean: `[N, latent_dim]`.
-      stddev: `[N, latent_dim]`.
     """
     samples, mean, stddev = (np.asarray(a, np.float64) for a in (samples, mean, stddev))
     own, others = _own_and_others(samples, mean, stddev)
-    number = len(samples)
+    number, first = len(samples), min(DISJOINT_POSTERIORS, len(samples) - 1)
+    of_first = gaussian_log_density(samples[first:], mean[:first], stddev[:first])
+    disjoint = np.mean(own[first:] - logsumexp(of_first, axis=1)) + np.log(first)
     return {
         "lower": float(np.mean(own - np.logaddexp(own, others)) + np.log(number)),
         "upper": float(np.mean(own - others) + np.log(number - 1)),
         "cap": float(np.log(number)),
-        "disjoint": _disjoint(samples, mean, stddev, own),
+        "disjoint": float(disjoint),
     }
 
 
@@ -175,25 +165,10 @@ def _own_and_others(
     return own, others
 
 
-def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray) -> float:
-    """Scores the samples of all but the first images against the first images' posteriors."""
-    size = min(DISJOINT_POSTERIORS, len(samples) - 1)
-    densities = gaussian_log_density(samples[size:], mean[:size], stddev[:size])
-    return float(np.mean(own[size:] - logsumexp(densities, axis=1)) + np.log(size))
-
-
 def divergence(
     mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
 ) -> dict[str, float]:
-    """Returns the divergence between the posteriors of images and of their views, in nats.
-
-    Args:
-      mean, stddev: of q(z|x), `[N, latent_dim]`.
-      view_mean, view_stddev: of q(z~|x~), `[N, latent_dim]`.
-
-    Returns:
-      `kl`: the mean KL(q(z|x) || q(z~|x~)); `symmetric_kl`: the mean of both directions.
-    """
+    """Returns `kl`, the mean KL(q(z|x) || q(z~|x~)), and `symmetric_kl`, of both directions, nats."""
     arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
     mean, stddev, view_mean, view_stddev = arrays
     kl = gaussian_kl(mean, stddev, view_mean, view_stddev).mean()
@@ -204,13 +179,11 @@ def divergence(
 def agreement(
     embeddings: np.ndarray, view_embeddings: np.ndarray, identities: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Returns how well the embeddings of images and of their views agree.
+    """Returns how well the embeddings of images and of a view of each agree, `[N, dimensions]`, N >= 2.
 
     Args:
-      embeddings: the images' embeddings, `[N, dimensions]`, N of 2 or more.
-      view_embeddings: the embeddings of one view of each.
-      identities: integers `[N]`, equal for exact copies; see `identities_of`. By default all images
-        are different.
+      embeddings, view_embeddings: the embeddings.
+      identities: see `identities_of`; by default all images are different.
 
     Returns:
       `distance_ratio`: the mean Euclidean distance of a view to its own image, divided by that to the
