@@ -65,7 +65,7 @@ def draw(
       wanted: `figure_1`, `invariance` or both.
     """
     from crvae_tf.runs import drawing
-    from crvae_tf.studies import curves
+    from crvae_tf.studies import comparisons
     from launch import assembly
 
     planes, measured, ranges = {}, {}, []
@@ -83,7 +83,7 @@ def draw(
         drawing.latent_planes(folder / "figure_1.png", planes)
     if measured:
         common = dict(set.intersection(*ranges))
-        curves.invariance_curves(folder / "invariance.png", measured, common)
+        comparisons.invariance_curves(folder / "invariance.png", measured, common)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import comparisons, curves, pages, paper
+from crvae_tf.studies import comparisons, pages, paper
 from crvae_tf.studies.evaluation_frame import method_title
 from launch import baselines, compare, options
 from launch.grid import Job
@@ -97,7 +97,7 @@ def write(chosen: Study, trainings: Sequence[Job]) -> str:
         path = chosen.directory / name
         texts.append(pages.write(path, summary, runs, [options.command_line()]))
         if chosen.name == "eta" and runs:
-            curves.eta_curves(f"{path}.png", summary["rows"])
+            comparisons.eta_curves(f"{path}.png", summary["rows"])
     return "\n".join(texts)
 
 

@@ -17,7 +17,7 @@ from crvae_tf import CRVAE, VAE, load_encoder, networks
 from crvae_tf.evaluation import embeddings
 from crvae_tf.runs import weights
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import curves
+from crvae_tf.studies import comparisons
 from launch import compare, evaluate, export, options, train
 from tests.command_line import outcome_of
 from tests.conftest import ROOT
@@ -249,9 +249,9 @@ def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
 def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
     run = Run(shutil.copytree(finished[0], tmp_path / "run"))
     monkeypatch.setattr(embeddings, "SIZES", 2)
-    marked, draw = [], curves.invariance_curves
+    marked, draw = [], comparisons.invariance_curves
     monkeypatch.setattr(
-        curves, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
+        comparisons, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
     )
     given = (f"--runs={run.directory}", f"--output_dir={tmp_path}/pictures")
     outcome = outcome_of(compare.main, compare.define, *given)

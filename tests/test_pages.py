@@ -1,6 +1,5 @@
 """docs/results.md is made of the JSON files in docs/results/ and of nothing else."""
 
-import json
 import math
 import re
 import shutil
@@ -79,8 +78,7 @@ def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_pa
     ("content", "expected"),
     [
         ("{", "expected JSON; received"),
-        ('{"study": "other"}', "expected a summary of runs; received one without 'rows'"),
-        (json.dumps(summary(provenance={})), "received one without 'commands'"),
+        ('{"study": "other"}', "expected a summary of runs; received something else"),
     ],
 )
 def test_a_file_that_is_no_summary_is_an_input_error(tmp_path, content, expected):

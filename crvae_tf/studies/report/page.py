@@ -12,7 +12,7 @@ import crvae_tf
 from crvae_tf.errors import InputError
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import curves, evaluation_frame
+from crvae_tf.studies import comparisons, evaluation_frame
 from crvae_tf.studies.report import sheets
 from crvae_tf.studies.report.pictures import SECTIONS, Pictures, Section, Served, chart, data_uri
 
@@ -165,16 +165,20 @@ def _invariance(records: Sequence[RunRecord]) -> Part:
     measured = [record for record in records if record.invariance]
     panels = [
         _chart(f"{quantity.label}: {name}", _draw_invariance, shown, name, quantity)
-        for quantity in curves.INVARIANCE
-        if (shown := [record for record in measured if curves.has_curve(record.invariance, quantity)])
-        for name in curves.TRANSFORMATIONS
+        for quantity in comparisons.INVARIANCE
+        if (
+            shown := [
+                record for record in measured if comparisons.has_curve(record.invariance, quantity)
+            ]
+        )
+        for name in comparisons.TRANSFORMATIONS
     ]
     return Part("Invariance", panels)
 
 
 def _draw_invariance(axes: Axes, records: Sequence[RunRecord], name: str, quantity: Any) -> None:
     lines = [(record.invariance, {"color": record.colour}) for record in records]
-    curves.draw_invariance(axes, lines, name, quantity)
+    comparisons.draw_invariance(axes, lines, name, quantity)
     for record in records:
         last = record.invariance[name][-1]
         _number(axes, record, last["size"], last[quantity.key])
