@@ -12,7 +12,7 @@ from crvae_tf.errors import InputError
 from launch import command, flag_kinds, options
 from launch.flag_kinds import FOLDERS, Checked
 
-_PAGE = Checked(os.path.expanduser, lambda name: not os.path.isdir(name), "the name of a file")
+_PAGE = Checked(os.path.expanduser, lambda name: not os.path.isdir(name), "a file, not a folder")
 
 
 def define() -> None:

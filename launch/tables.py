@@ -50,14 +50,15 @@ def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> 
 
 
 def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
-    """Returns the headline of evaluations, a row for each: NLL, and figures of transformed images."""
+    """Returns the headline of evaluations, a row for each."""
     from crvae_tf.studies import evaluation_frame
 
     rows = evaluation_frame.spread({("", name): [found] for name, found in evaluations.items()})
     table = evaluation_frame.by_method(evaluation_frame.with_texts(rows), _HEADLINE.values())
     heads = [head for head, column in _HEADLINE.items() if column in table.columns]
     lines = ((name[-_NAME_WIDTH:], "", *texts) for name, *texts in table.itertuples(name=None))
-    return _aligned([("", "", *heads), *lines])
+    told = "Retrieval and the linear probe are of images under the test transformation."
+    return "\n".join([_aligned([("", "", *heads), *lines]), told])
 
 
 def embedding(report: Any, seconds: float) -> str:
