@@ -40,13 +40,9 @@ def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) 
 def draw(
     runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
 ) -> None:
-    """Draws the pictures, and measures what they show where that was not done before.
+    """Draws the pictures of finished runs of one data set, by their titles.
 
-    Args:
-      runs: finished ones of one data set, by their titles.
-      folder: for the pictures.
-      data_dir: holds the runs' data, if they were moved.
-      wanted: `figure_1`, `invariance` or both.
+    What they show is measured where that was not done before. `data_dir` holds the data if they moved.
     """
     from crvae_tf.runs import drawing
     from crvae_tf.studies import comparisons

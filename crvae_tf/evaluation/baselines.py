@@ -93,15 +93,10 @@ def measure(
     test_transformation: RandomAffine,
     num_images: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Returns the `consistency` and the `probe` of `evaluation.json` for each baseline.
+    """Returns `consistency`, without KLs, and `probe` for `pixels`, `pca` and `contrastive`.
 
-    Args:
-      encoder: one that `train_contrastive` trained; the PCA has as many dimensions at most.
-      data, transformation, test_transformation, num_images: as for `evaluate`.
-
-    Returns:
-      `pixels`, `pca` (fitted on 10,000 clean training images) and `contrastive`. The consistency has
-      no KLs.
+    The arguments are as for `evaluate`, but for the `encoder`, which `train_contrastive` trained. The
+    PCA is fitted on 10,000 clean training images and has as many dimensions as the encoder at most.
     """
     number = data.test.up_to(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)

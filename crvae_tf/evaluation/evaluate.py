@@ -168,13 +168,8 @@ def negative_log_likelihood(
 ) -> tf.Tensor:
     """Returns -log (1/K) sum_k p(x, z_k) / q(z_k|x), `[batch]`, nats (Burda et al. 2015).
 
-    It streams the samples, so memory does not grow with K.
-
-    Args:
-      model: as for `evaluate`.
-      images: `[batch, H, W, C]`.
-      indices: int64 `[batch]`, the images' consecutive indices in their split.
-      samples: K, 1 or more.
+    `indices`, int64 `[batch]`, are the images' consecutive indices in their split. The K samples are
+    streamed, so memory does not grow with their number.
     """
     posterior = model.posterior(images)
     key = randomness.key(_EVALUATION_SEED, Purpose.IMPORTANCE_SAMPLES)

@@ -67,16 +67,13 @@ def eta_of(label: str) -> float:
 
 
 def summarize(study: str, evaluations: Evaluations, **about: Any) -> dict[str, Any]:
-    """Returns a summary of methods or settings side by side.
+    """Returns `study`, `datasets`, `labels`, `rows` as of `evaluation_frame.spread`, and `about`.
 
     Args:
       study: `runs`, of finished runs; `eta`, of settings that differ in eta, on held-out images; or
         `invariance`, of settings whose embeddings are compared.
       evaluations: of all that are to be compared, also of those that were not run.
       **about: for the reader: the `title` of runs, the `network` of settings.
-
-    Returns:
-      `study`, `datasets`, `labels`, all of them, `rows` as of `evaluation_frame.spread`, and `about`.
     """
     datasets, labels = (list(dict.fromkeys(cell[i] for cell in evaluations)) for i in (0, 1))
     rows = evaluation_frame.spread(evaluations)
@@ -137,12 +134,10 @@ def eta_curves(path: str | PathLike, rows: pd.DataFrame) -> None:
 def invariance_curves(
     path: str | PathLike, curves: Mapping[str, InvarianceCurves], ranges: Mapping[str, float]
 ) -> None:
-    """Draws how embeddings change with the size of each transformation, a line for each model.
+    """Draws how embeddings change with the size of each transformation, as a PNG file.
 
-    Args:
-      path: of the PNG file.
-      curves: by title, what `embeddings.measure_invariance` returns.
-      ranges: of the transformed test set, by transformation: a dotted line marks each.
+    `curves` are what `embeddings.measure_invariance` returns, by the model's title. A dotted line marks
+    each of `ranges`, which are of the transformed test set.
     """
     shown = [q for q in INVARIANCE if has_curve(next(iter(curves.values())), q)]
     figure = Figure(figsize=(10.0, 2.3 * len(shown)), layout="constrained")

@@ -25,11 +25,7 @@ Written by `python -m launch.results --results={folder} --output={output}` from 
 def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]) -> str:
     """Writes a summary as `PATH.json`, `PATH.csv` and `PATH.md`, and returns the last one's text.
 
-    Args:
-      path: of the files, without a suffix.
-      summary: of `paper` or `comparisons`.
-      runs: finished ones that its figures are of.
-      commands: that make the figures anew.
+    It is of `paper` or `comparisons`, and its figures are of the finished `runs`; see `provenance`.
     """
     rows = summary["rows"]
     as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")

@@ -53,16 +53,16 @@ DATASETS = {1: ("mnist",), 2: ("omniglot",), 3: ("celeb_a",), 4: ("mnist", "omni
 
 
 class Claim(NamedTuple):
-    """What the paper says of each pair, on both splits."""
+    """What the paper says of each pair, on both splits; `published` is its own metric, if it has one.
+
+    `better` is -1 where lower is better, 1 where higher is. A difference of `least` says nothing.
+    """
 
     metric: str
     better: int
-    """-1 where lower is better, 1 where higher is."""
     words: str
     published: str | None = None
-    """The paper's own metric."""
     least: float = 0.0
-    """A difference of this much or less says nothing."""
 
 
 CLAIMS = (
@@ -135,12 +135,7 @@ def _verdicts(
 def judge(
     base: Sequence[float], other: Sequence[float], better: int, least: float = 0.0
 ) -> dict[str, Any]:
-    """Returns whether `other` is better than `base`, each a figure of every seed.
-
-    Args:
-      base, other: figures of the one model, and of the one that is claimed to be better.
-      better: -1 where lower is better, 1 where higher is.
-      least: a difference of this much or less says nothing.
+    """Returns whether `other` is better than `base`, each a figure of every seed; see `Claim`.
 
     Returns:
       `verdict`, one of `HELD`, `FAILED`, `NOISE` and `NOT_RUN` (where either has no figure); the

@@ -25,15 +25,16 @@ _MARKED = 25
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRecord:
-    """The files of a run; those not written yet are empty."""
+    """The files of a run; those not written yet are empty.
+
+    `number` stands for it in charts, from 1 on. `name` is of `evaluation_frame.named_runs`. `config`
+    has what the last evaluation changed.
+    """
 
     number: int
-    """Stands for the run in charts, from 1 on."""
     name: str
-    """The folder's name, or its path where two folders have the same name."""
     run: Run
     config: dict[str, Any]
-    """`config.json`, with what the last evaluation changed."""
     metrics: list[dict[str, float]]
     evaluation: dict[str, Any]
     invariance: dict[str, list[dict[str, float]]]
@@ -75,8 +76,8 @@ def read(directories: Sequence[str]) -> list[RunRecord]:
     Raises:
       InputError: a directory is no run, or is named twice.
     """
-    runs = evaluation_frame.named_runs(directories)
-    return [_read(number, name, run) for number, (name, run) in enumerate(runs.items(), 1)]
+    runs = evaluation_frame.named_runs(directories).items()
+    return [_read(number, name, run) for number, (name, run) in enumerate(runs, 1)]
 
 
 def _read(number: int, name: str, run: Run) -> RunRecord:
@@ -92,13 +93,7 @@ def _read(number: int, name: str, run: Run) -> RunRecord:
 def render(
     records: Sequence[RunRecord], served: Sequence[Served], leave_out: Collection[str] = ()
 ) -> str:
-    """Returns the page that compares runs.
-
-    Args:
-      records: of the runs.
-      served: theirs, in the same order.
-      leave_out: options that change no figure and are not to be compared.
-    """
+    """Returns the page that compares runs; options to `leave_out` change no figure."""
     parts = [
         Part("Runs", tables=[sheets.runs(records)]),
         *(_gallery(section, records, served) for section in SECTIONS),
