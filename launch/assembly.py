@@ -201,10 +201,12 @@ def invariance_curves(
     options: Options, model: keras.Model, data: ImageData, run: Run
 ) -> dict[str, list[dict[str, float | None]]]:
     """Returns the contents of `invariance.json`; measures and writes them if the run has none."""
-    from crvae_tf.evaluation import invariance
+    from crvae_tf.evaluation import embeddings
 
     if not run.invariance.exists():
-        found = invariance.measure(model, data, options.binarization, test_transformation(options))
+        found = embeddings.measure_invariance(
+            model, data, options.binarization, test_transformation(options)
+        )
         run.write_json(run.invariance, found)
     return run.read_invariance()
 

@@ -4,8 +4,8 @@ Each method and seed is a run of its own, trained as by launch.train with the fl
 those given here. Run the same command again to resume: it keeps finished runs as they are.
 """
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -37,30 +37,43 @@ def define() -> None:
     command.define("invariance", True, BOOLEAN, meaning)
 
 
-def check() -> None:
-    """Raises InputError if flags contradict each other, or one is given that the grid sets."""
+def study():
+    """Returns the study that the flags describe, and its trainings.
+
+    Raises:
+      InputError: flags contradict each other, or one is given that the grid sets.
+    """
+    from crvae_tf.studies import paper
+    from launch import grid
+
     given = flags.FLAGS
-    if given.table is None and not given.etas and not given.settings:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
-    if given.etas and given.settings:
-        raise InputError("etas", "left out where --settings is given", "both")
     for name in sorted(options.named() & _SET_BY_GRID):
         raise InputError(name, "left out, the grid sets it", given[name].value)
-    for name in ("output_dir", "records"):
-        folder = given[name].value
-        if folder and os.path.isfile(folder):
-            raise InputError(name, "a folder", f"{folder}, a file")
+    if given.etas and given.settings:
+        raise InputError("etas", "left out where --settings is given", "both")
+    table = None if given.etas or given.settings else given.table
+    if given.settings:
+        name, cells = "invariance", _cells("settings", map(_setting, given.settings))
+    elif given.etas:
+        name, cells = "eta", _cells("etas", ({"method": "cr_vae", "eta": eta} for eta in given.etas))
+    elif table:
+        name, cells = f"table_{table}", paper.methods(table)
+    else:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
+    directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
+    chosen = grid.Study(name, cells, datasets, Path(directory), table)
+    return chosen, chosen.jobs(given.seeds, given.records)
 
 
-def study():
-    """Returns the study that the flags describe, and its trainings."""
-    from launch import studies
+def _cells(argument: str, settings) -> dict[str, dict[str, Any]]:
+    """Returns settings by their labels."""
+    from crvae_tf.studies.comparisons import setting_label
 
-    check()
-    given = flags.FLAGS
-    settings = [_setting(texts) for texts in given.settings or ()]
-    chosen = studies.study(given.table or 0, given.etas or (), settings, given.preset)
-    return chosen, studies.jobs(chosen, given.seeds, given.records)
+    labelled = [(setting_label(setting), setting) for setting in settings]
+    if len({frozenset(label.split()) for label, _ in labelled}) < len(labelled):
+        raise InputError(argument, "different in six digits", ", ".join(dict(labelled)))
+    return dict(labelled)
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -80,19 +93,24 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
 def main() -> None:
     """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
     from crvae_tf import errors
-    from launch import assembly, grid, studies
+    from launch import assembly, grid
 
     chosen, jobs = study()
-    failures = grid.run(jobs, flags.FLAGS.parallel, chosen.name.replace("_", " "))
+    title = chosen.name.replace("_", " ")
+    assembly.say(f"study: {title}, {', '.join(chosen.cells)} on {', '.join(chosen.datasets)}")
+    assembly.say(
+        f"runs: {chosen.directory}, {sum(map(bool, (j.finished for j in jobs)))} of {len(jobs)} done"
+    )
+    failures = grid.run(jobs, flags.FLAGS.parallel, title)
     try:
-        studies.measure_baselines(chosen)
+        grid.measure_baselines(chosen)
     except Exception as error:  # The tables are written without them.
         if not errors.is_told(error):
             raise
         failures.append(f"baselines failed: {errors.one_line(error)}")
-    print(studies.write(chosen, jobs), flush=True)
+    print(grid.write(chosen, jobs), flush=True)
     assembly.say(f"tables: {chosen.directory}; the pictures are being drawn")
-    studies.draw(chosen, jobs, flags.FLAGS.invariance)
+    grid.draw(chosen, jobs, flags.FLAGS.invariance)
     assembly.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from crvae_tf import CRVAE, VAE, load_encoder, networks
-from crvae_tf.evaluation import invariance
+from crvae_tf.evaluation import embeddings
 from crvae_tf.runs.run import Run, load_weights
-from crvae_tf.studies import curves
+from crvae_tf.studies import comparisons
 from launch import compare, evaluate, export, options, train
 from tests.command_line import assert_told, outcome_of
 from tests.conftest import ROOT
@@ -216,15 +216,16 @@ def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
 
 def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
     run = Run(shutil.copytree(finished[0], tmp_path / "run"))
-    monkeypatch.setattr(invariance, "SIZES", 2)
-    marked, draw = [], curves.invariance_curves
+    monkeypatch.setattr(embeddings, "SIZES", 2)
+    marked, draw = [], comparisons.invariance_curves
     monkeypatch.setattr(
-        curves, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
+        comparisons, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
     )
     given = (f"--runs={run.directory}", f"--output_dir={tmp_path}/pictures")
     outcome = outcome_of(compare.main, compare.define, *given)
     assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
-    assert (outcome.code, outcome.err) == (0, f"pictures: {tmp_path}/pictures\n")
+    assert outcome.code == 0
+    assert outcome.err.endswith(f"look: {tmp_path}/pictures/invariance.png\n")
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in pictures] == ["figure_1.png", "invariance.png"]
     for path in pictures:
