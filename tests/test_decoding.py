@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from crvae_tf.datasets.decoding import decode, levels
-from crvae_tf.datasets.preprocessing import on_white
+from crvae_tf.datasets.preprocessing import Preprocessing, decode, on_white
 from tests.image_files import ORIENTATION, blocks, encoded, exif
 
 WHITE = 255
@@ -92,11 +91,14 @@ def test_a_webp_is_read_and_put_on_white(channels):
     np.testing.assert_array_equal(decoded(data), on_white(pixels))
 
 
-def test_all_bits_of_a_deep_png_are_read_turned_as_its_exif_says():
-    pixels = (np.arange(48, dtype=np.uint16) * 1365).reshape(8, 6)
-    turned = encoded(pixels, "PNG", exif=exif(6))
-    np.testing.assert_allclose(levels(turned)[..., 0], np.rot90(pixels, -1) / 257.0, rtol=1e-6)
-    np.testing.assert_array_equal(levels(encoded(blocks(19, 3), "PNG")), blocks(19, 3))
+def test_all_bits_of_a_deep_png_are_stretched_turned_as_its_exif_says():
+    pixels = (np.arange(64, dtype=np.uint16) * 65).reshape(8, 8)
+    stretched = Preprocessing(8, 1, brightest=4095 / 65535)
+    made = stretched.decode(encoded(pixels, "PNG", exif=exif(6)))
+    np.testing.assert_allclose(made[..., 0], np.rot90(pixels, -1) / 4095 * 255, atol=0.51)
+    shallow, twice = blocks(19, width=3), Preprocessing(24, 1, brightest=0.5)
+    expected = np.minimum(2.0 * shallow, WHITE)
+    np.testing.assert_array_equal(twice.decode(encoded(shallow, "PNG"))[..., 0], expected)
 
 
 @pytest.mark.parametrize("colours", [2, 60, 256])

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from crvae_tf import CRVAE, VAE, InputError, RandomAffine, networks
-from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, decoding, folders, open_images
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, folders, open_images, preprocessing
 from crvae_tf.evaluation import evaluate as evaluating
 from crvae_tf.serving import index
 from tests.image_files import blocks, encoded
@@ -32,14 +32,14 @@ def jpeg(width, height):
 @pytest.mark.parametrize("claim", [png, jpeg])
 def test_a_file_that_claims_pixels_that_it_lacks_is_refused(claim):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decoding.decode(tf.constant(claim(65500, 65500)))
+        preprocessing.decode(tf.constant(claim(65500, 65500)))
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG", "WEBP"])
 def test_a_file_is_read_by_what_it_holds_and_not_by_its_name(tmp_path, file_format):
     for suffix in folders.SUFFIXES:
         (tmp_path / f"image{suffix}").write_bytes(encoded(blocks(2, 3), file_format))
-        expected = decoding.decode(tf.constant(encoded(blocks(2, 3), file_format)))
+        expected = preprocessing.decode(tf.constant(encoded(blocks(2, 3), file_format)))
         np.testing.assert_array_equal(folders.picture(str(tmp_path / f"image{suffix}")), expected)
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from crvae_tf import InputError
-from crvae_tf.datasets import NO_LABEL, ArrayImages, images
+from crvae_tf.datasets import NO_LABEL, ArrayImages, Preprocessing, images, pipelines
 from crvae_tf.datasets.images import kept, spread
 
 NUMBER = 11
@@ -31,7 +31,9 @@ def split(request, monkeypatch):
         larger = np.repeat(numbered_images(NUMBER), 3, axis=0)
         return ArrayImages(larger, np.repeat(np.arange(NUMBER) + 100, 3)).sample(NUMBER)
     monkeypatch.setattr(images, "MEMORY_LIMIT", 0)
-    return kept(make_images())[0]
+    whole = make_images()
+    whole.preprocessing = Preprocessing(3, 1)
+    return kept(whole)[0]
 
 
 def in_order(split, batch_size):
@@ -39,7 +41,9 @@ def in_order(split, batch_size):
 
 
 def shuffled(split, seed=0, epochs=range(1), first_step=0, batch_size=BATCH_SIZE):
-    return list(split.shuffled_batches(batch_size, seed, epochs, first_step).as_numpy_iterator())
+    steps = pipelines.shuffled_indices(split.num_images, batch_size, seed, epochs, first_step)
+    batches = steps.map(lambda *step: (*step, split.fetch(step[-1])[0]))
+    return list(batches.as_numpy_iterator())
 
 
 def orders(split, seed=0, epochs=range(3), batch_size=BATCH_SIZE):
@@ -153,7 +157,7 @@ def test_a_limit_takes_a_fixed_sample_with_indices_of_its_own(split, limit, numb
 
 @pytest.mark.parametrize("number", [1, 4, 10])
 def test_a_sample_is_held_out_and_the_rest_stays(split, number):
-    train, held = split.hold_out(number)
+    train, held = split.hold_out(spread(number, NUMBER))
     assert (train.num_images, held.num_images) == (11 - number, number)
     [(_, pixels, labels)] = in_order(held, 11)
     np.testing.assert_array_equal(labels, spread(number, NUMBER) + 100)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from crvae_tf import RandomAffine, networks, objectives, randomness
-from crvae_tf.datasets import Preprocessing, decoding
+from crvae_tf.datasets import Preprocessing, preprocessing
 from launch.options import Options
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 from tests.image_files import blocks, encoded
@@ -79,7 +79,7 @@ def test_a_damaged_image_file_is_decoded_to_bytes_or_refused(data, file):
         damaged[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(damaged[: data.draw(st.integers(0, len(file)))])
     try:
-        image = decoding.decode(tf.constant(damaged)).numpy()
+        image = preprocessing.decode(tf.constant(damaged)).numpy()
     except tf.errors.InvalidArgumentError:
         return
     assert image.dtype == np.uint8

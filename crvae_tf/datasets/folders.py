@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from crvae_tf.datasets import decoding
 from crvae_tf.datasets.images import Images, spread
-from crvae_tf.datasets.preprocessing import Preprocessing, on_white
+from crvae_tf.datasets.preprocessing import Preprocessing, decode, on_white
 from crvae_tf.errors import InputError, reason
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ _PARTS = {
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files that are broken, no images, or very large."""
 _SHOWN = 20
+_READERS = os.cpu_count() or 1
 
 
 class FileImages(Images):
@@ -40,17 +40,12 @@ class FileImages(Images):
     more and every image lies in one. It follows links, but enters each folder once. It ignores names
     that begin with a dot and folders that other programs create.
 
-    Args:
-      path: the folder.
-      preprocessing: see `Images`.
-      argument: the argument that errors name.
-
     Attributes:
       paths: the files' paths, as TensorFlow takes them.
       parts: `train`, `validation` or `test` for each image; None without such folders.
 
     Raises:
-      InputError: there is no such folder, or it has no image.
+      InputError: there is no such folder, or it has no image; it names `argument`.
     """
 
     def __init__(self, path: str, preprocessing: Preprocessing, argument: str):
@@ -72,13 +67,10 @@ class FileImages(Images):
         self._labels = np.full(len(found), -1)
         if self.has_labels:
             self.class_names, self._labels = np.unique(classes, return_inverse=True)
-        _LOGGER.info("%s", "; ".join(self._described(classes, left_out)))
+        _LOGGER.info("%s: %s", printable(self.origin), "; ".join(self._described(classes, left_out)))
 
     def _described(self, classes: list[str], left_out: Counter) -> Iterator[str]:
-        """Yields a line on each thing found: images, the split, classes, other files."""
-        sizes = sorted({image.size for image in self._opened(1000)}, key=np.prod)
-        ends = " to ".join(f"{width}x{height}" for width, height in sizes[:: max(len(sizes) - 1, 1)])
-        yield f"{printable(self.origin)}: {self.num_images} images of {ends} pixels"
+        """Yields a line on each thing found: the split, classes, other files."""
         if self.parts is not None:
             yield "your own split: " + _listed(sorted(Counter(self.parts.tolist()).items()))
         if self.has_labels:
@@ -93,15 +85,10 @@ class FileImages(Images):
         if any(suffix in Image.registered_extensions() for suffix in left_out):
             yield "Pillow can convert some: Image.open(FILE).save(FILE + '.png')"
 
-    def _opened(self, limit: int | None) -> Iterator[Image.Image]:
+    def raw(self, limit):
         number = self.num_images if limit is None else min(limit, self.num_images)
         for index in spread(number, self.num_images):
             with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
-                yield image
-
-    def raw(self, limit):
-        for image in self._opened(limit):
-            with contextlib.suppress(*_UNREADABLE):
                 pixels = np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
                 yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # From older Pillows.
 
@@ -109,21 +96,29 @@ class FileImages(Images):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
 
         def read(index):
-            data = tf.io.read_file(tf.gather(paths, index))
-            return index, self.preprocessing.decode(data), tf.gather(labels, index)
+            return index, self.preprocessing.decode(tf.io.read_file(tf.gather(paths, index)))
 
         def batch(bound):
-            images = tf.data.Dataset.range(bound[0], bound[1])
-            images = images.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+            images = tf.data.Dataset.range(bound[0], bound[1]).map(read).ignore_errors()
             return images.batch(bound[1] - bound[0])
 
-        dataset = tf.data.Dataset.from_tensor_slices(np.array(bounds, np.int64))
-        return dataset.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
+        # A thread for each batch costs half of what a thread for each file does.
+        batches = tf.data.Dataset.from_tensor_slices(np.array(bounds, np.int64)).interleave(
+            batch, cycle_length=_READERS, num_parallel_calls=_READERS, deterministic=True
+        )
+        return batches.map(lambda indices, images: (indices, images, tf.gather(labels, indices)))
 
     def tell_broken(self, indices):
         for index in indices:
-            told = "left out %s, which cannot be decoded: %s"
-            _LOGGER.warning(told, self.names[index], _why_broken(self.paths[index]))
+            why, kind = "the second attempt succeeded", ""
+            try:
+                decode(tf.io.read_file(self.paths[index]))
+            except tf.errors.OpError as error:
+                why = reason(error)
+            with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
+                kind = f"{image.format} file: "
+            told = "left out %s, which cannot be decoded: %s%s"
+            _LOGGER.warning(told, self.names[index], kind, why)
         if len(indices):
             _LOGGER.warning("%d of %d files are left out", len(indices), self.num_images)
         return [self.names[index] for index in indices]
@@ -132,7 +127,7 @@ class FileImages(Images):
 def picture(path: str | bytes) -> np.ndarray | None:
     """Returns the pixels of an image file, uint8 `[h, w, c]`, or None if it is missing or broken."""
     try:
-        return on_white(decoding.decode(tf.io.read_file(os.fsencode(path)))).numpy()
+        return on_white(decode(tf.io.read_file(os.fsencode(path)))).numpy()
     except tf.errors.OpError:
         return None
 
@@ -197,14 +192,3 @@ def _kind(place: str, file: str) -> str | None:
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return ", ".join(f"{name} {count}" for name, count in counts[:_SHOWN]) + more
-
-
-def _why_broken(path: bytes) -> str:
-    why, kind = "the second attempt succeeded", ""
-    try:
-        decoding.decode(tf.io.read_file(path))
-    except tf.errors.OpError as error:
-        why = reason(error)
-    with contextlib.suppress(*_UNREADABLE), Image.open(path) as image:
-        kind = f"{image.format} file: "
-    return kind + why

@@ -1,31 +1,33 @@
 """Images in a fixed order, for training, evaluation and embedding.
 
-An image's index is its place in that order. In training, batch `step` of `epoch` is a function of
-(seed, epoch, step), so a run can resume anywhere.
+An image's index is its place in that order.
 """
 
 import abc
 import copy
+import dataclasses
+import logging
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import randomness
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError
-from crvae_tf.randomness import Purpose
+
+_LOGGER = logging.getLogger(__name__)
 
 NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """Larger data sets, in bytes, go to a temporary file."""
-
 BROKEN_SHARE_LIMIT = 0.01
-
-_BATCH = 256
+_BATCH, _SAMPLED = 256, 1000
 _SPREAD_SEED = 0
+_DARK = 0.1
+"""Images look black if their brightest pixel is below this share of their type's range."""
 
 
 class Images(abc.ABC):
@@ -47,11 +49,6 @@ class Images(abc.ABC):
     class_names: Sequence[str] | None = None
     names: Sequence[str] | None = None
     origin = fingerprint = ""
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of each preprocessed image."""
-        return self.preprocessing.image_shape
 
     @abc.abstractmethod
     def raw(self, limit: int | None) -> Iterable[np.ndarray]:
@@ -76,6 +73,49 @@ class Images(abc.ABC):
         """Logs why the files at `indices` cannot be read, and returns their names."""
         return []
 
+    def examined(self, argument: str, stretch: bool = False) -> Preprocessing:
+        """Logs the sizes, and the types of image that look black. Returns the preprocessing.
+
+        With `stretch`, the brightest pixel becomes white if images of one type look black.
+
+        Raises:
+          InputError: some floats are outside [0, 1]; it names `argument`.
+        """
+        preprocessing, found = self.preprocessing, self._brightest(argument)
+        for kind, share in found.items():
+            told = f"the brightest pixel of {kind} is {share:.2%} of its type's range"
+            if share and share < _DARK and stretch and len(found) == 1:
+                _LOGGER.warning("%s: %s; all images are stretched to white", self.origin, told)
+                return dataclasses.replace(preprocessing, brightest=share)
+            if share < _DARK * preprocessing.brightest:
+                _LOGGER.warning("%s: %s; these look black", self.origin, told)
+        return preprocessing
+
+    def _brightest(self, argument: str) -> dict[str, float]:
+        """Returns the brightest value of each type of image, as a share of its range; logs the sizes.
+
+        It reads a sample, and all images only if the sample is dark or has floats.
+        """
+        for limit in (_SAMPLED, None):
+            found, sizes = Counter(), set()
+            for image in self.raw(limit):
+                found[image.dtype.name] = max(found[image.dtype.name], self._share(image, argument))
+                sizes.add(image.shape[-2:-4:-1])
+            if all(share >= _DARK and "float" not in kind for kind, share in found.items()):
+                break
+        ends = sorted(sizes, key=math.prod)[:: max(len(sizes) - 1, 1)]
+        told = " to ".join(f"{width}x{height}" for width, height in ends)
+        _LOGGER.info("%s: %d images of %s pixels", self.origin, self.num_images, told)
+        return found
+
+    def _share(self, image: np.ndarray, argument: str) -> float:
+        low, high = float(image.min()), float(image.max())
+        if image.dtype.kind == "f" and not (low >= 0.0 and high <= 1.0):
+            received = f"{self.origin}, with {low:g} to {high:g}"
+            raise InputError(argument, "float images in [0, 1]", received)
+        scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
+        return high / scale if image.shape[-1] % 2 else 1.0  # The ground is white.
+
 
 class ArrayImages(Images):
     """Images in an array, fetched by index: models train and are evaluated on these.
@@ -84,6 +124,9 @@ class ArrayImages(Images):
       stored: `[num_images, h, w, c]`; uint8 without a preprocessing. A memory map stays one.
       labels: int64 `[num_images]`, or None.
       preprocessing: see `Images`.
+
+    Attributes:
+      image_shape: (H, W, C) of each preprocessed image.
 
     Raises:
       InputError: there is no image, or the type or the rank is wrong.
@@ -99,6 +142,7 @@ class ArrayImages(Images):
             received = f"{stored.dtype} {list(stored.shape)}"
             raise InputError("images", "uint8 [N, H, W, C], N >= 1", received)
         self.num_images, self.preprocessing = len(stored), preprocessing
+        self.image_shape = preprocessing.image_shape if preprocessing else stored.shape[1:]
         self.has_labels = labels is not None
         self._stored = stored if isinstance(stored, np.memmap) else tf.constant(stored)
         labels = labels if self.has_labels else np.full(len(stored), NO_LABEL)
@@ -109,10 +153,6 @@ class ArrayImages(Images):
     def num_classes(self) -> int:
         """How many classes the images have; 0 without labels."""
         return len(np.unique(self._labels)) if self.has_labels else 0
-
-    @property
-    def image_shape(self):
-        return super().image_shape if self.preprocessing else tuple(self._stored.shape[1:])
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """Returns the images at `indices`, with new indices from 0 on."""
@@ -129,10 +169,9 @@ class ArrayImages(Images):
         """Returns a fixed sample of `limit` images, spread over the whole; all if it is None."""
         return self.subset(spread(self.up_to(limit), self.num_images))
 
-    def hold_out(self, number: int) -> tuple["ArrayImages", "ArrayImages"]:
-        """Returns all images except those of `sample(number)`, and these."""
-        held = spread(number, self.num_images)
-        return self.subset(np.setdiff1d(np.arange(self.num_images), held)), self.subset(held)
+    def hold_out(self, indices: np.ndarray) -> tuple["ArrayImages", "ArrayImages"]:
+        """Returns all images except those at `indices`, and these."""
+        return self.subset(np.setdiff1d(np.arange(self.num_images), indices)), self.subset(indices)
 
     def raw(self, limit):
         stored, places = np.asarray(self._stored), self._places.numpy()[:limit]
@@ -140,8 +179,7 @@ class ArrayImages(Images):
 
     def hashes(self) -> list[int]:
         """Returns a number for each image; equal images have equal numbers in this process."""
-        stored = np.asarray(self._stored)
-        return [hash(stored[place].tobytes()) for place in self._places.numpy()]
+        return [hash(image.tobytes()) for batch in self.raw(None) for image in batch]
 
     def fetch(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns (images, labels) at `indices` `[batch]`."""
@@ -167,35 +205,10 @@ class ArrayImages(Images):
         """Returns the number of batches that hold every image once; the last may be short."""
         return math.ceil(self.num_images / batch_size)
 
-    def shuffled_batches(
-        self, batch_size: int, seed: int, epochs: range, first_step: int = 0
-    ) -> tf.data.Dataset:
-        """Returns every image once per epoch, in a new order each epoch.
-
-        Returns:
-          A data set of (epoch, step, indices, images) from `first_step` of the first epoch on. Epoch
-          and step are int64 scalars. The last batch of an epoch may be short.
-        """
-        steps = self.steps_per_epoch(batch_size)
-
-        def epoch_batches(epoch):
-            key = randomness.key(seed, Purpose.ORDER, epoch)
-            indices = tf.range(self.num_images, dtype=tf.int64)
-            order = tf.random.experimental.stateless_shuffle(indices, key)
-
-            def batch(step):
-                indices = order[step * batch_size : (step + 1) * batch_size]
-                return epoch, step, indices, self.fetch(indices)[0]
-
-            begin = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
-            return tf.data.Dataset.range(begin, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-
-        return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch_batches)
-
 
 def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
     """Preprocesses images into memory or a temporary file; returns them with the indices read."""
-    shape = (images.num_images, *images.image_shape)
+    shape = (images.num_images, *images.preprocessing.image_shape)
     if math.prod(shape) <= MEMORY_LIMIT:
         pixels = np.empty(shape, np.uint8)
     else:

@@ -1,9 +1,11 @@
 """Input pipelines: training pairs, the test set and the transformed test set.
 
 The transformation applies to the gray image. An image and its view are binarised with separate random
-numbers: a model could otherwise recognise a view by the numbers it shares with its image.
+numbers: a model could otherwise recognise a view by the numbers it shares with its image. A training
+batch is a function of (seed, epoch, step), so a run can resume anywhere.
 """
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -17,10 +19,8 @@ from crvae_tf.transforms import RandomAffine
 
 BINARIZATIONS = ("dynamic", "fixed", "none")
 """How pixels become 0 or 1: drawn anew each epoch, drawn once, or not at all."""
-
 TEST_SEED = 20_200_725
 """Seeds the test images' binarisation and transformation, for every method and run alike."""
-
 _GROUP = 64
 _IMAGE, _VIEW = 0, 1
 
@@ -36,7 +36,7 @@ def training_batches(
     with_transformations: bool = False,
     views_per_image: int = 1,
 ) -> tf.data.Dataset:
-    """Returns shuffled batches of the given epochs, one epoch after the other.
+    """Returns batches of the given epochs, one epoch after the other, each in a new order.
 
     The data set does not end with an epoch: use it with `fit(..., steps_per_epoch=...)`.
 
@@ -59,7 +59,8 @@ def training_batches(
       InputError: there is no such binarisation.
     """
 
-    def batch(epoch, step, indices, images):
+    def batch(epoch, step, indices):
+        images, _ = split.fetch(indices)
         if transformation and views_per_image > 1:
             images, indices = (tf.repeat(each, views_per_image, axis=0) for each in (images, indices))
 
@@ -75,8 +76,26 @@ def training_batches(
         seen = _seen(images, transformation, drawn, binarization, uniforms)
         return seen[: 2 + with_transformations] if transformation else seen[_IMAGE]
 
-    batches = split.shuffled_batches(batch_size, seed, epochs, first_step)
-    return _finished(batches, batch, binarization)
+    steps = shuffled_indices(split.num_images, batch_size, seed, epochs, first_step)
+    return _finished(steps, batch, binarization)
+
+
+def shuffled_indices(
+    number: int, batch_size: int, seed: int, epochs: range, first_step: int = 0
+) -> tf.data.Dataset:
+    """Returns (epoch, step, indices of a batch), int64, of `number` images in a new order each epoch.
+
+    It begins at `first_step` of the first epoch. The last batch of an epoch may be short.
+    """
+
+    def steps_of(epoch):
+        key = randomness.key(seed, Purpose.ORDER, epoch)
+        order = tf.random.experimental.stateless_shuffle(tf.range(number, dtype=tf.int64), key)
+        begin = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
+        steps = tf.data.Dataset.range(begin, math.ceil(number / batch_size))
+        return steps.map(lambda step: (epoch, step, order[step * batch_size :][:batch_size]))
+
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(steps_of)
 
 
 def evaluation_batches(
@@ -88,18 +107,12 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Returns the test set once, in order; with a transformation, the transformed test set.
 
-    Each image has one draw, which depends on its index alone.
-
-    Args:
-      split, batch_size, binarization, transformation: as for `training_batches`.
-      limit: the size of a fixed sample to return; None returns all images.
+    Each image has one draw, which depends on its index alone. With a `limit`, it returns a fixed sample
+    of so many images. Other arguments and errors are those of `training_batches`.
 
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64
       `[batch]`).
-
-    Raises:
-      InputError: there is no such binarisation.
     """
 
     def batch(indices, images, labels):

@@ -1,5 +1,6 @@
 """Loads images from the embedded digits, TensorFlow Datasets, arrays and folders of files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -11,9 +12,9 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from crvae_tf.datasets import brightness, tfds_source
+from crvae_tf.datasets import tfds_source
 from crvae_tf.datasets.folders import FileImages
-from crvae_tf.datasets.images import ArrayImages, Images, kept
+from crvae_tf.datasets.images import ArrayImages, Images, kept, spread
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice
 
@@ -21,8 +22,6 @@ _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
 TEST_FRACTION = 0.1
-
-_DIGITS_BOX, _DIGITS_SIDE, _DIGITS_TEST_IMAGES = 20, 28, 360
 _ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
 _HASHED = 1000
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
@@ -57,7 +56,7 @@ def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
       InputError: there is no such data set.
     """
     if _base_name(dataset) in _BINARIZED:
-        return {"image_size": _DIGITS_SIDE, "channels": 1} | _INK
+        return {"image_size": 28, "channels": 1} | _INK
     height, channels = None, 3
     if dataset.endswith(ARRAY_SUFFIX):
         _, height, _, channels = _opened_array(dataset, "dataset").shape
@@ -71,11 +70,7 @@ def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
 
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
-    """Returns whether `load` needs no download.
-
-    Raises:
-      InputError: there is no such data set.
-    """
+    """Returns whether `load` needs no download; raises InputError if there is no such data set."""
     if dataset == DIGITS or _is_own(dataset):
         return True
     return bool(tfds_source.open_builder(dataset, data_dir, "dataset").info.splits)
@@ -114,24 +109,28 @@ def load(
     preset = defaults(dataset, data_dir)
     given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
     found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
-    preprocessing = brightness.stretched(found["train"])
+    preprocessing = found["train"].examined("dataset", stretch=True)
     for images in found.values():
         images.preprocessing = preprocessing
-    parts = _kept(found, test_fraction)
+    parts = _with_test(_kept(found), test_fraction)
     fingerprint = found["train"].fingerprint or _fingerprint(parts)
-    train, validation, test = _divided(parts, validation_images, test_fraction)
-    copies = int(np.isin(test.hashes(), train.hashes()).sum())
-    if copies:
+    train, test = parts["train"], parts["test"]
+    if "validation" in parts:
+        validation = parts["validation"].sample(validation_images or None)
+    elif validation_images in range(train.num_images):
+        train, validation = train.hold_out(spread(validation_images, train.num_images))
+    else:
+        expected = f"fewer than the {train.num_images} training images"
+        raise InputError("validation_images", expected, validation_images)
+    if copies := int(np.isin(test.hashes(), train.hashes()).sum()):
         told = "%d of %d test images are exact copies of training images"
         _LOGGER.warning(told, copies, test.num_images)
+    validation = validation if validation.num_images else None
     return ImageData(dataset, train, test, validation, preprocessing, fingerprint)
 
 
 def open_images(
-    name: str,
-    preprocessing: Preprocessing,
-    data_dir: str | None = None,
-    split: str | None = None,
+    name: str, preprocessing: Preprocessing, data_dir: str | None = None, split: str | None = None
 ) -> Images:
     """Returns images to be embedded, which are read as they are needed.
 
@@ -145,23 +144,16 @@ def open_images(
       InputError: there is nothing of that name, or no image in it.
     """
     usual = _usual(name, preprocessing, None)
+    if split and _is_own(name):
+        raise InputError("split", f"left out with input={name}", split)
+    images = _opened(name, data_dir, usual, "input", split)["train"]
     if _is_own(name):
-        if split:
-            raise InputError("split", f"left out with input={name}", split)
-        images = _opened(name, data_dir, usual, "input")["train"]
         stamps = [_stamp(path) for path in getattr(images, "paths", [name])]
         described = repr([preprocessing, images.num_images, images.names, stamps])
         images.fingerprint = hashlib.sha256(described.encode()).hexdigest()
     else:
-        split = split or "train"
-        if name == DIGITS:
-            check_choice("split", split, parts := _digits(usual))
-            images = parts[split]
-        else:
-            builder = tfds_source.prepared(name, data_dir, "input")
-            images = tfds_source.StoredImages(builder, split, usual)
-        images.origin, images.fingerprint = name, f"{images.fingerprint} {split} {usual}"
-    brightness.warn_of_dark(images, brightness.shares(images, "input"))
+        images.origin, images.fingerprint = name, f"{images.fingerprint} {split or 'train'} {usual}"
+    images.examined("input")
     return images
 
 
@@ -183,49 +175,57 @@ def _usual(name: str, given: Preprocessing, invert: bool | None) -> Preprocessin
 
 
 def _opened(
-    name: str, data_dir: str | None, preprocessing: Preprocessing, argument: str
+    name: str, data_dir: str | None, usual: Preprocessing, argument: str, split: str | None = None
 ) -> dict[str, Images]:
-    """Returns the training images, or all images, as `train`, and any test images as `test`."""
-    if name == DIGITS:
-        return _digits(preprocessing)
+    """Returns the images of `split`, or for training, or all, as `train`, and any `test` images."""
     if name.startswith(FOLDER_PREFIX):
-        return {"train": FileImages(name.removeprefix(FOLDER_PREFIX), preprocessing, argument)}
+        return {"train": FileImages(name.removeprefix(FOLDER_PREFIX), usual, argument)}
     if name.endswith(ARRAY_SUFFIX):
-        images = ArrayImages(_opened_array(name, argument), None, preprocessing)
+        images = ArrayImages(_opened_array(name, argument), None, usual)
         images.origin = os.path.abspath(name)
         return {"train": images}
+    if name == DIGITS:
+        parts = _digits(usual)
+        check_choice("split", split or "train", parts)
+        return {"train": parts[split]} if split else parts
     builder = tfds_source.prepared(name, data_dir, argument)
-    splits = tfds_source.parts(builder)
-    return {
-        part: tfds_source.StoredImages(builder, split, preprocessing) for part, split in splits.items()
-    }
+    splits = {"train": split} if split else tfds_source.parts(builder, argument)
+    return {part: tfds_source.StoredImages(builder, split, usual) for part, split in splits.items()}
 
 
-def _kept(found: dict[str, Images], test_fraction: float) -> dict[str, ArrayImages]:
-    """Returns preprocessed images by part; hashes of names divide a folder without own parts."""
+def _kept(found: dict[str, Images]) -> dict[str, ArrayImages]:
+    """Returns preprocessed images by part: a folder's own parts, or those found."""
     files = found["train"]
     if not isinstance(files, FileImages):
         return {part: kept(images)[0] for part, images in found.items()}
     whole, read = kept(files)
     whole.names = [files.names[index] for index in read]
     part_of = np.full(len(read), "train") if files.parts is None else files.parts[read]
-    if set(part_of) == {"train"}:
-        is_test = np.array([_hash_fraction(name) < test_fraction for name in whole.names])
-        part_of = np.where(is_test, "test", "train")
-        _check_held_out(is_test.sum(), len(read), test_fraction, files.origin)
     return {part: whole.subset(np.flatnonzero(part_of == part)) for part in np.unique(part_of)}
+
+
+def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str, ArrayImages]:
+    """Returns the parts with test images: if there are none, validation or some training images."""
+    if "test" in parts:
+        return parts
+    if "validation" in parts:
+        _LOGGER.info("no test images: testing on the validation images")
+        return {"train": parts["train"], "test": parts["validation"]}
+    whole = parts["train"]
+    places = spread(round(test_fraction * whole.num_images), whole.num_images)
+    if whole.names:
+        is_test = [_hash_fraction(name) < test_fraction for name in whole.names]
+        places = np.flatnonzero(is_test)
+    if not 0 < len(places) < whole.num_images:
+        expected = f"enough images to hold out {test_fraction:g} of them for testing"
+        raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
+    _LOGGER.info("held out %d of %d images for testing", len(places), whole.num_images)
+    return dict(zip(("train", "test"), whole.hold_out(places), strict=True))
 
 
 def _hash_fraction(name: str) -> float:
     """Returns a number in [0, 1) that depends on the name alone."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def _check_held_out(number: int, whole: int, test_fraction: float, origin: str) -> None:
-    if not 0 < number < whole:
-        expected = f"enough images to hold out {test_fraction:g} of them for testing"
-        raise InputError("dataset", expected, f"{origin}, with {whole}")
-    _LOGGER.info("held out %d of %d images for testing", number, whole)
 
 
 def _fingerprint(parts: dict[str, ArrayImages]) -> str:
@@ -237,47 +237,21 @@ def _fingerprint(parts: dict[str, ArrayImages]) -> str:
     return digest.hexdigest()
 
 
-def _divided(
-    parts: dict[str, ArrayImages], validation_images: int, test_fraction: float
-) -> tuple[ArrayImages, ArrayImages | None, ArrayImages]:
-    """Returns training, validation and test images."""
-    train, validation, test = (parts.get(part) for part in ("train", "validation", "test"))
-    if test is None and validation is not None:
-        _LOGGER.info("no test images: testing on the validation images")
-        test, validation = validation, None
-    if test is None:
-        number = round(test_fraction * train.num_images)
-        _check_held_out(number, train.num_images, test_fraction, train.origin)
-        train, test = train.hold_out(number)
-    if validation is not None:
-        return train, validation.sample(validation_images or None), test
-    if not 0 <= validation_images < train.num_images:
-        expected = f"fewer than the {train.num_images} training images"
-        raise InputError("validation_images", expected, validation_images)
-    if not validation_images:
-        return train, None, test
-    return *train.hold_out(validation_images), test
-
-
 def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
     """Returns scikit-learn's digits in MNIST's format: 20 pixels high in a 28-pixel frame.
 
     A fifth of each class are test images, 360 in all.
     """
     scans, labels = load_digits(return_X_y=True)
-    margin = (_DIGITS_SIDE - _DIGITS_BOX) // 2
     levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
-    enlarged = tf.image.resize(levels, [_DIGITS_BOX] * 2, method="bicubic")
-    enlarged = tf.cast(tf.clip_by_value(tf.round(enlarged), 0.0, 255.0), tf.uint8)
-    framed = tf.pad(enlarged, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]]).numpy()
+    enlarged = tf.image.resize(levels, [20, 20], method="bicubic")
+    enlarged = tf.saturate_cast(tf.round(enlarged), tf.uint8)
+    framed = tf.pad(enlarged, [[0, 0], [4, 4], [4, 4], [0, 0]]).numpy()
     whole = ArrayImages(framed, labels, preprocessing)
-    whole.fingerprint = hashlib.sha256(
-        preprocessing(framed).numpy().tobytes() + labels.tobytes()
-    ).hexdigest()
-    places = train_test_split(
-        np.arange(len(labels)), test_size=_DIGITS_TEST_IMAGES, stratify=labels, random_state=0
-    )
-    return {part: whole.subset(each) for part, each in zip(("train", "test"), places, strict=True)}
+    stored = preprocessing(framed).numpy().tobytes() + labels.tobytes()
+    whole.origin, whole.fingerprint = DIGITS, hashlib.sha256(stored).hexdigest()
+    places = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
+    return dict(zip(("train", "test"), map(whole.subset, places), strict=True))
 
 
 def _opened_array(path: str, argument: str) -> np.memmap:
@@ -289,22 +263,18 @@ def _opened_array(path: str, argument: str) -> np.memmap:
     except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
         received = "another file" if os.path.exists(path) else "no such file"
         raise InputError(argument, expected, f"{path}, {received}") from error
-    shaped = array
-    if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
-        _LOGGER.warning("%s: reading %s as one image", path, list(array.shape))
-        shaped = array[np.newaxis]
-    elif array.ndim == 3:
-        shaped = array[..., np.newaxis]
-    is_images = shaped.ndim == 4 and shaped.size and shaped.shape[3] <= 4
-    if not is_images or array.dtype.name not in _ARRAY_TYPES:
-        raise InputError(argument, expected, f"{path}, {array.dtype} {list(array.shape)}")
-    return shaped
+    shape, is_one = list(array.shape), array.shape[2:] in ((1,), (3,), (4,))
+    if is_one:
+        _LOGGER.warning("%s: reading %s as one image", path, shape)
+    if array.ndim == 3:
+        array = array[np.newaxis] if is_one else array[..., np.newaxis]
+    if array.ndim != 4 or not array.size or array.shape[3] > 4 or array.dtype.name not in _ARRAY_TYPES:
+        raise InputError(argument, expected, f"{path}, {array.dtype} {shape}")
+    return array
 
 
 def _stamp(path: str | bytes) -> tuple[int, int] | None:
     """Returns a file's size and time of writing, or None for a broken link."""
-    try:
+    with contextlib.suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns

@@ -17,12 +17,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class StoredImages(Images):
-    """A split of a TFDS data set, in stored order.
-
-    Args:
-      builder: the builder of the prepared data set.
-      split: in TFDS's notation: `test`, `train[:10%]`, `train+test`.
-      preprocessing: see `Images`.
+    """A split of a prepared TFDS data set, in stored order; `split` as in `train[:10%]+test`.
 
     Raises:
       InputError: there is no such split, or it has no image.
@@ -40,7 +35,12 @@ class StoredImages(Images):
         self._builder, self._split = builder, split
         self._image, self._label = image_key(builder, "dataset"), _label_key(builder)
         self.has_labels, self.origin = self._label is not None, builder.name
-        self.fingerprint = _fingerprint(builder)
+        sizes = {
+            name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
+            for name, split in sorted(known.items())
+        }
+        described = json.dumps([builder.info.full_name, sizes])
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
 
     def _examples(self) -> tf.data.Dataset:
         """Returns all (image, label), one file after the other."""
@@ -106,30 +106,19 @@ def prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
     return builder
 
 
-def parts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
-    """Returns the splits `train` and `test`; the latter is absent if there is only one split.
-
-    The validation split replaces a missing test split.
+def parts(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
+    """Returns the split to train on and that to test on, which a single split lacks.
 
     Raises:
-      InputError: there are several splits, none called `train`.
+      InputError: there are several splits, none called `train`; it names `argument`.
     """
     splits = list(builder.info.splits)
     train = splits[0] if len(splits) == 1 else "train"
     if train not in splits:
         received = f"{builder.name}, with {', '.join(splits)}"
-        raise InputError("dataset", "a data set with a split train", received)
+        raise InputError(argument, "a data set with a split train", received)
     test = [split for split in ("test", "validation") if split in splits and split != train]
-    return {"train": train} | ({"test": test[0]} if test else {})
-
-
-def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
-    """Returns a hash of the data set's version and the sizes of its splits and files."""
-    sizes = {
-        name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
-        for name, split in sorted(builder.info.splits.items())
-    }
-    return hashlib.sha256(json.dumps([builder.info.full_name, sizes]).encode()).hexdigest()
+    return dict(zip(("train", "test"), (train, *test), strict=False))
 
 
 def image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
