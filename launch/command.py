@@ -1,11 +1,13 @@
 """What all commands share: flags in, one line for a user's mistake, logs where they belong."""
 
 import contextlib
+import io
 import logging
 import os
 import re
 import signal
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,12 +133,14 @@ def settings(given: str) -> tuple[dict[str, str], ...]:
     )
 
 
-def define(name: str, default: Any, kind: flags.ArgumentParser, meaning: str) -> None:
-    """Defines a flag of the command that runs."""
+def define(
+    name: str, default: Any, kind: flags.ArgumentParser, meaning: str, purpose: str = "this command"
+) -> None:
+    """Defines a flag of the command that runs; the help lists it under its purpose."""
     if kind is BOOLEAN:
-        flags.DEFINE_boolean(name, default, meaning, module_name=sys.argv[0])
+        flags.DEFINE_boolean(name, default, meaning, module_name=purpose)
     else:
-        flags.DEFINE(kind, name, default, meaning, module_name=sys.argv[0])
+        flags.DEFINE(kind, name, default, meaning, module_name=purpose)
 
 
 def require(name: str, kind: flags.ArgumentParser, meaning: str) -> None:
@@ -152,11 +156,13 @@ def parse(argv: Sequence[str]) -> list[str]:
       InputError: a flag is unknown or has a value that it cannot have.
     """
     try:
-        rest = flags.FLAGS(list(argv))
+        with contextlib.redirect_stdout(io.StringIO()):  # It takes absl's own help.
+            rest = flags.FLAGS(list(argv))
         if "preset" in flags.FLAGS:
             first = f"--flagfile={_preset_file(flags.FLAGS.preset)}"
             rest = flags.FLAGS([argv[0], first, *argv[1:]])
     except SystemExit:  # absl ends its help as a failure.
+        print(_help_text())
         sys.exit(0)
     except (flags.CantOpenFlagFileError, UnicodeDecodeError, OSError) as error:
         told = str(error).rpartition("flagfile: ")[2]
@@ -168,6 +174,23 @@ def parse(argv: Sequence[str]) -> list[str]:
     if len(rest) > 1:
         raise InputError(f"expected flags only; received {' '.join(rest[1:])}")
     return rest
+
+
+def _help_text() -> str:
+    """Returns what the command that runs does, and its flags by purpose."""
+    lines = [sys.modules["__main__"].__doc__ or "", "Flags: meaning (default) [values]"]
+    for purpose, found in flags.FLAGS.flags_by_module_dict().items():
+        if "." not in purpose and purpose.islower():  # absl's own have the names of modules.
+            lines += ["", f"{purpose}:", *map(_help, found)]
+    return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file; later ones override them."])
+
+
+def _help(flag: flags.Flag) -> str:
+    name = f"[no]{flag.name}" if flag.boolean else flag.name
+    default = "" if flag.default is None else f" ({flag.default_as_str.strip(chr(39))})"
+    values = f" [{flag.parser.syntactic_help}]" if flag.parser.syntactic_help else ""
+    text = f"--{name}: {flag.help}{default}{values}"
+    return textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="      ")
 
 
 def _refusal(error: Exception) -> str:

@@ -53,6 +53,18 @@ EVALUATION = (
 """Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
 
+_FIRST_FLAGS = {
+    "dataset": "data",
+    "network": "model",
+    "model": "objective",
+    "translation": "transformation",
+    "epochs": "training",
+    "eval_split": "evaluation",
+    "output_dir": "where",
+}
+"""The first option of each purpose by which the help groups the flags."""
+
+
 def _or(word: str, meaning: Any, kind: Checked) -> Checked:
     """Returns a kind that also takes a word, which stands for `meaning`."""
     expected = kind.syntactic_help + (f" or {word}" if meaning else "")
@@ -166,7 +178,7 @@ def define_training() -> None:
     """Defines the flags of a training."""
     define(*_OPTIONS)
     meaning = "sets --model, --lambda and --eta together (cr_vae)"
-    command.define("method", None, choice(*METHODS), meaning)
+    command.define("method", None, choice(*METHODS), meaning, "objective")
 
 
 def define_evaluation() -> None:
@@ -176,8 +188,11 @@ def define_evaluation() -> None:
 
 def define(*names: str) -> None:
     """Defines those flags of a training that a command takes."""
-    for name in names:
-        command.define(name, _OPTIONS[name].default, **_OPTIONS[name].metadata)
+    purpose = ""
+    for name, option in _OPTIONS.items():
+        purpose = _FIRST_FLAGS.get(name, purpose)
+        if name in names:
+            command.define(name, option.default, **option.metadata, purpose=purpose)
 
 
 def given() -> dict[str, Any]:

@@ -83,6 +83,7 @@ def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     assert (code, err) == (0, "")
     assert re.search(rf"python -m launch\.{name}\b", out)
     assert re.search(rf"^  --(\[no\])?{LAUNCHERS[name]}: ", out, re.MULTILINE)
+    assert re.search(r"^(data|where|this command):$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
