@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf import poses
 from crvae_tf.datasets.preprocessing import Preprocessing, to_unit_interval
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
@@ -95,6 +94,8 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
     `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
     mean, float32 `[N, H, W, C]` in [0, 1].
     """
+
+    from crvae_tf import poses  # It imports TFP and KerasCV, which encoders do without.
 
     def decode(latents):
         with poses.exporting():
