@@ -25,18 +25,18 @@ def convert(chosen: options.Options, run, file_format: str) -> Path:
     Neither format has the operations of the other precisions.
     """
     import crvae_tf
-    from crvae_tf.serving import conversion
+    from crvae_tf.serving import export as serving
     from launch import assembly
 
     path = run.converted[file_format]
     if chosen.precision == "float32":
-        conversion.convert(run.encoder, path)
+        serving.convert(run.encoder, path)
         return path
     model, data = assembly.open_run(dataclasses.replace(chosen, precision="float32"))
     with tempfile.TemporaryDirectory() as folder:
         encoder = Path(folder, "encoder")
         crvae_tf.export_encoder(model, encoder, data.preprocessing, chosen.binarization)
-        conversion.convert(encoder, path)
+        serving.convert(encoder, path)
     return path
 
 

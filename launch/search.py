@@ -26,21 +26,20 @@ def main() -> None:
     """Prints the nearest images and writes the contact sheet."""
     from crvae_tf.datasets import folders
     from crvae_tf.runs import drawing
-    from crvae_tf.serving import search
-    from crvae_tf.serving.index import Index
+    from crvae_tf.serving.index import Index, embed_file, load_encoder, nearest, pictures
     from launch import tables
 
     given = flags.FLAGS
     index = Index(given.index)
     options.check_apart("output", given.output, index.about["input"])
     print(f"index: {given.index}, {index.num_rows} images of {index.about['input']}", file=sys.stderr)
-    encoder = search.load_encoder(index, given.encoder)
-    query = search.embed_file(encoder, given.image)
-    found = search.nearest(index, query, given.neighbours)
+    encoder = load_encoder(index, given.encoder)
+    query = embed_file(encoder, given.image)
+    found = nearest(index, query, given.neighbours)
     print(tables.neighbours(found))
-    pictures = search.pictures(index, encoder, [image.key for image in found], given.data_dir)
-    pictures.insert(0, folders.picture(given.image))
-    drawing.contact_sheet(given.output, pictures, tables.captions(given.image, found))
+    shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
+    shown.insert(0, folders.picture(given.image))
+    drawing.contact_sheet(given.output, shown, tables.captions(given.image, found))
     print(f"look: {given.output}")
 
 

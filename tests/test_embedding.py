@@ -16,7 +16,8 @@ import pytest
 import crvae_tf
 from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
-from crvae_tf.serving import embedding, search
+from crvae_tf.serving import embedding
+from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.serving.index import Index, vectors
 from launch import tables

@@ -10,7 +10,7 @@ import crvae_tf
 from crvae_tf import networks, poses, randomness
 from crvae_tf.datasets import ArrayImages, Preprocessing
 from crvae_tf.poses import Pose, Registration, register, resample
-from crvae_tf.serving import conversion, embedding
+from crvae_tf.serving import embedding, export
 from crvae_tf.serving.index import Index, vectors
 from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
 
@@ -326,7 +326,7 @@ def test_embeddings_hold_content_and_pose(served, tmp_path):
 
 def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
     folder, images = served[1], smooth_images(3).numpy()
-    conversion.convert(folder, tmp_path / "encoder.tflite")
+    export.convert(folder, tmp_path / "encoder.tflite")
     run = tf.lite.Interpreter(str(tmp_path / "encoder.tflite")).get_signature_runner()
     found = run(images=images)
     expected = tf.saved_model.load(str(folder)).signatures["serving_default"](images=images)

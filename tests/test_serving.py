@@ -7,7 +7,7 @@ import tensorflow as tf
 import crvae_tf
 from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing
-from crvae_tf.serving import conversion
+from crvae_tf.serving import export
 from tests.conftest import python_blocks
 from tests.image_files import blocks, encoded
 
@@ -50,7 +50,7 @@ def test_the_code_of_the_page_serves_what_load_encoder_does(encoder_path, images
 
 def test_tflite_agrees_with_the_saved_model(encoder_path, images):
     path = encoder_path.with_suffix(".tflite")
-    conversion.convert(encoder_path, path)
+    export.convert(encoder_path, path)
     interpreter = tf.lite.Interpreter(str(path))
     embedded = interpreter.get_signature_runner("serving_default")(images=images)
     expected = crvae_tf.load_encoder(encoder_path)(images)
@@ -62,7 +62,7 @@ def test_onnx_agrees_with_the_saved_model(encoder_path, images):
     pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     path = encoder_path.with_suffix(".onnx")
-    conversion.convert(encoder_path, path)
+    export.convert(encoder_path, path)
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
     embedded = dict(zip(names, session.run(None, {"images": images}), strict=True))
@@ -73,5 +73,5 @@ def test_onnx_agrees_with_the_saved_model(encoder_path, images):
 
 def test_what_is_no_encoder_is_not_converted(tmp_path):
     with pytest.raises(InputError, match="expected an exported encoder"):
-        conversion.convert(tmp_path / "encoder", tmp_path / "encoder.tflite")
+        export.convert(tmp_path / "encoder", tmp_path / "encoder.tflite")
     assert not list(tmp_path.iterdir())

@@ -514,9 +514,9 @@ def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.arange(16, dtype=np.uint16).reshape(4, 4) * 273, "pixel is 6.25%"),
-        (np.eye(4, dtype=np.uint8), "pixel is 0.39%"),
-        (np.eye(4, dtype=np.uint8) * 5, "pixel is 1.96%"),
+        (np.arange(16, dtype=np.uint16).reshape(4, 4) * 273, "pixel of uint16 is 6.25%"),
+        (np.eye(4, dtype=np.uint8), "pixel of uint8 is 0.39%"),
+        (np.eye(4, dtype=np.uint8) * 5, "pixel of uint8 is 1.96%"),
     ],
     ids=["12 bits", "mask", "classes"],
 )

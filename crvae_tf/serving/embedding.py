@@ -80,15 +80,10 @@ def embed(
 
 
 def _write_missing(
-    encoder: Encoder,
-    images: Images,
-    index: Index,
-    share: range,
-    batch_size: int,
-    progress: Callable[[int, int], None],
+    encoder: Encoder, images: Images, index: Index, share: range, batch_size: int, progress: Callable
 ) -> Report:
     """Writes the missing files of a share."""
-    missing = index.missing(share)
+    missing = sorted(set(share) & set(index.missing()))
     present = sorted(set(share) - set(missing))
     earlier, whole = (sum(len(index.rows(n)) for n in numbers) for numbers in (present, share))
     broken = [name for number in present for name in broken_of(read(index.file(number)))]

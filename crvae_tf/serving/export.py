@@ -1,11 +1,12 @@
-"""Exports encoder and decoder as SavedModels, and loads them.
+"""Exports encoder and decoder as SavedModels, loads them, and converts encoders to TFLite and ONNX.
 
 Using a SavedModel needs only TensorFlow. SavedModels are code: load only those that you trust.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from crvae_tf.runs import files
 from crvae_tf.runs.files import DAMAGED_VARIABLES
 
 _ABOUT = "about.json"
+_ONNX_OPSET = 17
 _GRAY_NOTE = (
     "Trained on images whose pixels were drawn 0 or 1 with the gray value as probability; served, it "
     "takes the gray image as it is, so that an embedding is deterministic."
@@ -50,11 +52,8 @@ def export_encoder(
     the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and down, degrees
     counter-clockwise, factor; and `upright`, the upright images. `about.json` describes the input.
 
-    Args:
-      model: has `posterior(images)` and `prior`, and may have a `pose`.
-      path: the folder.
-      preprocessing: that of the training data.
-      binarization: that of the training.
+    The model has `posterior(images)` and `prior`, and may have a `pose`. Preprocessing and binarization
+    are those of its training.
     """
     pose = getattr(model, "pose", None)
 
@@ -106,16 +105,42 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
         _write(model, folder, {"serving_default": (decode, latents)})
 
 
+def convert(encoder: str | PathLike, path: str | PathLike) -> None:
+    """Converts the encoder in the folder `encoder` to the file `path`, `*.tflite` or `*.onnx`.
+
+    Raises:
+      InputError: there is no exported encoder, or tf2onnx is not installed.
+    """
+    image_shape = load_encoder(encoder).image_shape
+    with files.whole_file(path) as unfinished:
+        if Path(path).suffix == ".onnx":
+            _write_onnx(encoder, image_shape, unfinished)
+        else:
+            signatures = ["serving_default"]
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(encoder), signatures)
+            unfinished.write_bytes(converter.convert())
+
+
+def _write_onnx(encoder: str | PathLike, image_shape: tuple[int, int, int], path: Path) -> None:
+    try:
+        import tf2onnx
+    except ImportError as error:
+        expected = 'one with tf2onnx: pip install "crvae-tf[onnx]"'
+        raise InputError("environment", expected, "one without it") from error
+    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    saved_model = tf.saved_model.load(str(encoder))  # The signatures do not keep it alive.
+    images = tf.TensorSpec([None, *image_shape], tf.float32, name="images")
+    encode = tf.function(lambda images: saved_model.signatures["serving_default"](images=images))
+    tf2onnx.convert.from_function(encode, [images], opset=_ONNX_OPSET, output_path=str(path))
+
+
 def load_encoder(path: str | PathLike) -> "Encoder":
     """Loads an encoder that `export_encoder` wrote.
 
     Raises:
       InputError: there is none at `path`.
     """
-    try:
-        return Encoder(Path(path))
-    except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
-        raise InputError(str(path), "an exported encoder", "a folder without one") from error
+    return _loaded(Encoder, path, "an exported encoder")
 
 
 def load_decoder(path: str | PathLike) -> "Decoder":
@@ -124,10 +149,14 @@ def load_decoder(path: str | PathLike) -> "Decoder":
     Raises:
       InputError: there is none at `path`.
     """
+    return _loaded(Decoder, path, "an exported decoder")
+
+
+def _loaded(kind: Callable, path: str | PathLike, expected: str):
     try:
-        return Decoder(Path(path))
-    except (OSError, ValueError, KeyError, *DAMAGED_VARIABLES) as error:
-        raise InputError(str(path), "an exported decoder", "a folder without one") from error
+        return kind(Path(path))
+    except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
+        raise InputError(str(path), expected, "a folder without one") from error
 
 
 class Decoder:

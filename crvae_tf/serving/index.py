@@ -1,7 +1,8 @@
-"""A folder of embeddings: a description and Parquet files, each whole or absent.
+"""A folder of embeddings, which finds the nearest images by the distance of their embeddings.
 
-A file has a row for each image: `file` or `index`, `label` if images have classes, and the encoder's
-vectors. Its metadata name the image files that could not be read.
+It holds a description and Parquet files, each whole or absent. A file has a row for each image: `file`
+or `index`, `label` if images have classes, and the encoder's vectors. Its metadata name the image files
+that could not be read.
 """
 
 import contextlib
@@ -10,14 +11,17 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crvae_tf.datasets import FOLDER_PREFIX, folders, open_images
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
+from crvae_tf.serving import export
+from crvae_tf.serving.export import Encoder
 
 FILE, INDEX = "file", "index"
 """The column that identifies a row."""
@@ -28,13 +32,7 @@ _ABOUT = "_embedding.json"
 
 
 class Index:
-    """A folder of embeddings, finished or not.
-
-    Args:
-      path: the folder.
-
-    Attributes:
-      about: the contents of `_embedding.json`.
+    """A folder of embeddings, finished or not; `about` is what `_embedding.json` holds.
 
     Raises:
       InputError: the folder has no embeddings.
@@ -84,10 +82,9 @@ class Index:
         start = number * self.rows_per_file
         return range(start, min(start + self.rows_per_file, self.num_rows))
 
-    def missing(self, numbers: range | None = None) -> list[int]:
-        """Returns the missing files among `numbers`, or among all."""
-        numbers = range(self.num_files) if numbers is None else numbers
-        return [number for number in numbers if not self.file(number).exists()]
+    def missing(self) -> list[int]:
+        """Returns the numbers of the missing files."""
+        return [number for number in range(self.num_files) if not self.file(number).exists()]
 
     @contextlib.contextmanager
     def share(self, job: int, jobs: int) -> Iterator[range]:
@@ -160,3 +157,81 @@ def _arrow(column: np.ndarray) -> pa.Array:
     if column.ndim == 1:
         return pa.array(column)
     return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
+
+
+class Neighbour(NamedTuple):
+    """A nearest image."""
+
+    distance: float
+    """Euclidean distance of its embedding from the query's."""
+    key: str | int
+    """Its file or its index."""
+    label: str | int | None
+    """Its class, if it has one."""
+
+
+def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
+    """Returns the `number` images whose embeddings are nearest to `query` `[content_dim]`, in order.
+
+    It compares the query with all images, one file at a time, in constant memory. Of two images at
+    the same distance, the first comes first.
+
+    Raises:
+      InputError: the embeddings are incomplete, or a file is damaged.
+    """
+    best = []
+    for table, contents in index.parts():
+        distances = np.linalg.norm(contents - query, axis=1)
+        rows = np.argsort(distances, kind="stable")[:number]
+        keys = table[index.key].take(rows).to_pylist()
+        labelled = "label" in table.column_names
+        labels = table["label"].take(rows).to_pylist() if labelled else [None] * len(rows)
+        found = map(Neighbour, distances[rows].tolist(), keys, labels)
+        best = sorted([*best, *found], key=lambda neighbour: neighbour.distance)[:number]
+    return best
+
+
+def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
+    """Returns the encoder that made the embeddings; `moved_to` is its new place, if it moved.
+
+    Raises:
+      InputError: there is none, or it is another.
+    """
+    encoder = export.load_encoder(str(moved_to or index.about.get("encoder")))
+    if encoder.fingerprint != index.about["encoder_fingerprint"]:
+        raise InputError("encoder", f"the encoder of {index.path}", "another")
+    return encoder
+
+
+def embed_file(encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
+    """Returns the embedding of an image file, `[content_dim]`.
+
+    Raises:
+      InputError: it is not an image file.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(path)
+        return encoder.encode_bytes([Path(path).read_bytes()]).content[0]
+    except (OSError, InputError) as error:
+        raise InputError("image", "an image file that TensorFlow decodes", path) from error
+
+
+def pictures(
+    index: Index, encoder: Encoder, keys: list[str | int], data_dir: str | None = None
+) -> list[np.ndarray | None]:
+    """Returns the images of `keys`, each uint8 `[h, w, c]`, or None for a missing one.
+
+    Of file names it returns the original images, of indices preprocessed ones. `data_dir` is the new
+    folder of TFDS data, if it moved.
+    """
+    about = index.about
+    if index.key == FILE:
+        folder = about["input"].removeprefix(FOLDER_PREFIX)
+        return [folders.listed_picture(folder, key) for key in keys]
+    try:
+        place = data_dir or about["data_dir"]
+        images = open_images(about["input"], encoder.preprocessing, place, about["split"])
+    except InputError:
+        return [None] * len(keys)
+    return [next(images.ranges([(key, key + 1)]).as_numpy_iterator())[1][0] for key in keys]
