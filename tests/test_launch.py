@@ -157,9 +157,8 @@ def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished)
 def test_a_run_says_what_it_understood_how_far_it_is_and_what_came_of_it(finished):
     directory, out, err = finished
     counts = "1,337 training, 100 validation, 360 test"
-    assert err.startswith(
-        f"data: digits, {counts} images, 28x28x1, bernoulli, 10 classes\nmodel: cr_vae, "
-    )
+    assert "digits: 1437 images of 28x28 pixels\n" in err
+    assert f"data: digits, {counts} images, 28x28x1, bernoulli, 10 classes\nmodel: cr_vae, " in err
     assert f"run: {directory}, 0 of 1 epochs trained\n" in err
     assert re.search(r"^epoch 1/1  loss ", err, re.MULTILINE)
     assert "Traceback" not in err
