@@ -66,7 +66,7 @@ def document(folder: str | Path, output: str | Path) -> str:
     """Returns docs/results.md: a section for each JSON file of `folder`, in the order of their names.
 
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`. The page
-    links to these relative to `output`, where it will lie.
+    links to these relative to `output`, where it will lie. `summary.md` comes first, if it is there.
 
     Raises:
       InputError: there is no such file, or one holds no summary.
@@ -84,6 +84,8 @@ def document(folder: str | Path, output: str | Path) -> str:
     if overview:
         overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    summary = folder / "summary.md"
+    head += f"\n{summary.read_text(encoding='utf-8')}" if summary.exists() else ""
     sections = [_section(path, summary, paths, output) for path, summary in summaries.items()]
     return "\n".join([head, "\n".join(overview), *sections])
 
