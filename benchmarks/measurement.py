@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from crvae_tf.runs import provenance
+from crvae_tf.runs import run as provenance
 
 
 class Figure(NamedTuple):

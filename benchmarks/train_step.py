@@ -29,7 +29,7 @@ from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ArrayImages, ImageData
 from crvae_tf.runs.run import Run
 from crvae_tf.training import fit as training
-from crvae_tf.training.optimizers import Adam
+from crvae_tf.training.fit import Adam
 
 try:
     import torch

@@ -50,9 +50,13 @@ def build(
 
 
 def wae_encoder(
-    image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
+    image_shape: ImageShape,
+    latent_dim: int,
+    width: float,
+    seeds: Iterator[int],
+    normalised: bool = True,
 ) -> keras.Model:
-    """Returns four stride-2 convolutions with batch normalisation, then a dense layer.
+    """Returns four stride-2 convolutions, by default with batch normalisation, then a dense layer.
 
     The kernels are 4x4 up to a side of 28 pixels and 5x5 above.
     """
@@ -61,7 +65,7 @@ def wae_encoder(
     x = images
     for channels in _CHANNELS:
         x = _convolution(keras.layers.Conv2D, _scaled(channels, width), kernel, 2, seeds)(x)
-        x = _normalised_relu(x)
+        x = _normalised_relu(x) if normalised else keras.layers.ReLU()(x)
     x = keras.layers.Flatten(_LAYOUT)(x)
     return keras.Model(images, _posterior_parameters(x, latent_dim, seeds), name="encoder")
 

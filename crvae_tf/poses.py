@@ -9,7 +9,11 @@ with q(z|x), carried by the transformation that made the view.
     content -> decoder -> upright logits, moved by the pose -> logits
 """
 
+import contextlib
+import contextvars
 import dataclasses
+import functools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -115,10 +119,19 @@ class Pose:
         return value if self.fill == "constant" else None
 
 
+# Batch statistics differ from step to step, because each step brings the images nearer to upright.
+_ENCODERS = {
+    "wae": functools.partial(networks.wae_encoder, normalised=False),
+    "mlp": networks.mlp_encoder,
+}
+
+
 def network(
     name: str, image_shape: networks.ImageShape, pose: Pose, width: float = 1.0, seed: int = 0
 ) -> keras.Model:
     """Returns a pose network: an encoder to the pose's (mean, log variance), with means 0 at first.
+
+    It has no batch normalisation.
 
     Args:
       name: as in `networks.build`; the encoder's own kind works best.
@@ -130,9 +143,8 @@ def network(
     Raises:
       InputError: see `networks.build`.
     """
-    check_choice("network", name, networks.NETWORKS)
-    make_encoder, _ = networks.NETWORKS[name]
-    pose_network = make_encoder(image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
+    check_choice("network", name, _ENCODERS)
+    pose_network = _ENCODERS[name](image_shape, pose.dim, width, networks.layer_seeds((seed, 1)))
     kernel = pose_network.get_layer("mean").kernel
     kernel.assign(tf.zeros_like(kernel))  # At first, every image counts as upright.
     return pose_network
@@ -227,10 +239,10 @@ class Placement(keras.layers.Layer):
         super().__init__(dtype="float32", name="placement")
         self.pose = pose
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
-        move = _training_resample if training else resample
+        move = resample if _exporting.get() else _compiled_resample
         return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
@@ -257,8 +269,21 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
     return tf.reshape(pixels, [-1, height, width, channels])
 
 
-# XLA fuses the many small operations: a training step of small networks takes half as long.
-_training_resample = tf.function(resample, jit_compile=True)
+# XLA fuses the many small operations: a training step of small networks takes half as long, and so
+# does their likelihood.
+_compiled_resample = tf.function(resample, jit_compile=True)
+
+_exporting = contextvars.ContextVar("exporting", default=False)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Traces decoders without XLA, which a program that loads a SavedModel may not have."""
+    token = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(token)
 
 
 @tf.function(jit_compile=True)

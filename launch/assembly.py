@@ -5,7 +5,6 @@ import functools
 import platform
 import sys
 import time
-from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -18,46 +17,43 @@ from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
 from crvae_tf.evaluation import evaluate as evaluation
-from crvae_tf.runs import drawing, provenance, weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
-from crvae_tf.training import schedules
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
-_FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv")
-_PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
+_PACKAGES = "tensorflow keras tensorflow-probability tensorflow-datasets keras-cv numpy scikit-learn"
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
-_GRID_COLUMNS = 16
+_SAMPLES = 128
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
 
 
+def say(message: str) -> None:
+    """Prints a line to standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
 def load_data(options: Options) -> ImageData:
     """Returns the data set that the options name; its test set is the split to evaluate on."""
-    data = _load(
-        options.dataset,
-        options.data_dir,
-        options.image_size,
-        options.channels,
-        options.validation_images,
-        options.invert,
-        options.test_fraction,
-    )
+    shape = options.image_size, options.channels
+    cut = options.validation_images, options.invert, options.test_fraction
+    data = _load(options.dataset, options.data_dir, *shape, *cut)
     if data.test.num_images < 2:
         raise InputError("dataset", "images of which two or more are test images", options.dataset)
-    if options.eval_split == "validation":
-        if data.validation is None or data.validation.num_images < 2:
-            expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
-            raise InputError("validation_images", expected, options.validation_images)
-        return dataclasses.replace(data, test=data.validation)
-    return data
+    if options.eval_split == "test":
+        return data
+    if data.validation is None or data.validation.num_images < 2:
+        expected = "at least 2 to evaluate on them, or a folder with 2 or more below validation/"
+        raise InputError("validation_images", expected, options.validation_images)
+    return dataclasses.replace(data, test=data.validation)
 
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
     """Returns the contents of `config.json`."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions = {name: metadata.version(name) for name in _PACKAGES.split()}
     versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
 
@@ -66,8 +62,14 @@ def make_model(
     options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
 ) -> keras.Model:
     """Returns the model that the options describe, with its initial weights."""
+    makers = {
+        "vae": crvae_tf.VAE,
+        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
+        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
+    }
     with (strategy or tf.distribute.get_strategy()).scope():
-        base = _base(options, *make_networks(options, data))
+        pixels = {"likelihood": options.likelihood, "pixel_stddev": options.pixel_stddev}
+        base = makers[options.model](*make_networks(options, data), seed=options.seed, **pixels)
         if not options.lambda_:
             return base
         return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
@@ -85,21 +87,6 @@ def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras
     pair = networks.build(kind, shape, options.latent_dim - pose.dim, width, seed)
     pose_network = poses.network(kind, shape, pose, width, seed)
     return poses.register(*pair, moves, options.pose_steps, pose_network)
-
-
-def _base(options: Options, encoder: keras.Model, decoder: keras.Model) -> crvae_tf.VAE:
-    makers = {
-        "vae": crvae_tf.VAE,
-        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
-        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
-    }
-    return makers[options.model](
-        encoder,
-        decoder,
-        likelihood=options.likelihood,
-        pixel_stddev=options.pixel_stddev,
-        seed=options.seed,
-    )
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
@@ -129,40 +116,20 @@ def introduce(options: Options, model: keras.Model, data: ImageData) -> None:
 
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
-    settings = training_settings(options, model)
-    evaluated = data.test.up_to(options.eval_images)
-
-    def later_seconds():
-        return evaluation.estimate_seconds(model, evaluated, options.nll_samples)
-
-    training.train(model, data, run, settings, later_seconds)
+    images = data.test.up_to(options.eval_images)
+    later_seconds = functools.partial(evaluation.estimate_seconds, model, images, options.nll_samples)
+    training.train(model, data, run, training_settings(options, model), later_seconds)
 
 
 def training_settings(options: Options, model: keras.Model) -> training.Settings:
     """Returns how a model is trained: a VAE by itself on images alone, all else on pairs."""
-    alone = isinstance(model, crvae_tf.VAE)
-    return training.Settings(
-        binarization=options.binarization,
-        transformation=None if alone else transformation(options),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=learning_rate(options),
-        seed=options.seed,
-        views_per_image=options.views_per_image,
-        clip_norm=options.clip_norm,
-        checkpoint_minutes=options.checkpoint_minutes,
-        steps_per_execution=options.steps_per_execution or training.default_steps_per_execution(model),
-        jit={"auto": None, "on": True, "off": False}[options.jit],
-    )
-
-
-def learning_rate(options: Options) -> float | Callable[[int], float]:
-    """Returns Adam's rate, or a function that returns it for an epoch, counted from 0."""
-    if options.schedule == "constant":
-        return options.learning_rate
-    if options.schedule == "cosine":
-        return lambda epoch: schedules.cosine_rate(epoch, options.learning_rate, options.epochs)
-    return lambda epoch: schedules.burda_rate(epoch, options.learning_rate)
+    fields = {field.name for field in dataclasses.fields(training.Settings)}
+    settings = {name: value for name, value in options.to_config().items() if name in fields}
+    alone, steps = isinstance(model, crvae_tf.VAE), options.steps_per_execution
+    settings["transformation"] = None if alone else transformation(options)
+    settings["steps_per_execution"] = steps or training.default_steps_per_execution(model)
+    settings["jit"] = {"auto": None, "on": True, "off": False}[options.jit]
+    return training.Settings(**settings)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -173,22 +140,15 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     """
     began = time.perf_counter()
     bar = tables.ProgressBar("evaluating", "images")
-    found = crvae_tf.evaluate(
-        model,
-        data,
-        options.binarization,
-        transformation(options),
-        test_transformation(options),
-        options.nll_samples,
-        options.eval_images,
-        progress=bar,
-    )
+    moves = transformation(options), test_transformation(options)
+    size = options.nll_samples, options.eval_images
+    found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
     bar.close()
     commands = run.read_provenance().get("commands", [])
     made = {
         "commands": list(dict.fromkeys([*commands, command_line()])),
-        "commit": provenance.commit(),
-        "hardware": provenance.hardware(),
+        "commit": commit(),
+        "hardware": hardware(),
         "training_seconds": sum(line.get("seconds", 0.0) for line in run.read_metrics()),
         "evaluation_seconds": time.perf_counter() - began,
     }
@@ -210,18 +170,17 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
     run.check_there()
-    views = {"test images": None, "transformed test images": test_transformation(options)}
     rows = {}
-    for title, transform in views.items():
-        images = drawing.first_images(data, options.binarization, transform, _ROW_IMAGES)
-        rows[title] = images
+    for name, view in {"test": None, "transformed test": test_transformation(options)}.items():
+        images = drawing.first_images(data, options.binarization, view, _ROW_IMAGES)
+        rows[f"{name} images"] = images
         if model.pose:
-            rows[f"{title}, brought upright"] = drawing.upright(model, images)
-        rows[f"reconstructions of the {title}"] = drawing.reconstructions(model, images)
+            rows[f"{name} images, brought upright"] = drawing.upright(model, images)
+        rows[f"reconstructions of the {name} images"] = drawing.reconstructions(model, images)
+    samples = {"samples of the prior": drawing.samples(model, _SAMPLES, options.seed)}
     drawing.latent_planes(run.figures / "latent_plane.png", {"": latent_means(options, model, data)})
     drawing.image_rows(run.figures / "reconstructions.png", rows)
-    samples = drawing.samples(model, _GRID_COLUMNS * _GRID_COLUMNS // 2, options.seed)
-    drawing.image_grid(run.figures / "samples.png", samples, _GRID_COLUMNS)
+    drawing.image_rows(run.figures / "samples.png", samples)
     drawing.training_curves(run.figures / "training_curves.png", run.read_metrics())
 
 
@@ -231,21 +190,23 @@ def latent_means(
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
     embed = evaluation.Embedder(model).means
     limit = min(_PLANE_IMAGES, data.test.num_images)
-
-    def means(transform):
-        return embed(datasets.evaluation_batches(data.test, limit, "none", transform, limit))
-
-    return means(None), means(test_transformation(options))
+    images, views = (
+        embed(datasets.evaluation_batches(data.test, limit, "none", view, limit))
+        for view in (None, test_transformation(options))
+    )
+    return images, views
 
 
 def invariance_curves(
     options: Options, model: keras.Model, data: ImageData, run: Run
 ) -> dict[str, list[dict[str, float | None]]]:
     """Returns the contents of `invariance.json`; measures and writes them if the run has none."""
-    from crvae_tf.evaluation import invariance
+    from crvae_tf.evaluation import embeddings
 
     if not run.invariance.exists():
-        found = invariance.measure(model, data, options.binarization, test_transformation(options))
+        found = embeddings.measure_invariance(
+            model, data, options.binarization, test_transformation(options)
+        )
         run.write_json(run.invariance, found)
     return run.read_invariance()
 
@@ -273,10 +234,5 @@ def open_run(options: Options) -> tuple[keras.Model, ImageData]:
         expected = f"the run's training data, of the fingerprint {trained_on}"
         raise InputError("dataset", expected, f"{options.dataset}, of {data.fingerprint}")
     model = make_model(options, data)
-    weights.load(model, run.weights)
+    load_weights(model, run.weights)
     return model, data
-
-
-def say(message: str) -> None:
-    """Prints a line to standard error."""
-    print(message, file=sys.stderr, flush=True)

@@ -9,32 +9,35 @@ from launch import command, options
 from launch.options import Options
 
 
-def measure(chosen: Options) -> None:
-    """Trains the contrastive encoder and measures all three, unless that is done."""
+def measure(chosen: Options):
+    """Trains the contrastive encoder and measures all three, unless that is done; returns the run."""
     from crvae_tf.evaluation import baselines
     from crvae_tf.runs.run import Run
     from launch import assembly
 
-    data = assembly.load_data(chosen)
-    run = Run(chosen.output_dir)
-    may_differ = [*options.PLACES, *options.CHECKPOINTING]
-    if run.baselines.exists():  # Another version need not measure anew.
-        may_differ.append("versions")
-    run.begin(assembly.config(chosen, data), may_differ)
-    if run.baselines.exists():
-        return
-    encoder, _ = assembly.make_networks(chosen, data)
-    view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
-    baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
-    found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
-    run.write_json(run.baselines, found)
+    data, run = assembly.load_data(chosen), Run(chosen.output_dir)
+    run.begin(assembly.config(chosen, data), (*options.PLACES, *options.CHECKPOINTING, "versions"))
+    if not run.baselines.exists():
+        encoder, _ = assembly.make_networks(chosen, data)
+        view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
+        baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
+        found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
+        run.write_json(run.baselines, found)
+    return run
 
 
 def main() -> None:
     """Measures them for the options that the flags stand for."""
+    from crvae_tf.runs import files
+    from launch import assembly, tables
+
     for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
         raise InputError(name, "left out, no baseline has it", options.given()[name])
-    measure(options.resolve())
+    chosen = options.resolve()
+    assembly.say(f"baselines: {chosen.dataset}, SimCLR by {chosen.network}, {chosen.epochs} epochs")
+    run = measure(chosen)
+    print(tables.side_by_side(files.read_json(run.baselines)))
+    assembly.say(f"look: {run.baselines}")
 
 
 if __name__ == "__main__":

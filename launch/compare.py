@@ -12,8 +12,8 @@ from typing import Any
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import BOOLEAN, FOLDERS
+from launch import command, options
+from launch.command import BOOLEAN, FOLDERS, PLACE
 from launch.options import Options
 
 _PICTURES = ("figure_1", "invariance")
@@ -21,51 +21,31 @@ _PICTURES = ("figure_1", "invariance")
 
 def define() -> None:
     """Defines the flags of this command."""
-    options.define("data_dir", "output_dir")
-    flag_kinds.define("runs", None, FOLDERS, "finished runs of one data set to compare")
-    flag_kinds.define("figure_1", True, BOOLEAN, "draw Figure 1 of the paper for each run")
-    flag_kinds.define("invariance", True, BOOLEAN, "measure and draw invariance curves")
-
-
-def check() -> None:
-    """Raises InputError if no run is named, or no folder for the pictures."""
-    if flags.FLAGS.runs is None:
-        raise InputError("runs", "folders of finished runs, separated by commas", "none")
-    if flags.FLAGS.output_dir is None:
-        raise InputError("output_dir", "a folder for the pictures", "none")
+    options.define("data_dir")
+    command.require("runs", FOLDERS, "finished runs of one data set, separated by commas")
+    command.require("output_dir", PLACE, "a folder for the pictures")
+    command.define("figure_1", True, BOOLEAN, "draw Figure 1 of the paper for each run")
+    command.define("invariance", True, BOOLEAN, "measure and draw invariance curves")
 
 
 def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) -> Options:
-    """Returns the options of a run that may have been moved, as may its data.
+    """Returns the options of a run, or of another `config` of it.
 
-    Args:
-      run: the run.
-      data_dir: holds its data, if they were moved.
-      config: the options to read, if not those of the run's configuration.
-
-    Raises:
-      InputError: its configuration lacks one, or holds one that cannot be.
+    The run may have been moved; its data are in `data_dir` if they were.
     """
     places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
-    try:
-        return Options.from_config((config or run.read_config()) | places)
-    except InputError as error:
-        raise InputError(str(run.config), "the options of a run", str(error)) from error
+    return Options.from_config((config or run.read_config()) | places)
 
 
 def draw(
     runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
 ) -> None:
-    """Draws the pictures, and measures what they show where that was not done before.
+    """Draws the pictures of finished runs of one data set, by their titles.
 
-    Args:
-      runs: finished ones of one data set, by their titles.
-      folder: for the pictures.
-      data_dir: holds the runs' data, if they were moved.
-      wanted: `figure_1`, `invariance` or both.
+    What they show is measured where that was not done before. `data_dir` holds the data if they moved.
     """
     from crvae_tf.runs import drawing
-    from crvae_tf.studies import curves
+    from crvae_tf.studies import comparisons
     from launch import assembly
 
     planes, measured, ranges = {}, {}, []
@@ -83,15 +63,14 @@ def draw(
         drawing.latent_planes(folder / "figure_1.png", planes)
     if measured:
         common = dict(set.intersection(*ranges))
-        curves.invariance_curves(folder / "invariance.png", measured, common)
+        comparisons.invariance_curves(folder / "invariance.png", measured, common)
 
 
 def main() -> None:
-    """Draws the pictures that the flags describe."""
+    """Prints the runs' figures side by side and draws the pictures that the flags ask for."""
     from crvae_tf.studies import evaluation_frame
-    from launch import assembly
+    from launch import assembly, tables
 
-    check()
     given = flags.FLAGS
     runs = evaluation_frame.named_runs(given.runs)
     for run in runs.values():
@@ -100,9 +79,13 @@ def main() -> None:
     datasets = dict.fromkeys(options_of(run, None).dataset for run in runs.values())
     if len(datasets) > 1:
         raise InputError("runs", "of one data set", ", ".join(datasets))
+    assembly.say(f"runs: {len(runs)}, of {''.join(datasets)}")
+    print(tables.side_by_side({name: run.read_evaluation() for name, run in runs.items()}))
     wanted = [name for name in _PICTURES if given[name].value]
     draw(runs, Path(given.output_dir), given.data_dir, wanted)
-    assembly.say(f"pictures: {given.output_dir}")
+    assembly.say(f"report: python -m launch.report --runs={','.join(given.runs)}")
+    for name in wanted:
+        assembly.say(f"look: {given.output_dir}/{name}.png")
 
 
 if __name__ == "__main__":

@@ -12,36 +12,42 @@ import time
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, defaults, flag_kinds, options
-from launch.flag_kinds import IMAGES, PLACE, RUN_FOLDER, integer
+from launch import command, options
+from launch.command import IMAGES, PLACE, RUN_FOLDER, integer
+
+_ENCODER = "the folder of an exported encoder, RUN/encoder"
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir")
-    flag_kinds.require("encoder", RUN_FOLDER, "the folder of an exported encoder, RUN/encoder")
-    flag_kinds.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
-    flag_kinds.require("output", PLACE, "a folder to write to")
-    flag_kinds.define("split", None, PLACE, "of a TFDS data set, as TFDS writes it (train)")
-    flag_kinds.define("rows_per_file", None, integer(1), "rows of a file (10000, fewer with many jobs)")
-    flag_kinds.define("shard_index", 0, integer(0), "which job this is, from 0 on")
-    flag_kinds.define("shard_count", 1, integer(1), "how many jobs share the work")
+    command.require("encoder", RUN_FOLDER, _ENCODER)
+    command.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
+    command.require("output", PLACE, "a folder to write to")
+    command.define("split", None, PLACE, "of a TFDS data set, as TFDS writes it (train)")
+    command.define("rows_per_file", None, integer(1), "rows of a file (10000, fewer with many jobs)")
+    command.define("shard_index", 0, integer(0), "which job this is, from 0 on")
+    command.define("shard_count", 1, integer(1), "how many jobs share the work")
 
 
 def check() -> None:
-    """Raises InputError if the job does not exist or would write among the images."""
+    """Raises InputError if there is no encoder or job, or it would write among the images."""
     given = flags.FLAGS
     if given.shard_index >= given.shard_count:
         expected = f"below the shard_count of {given.shard_count}"
         raise InputError("shard_index", expected, given.shard_index)
-    defaults.check_apart("output", given.output, given.input)
+    options.check_apart("output", given.output, given.input)
+    if not os.path.exists(os.path.join(given.encoder, "saved_model.pb")):
+        raise InputError("encoder", _ENCODER, f"{given.encoder}, where there is none")
 
 
-def places(encoder: str, data_dir: str | None, split: str | None) -> dict[str, str | None]:
+def places() -> dict[str, str | None]:
     """Returns where encoder and images are, so that a search finds them from any folder."""
+    given = flags.FLAGS
+    data_dir = given.data_dir
     if data_dir and "://" not in data_dir:
         data_dir = os.path.abspath(data_dir)
-    return {"encoder": os.path.abspath(encoder), "data_dir": data_dir, "split": split}
+    return {"encoder": os.path.abspath(given.encoder), "data_dir": data_dir, "split": given.split}
 
 
 def main() -> None:
@@ -58,8 +64,8 @@ def main() -> None:
     shape = "x".join(map(str, encoder.image_shape))
     print(f"images: {images.num_images} of {given.input}, brought to {shape}", file=sys.stderr)
     print(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions", file=sys.stderr)
-    bar = tables.ProgressBar("embedding", "images")
     began = time.perf_counter()
+    bar = tables.ProgressBar("embedding", "images")
     report = embedding.embed(
         encoder,
         images,
@@ -67,7 +73,7 @@ def main() -> None:
         rows_per_file=given.rows_per_file,
         shard_index=given.shard_index,
         shard_count=given.shard_count,
-        places=places(given.encoder, given.data_dir, given.split),
+        places=places(),
         progress=bar,
     )
     bar.close()

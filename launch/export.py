@@ -9,16 +9,14 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import command, flag_kinds, options
-
-_SAVED_MODEL = "saved_model"
+from launch import command, options
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define_evaluation()
-    formats = flag_kinds.choice(_SAVED_MODEL, "tflite", "onnx")
-    flag_kinds.define("format", _SAVED_MODEL, formats, "of what is exported")
+    formats = command.choice("saved_model", "tflite", "onnx")
+    command.define("format", "saved_model", formats, "of what is exported")
 
 
 def convert(chosen: options.Options, run, file_format: str) -> Path:
@@ -48,7 +46,7 @@ def main() -> None:
 
     run, chosen = assembly.finished_run()
     file_format = flags.FLAGS.format
-    if file_format != _SAVED_MODEL:
+    if file_format != "saved_model":
         assembly.say(f"encoder: {convert(chosen, run, file_format)}")
         return
     model, data = assembly.open_run(chosen)

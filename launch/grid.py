@@ -1,4 +1,4 @@
-"""Trainings as child processes: which are left to do, how far they are, and which failed."""
+"""A study: its trainings as child processes, and the tables and pictures that are made of them."""
 
 import dataclasses
 import os
@@ -6,36 +6,37 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
+from crvae_tf.studies import comparisons, pages, paper
+from crvae_tf.studies.evaluation_frame import method_title
+from launch import baselines, compare, options, tables
 from launch.options import PLACES, Options
 
 TRAINING = "launch.train"
+
+_FIGURE_1 = ("vae", "vae_aug", "cr_vae")
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One training of a grid."""
+    """One training: its `arguments` are of `launch.train`, its `label` names the method or setting.
+
+    `record` keeps what tables need of the finished run, or is None.
+    """
 
     dataset: str
     label: str
-    """Names the method or the setting."""
     options: Options
     arguments: tuple[str, ...]
-    """Of `launch.train`."""
     record: Run | None = None
-    """Keeps what tables need of the finished run, or None."""
-
-    @property
-    def name(self) -> str:
-        """For the person who watches."""
-        return f"{self.dataset} {self.label} seed {self.options.seed}"
 
     @property
     def run(self) -> Run:
@@ -48,29 +49,20 @@ class Job:
         return Path(f"{self.options.output_dir}.log")
 
     @property
-    def work(self) -> float:
-        """Its cost: passes of the networks over the training images, roughly."""
-        options = self.options
-        views = 2.0 * options.views_per_image if options.lambda_ else 1.0
-        samples = options.importance_samples if options.model == "iwae" else 1
-        return options.epochs * views * (1.0 + samples) / 2.0
-
-    @property
     def finished(self) -> Run | None:
         """The run, or its record, if it is finished."""
         if self.run.is_complete():
             return self.run
         return self.record if self.record and self.record.evaluation.exists() else None
 
+    def epochs_done(self) -> int:
+        """Returns how many epochs are trained."""
+        return self.options.epochs if self.finished else len(self.run.read_metrics())
+
     def keep_record(self) -> None:
         """Keeps what tables need of the run, if it is finished and a record is wanted."""
         if self.record and self.run.is_complete():
             self.run.keep_record(self.record.directory, left_out=PLACES)
-
-    def done(self) -> float:
-        """Returns how much of the work is done."""
-        epochs = self.options.epochs if self.finished else len(self.run.read_metrics())
-        return self.work * min(epochs / self.options.epochs, 1.0)
 
     def check(self) -> None:
         """Raises InputError if its directory or its record is of another run or evaluation."""
@@ -80,13 +72,51 @@ class Job:
                 held.check_evaluated(self.options.to_config(), self.options.free)
 
 
-def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
-    """Trains what is not finished; a training that fails does not stop the others.
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Methods or settings on data sets: `table_4`, `eta` or `invariance`, in a `directory`.
 
-    Args:
-      jobs: of the grid.
-      parallel: trainings at a time, 1 or more.
-      title: of the progress line.
+    `cells` are the flags of each method or setting, by its label.
+    """
+
+    name: str
+    cells: dict[str, dict[str, Any]]
+    datasets: tuple[str, ...]
+    directory: Path
+    table: int | None = None
+
+    def run(self, dataset: str, label: str, seed: int) -> Run:
+        """Returns where a run lives."""
+        name = re.sub(r"[^\w.]+", "_", label)
+        return Run(self.directory / "runs" / f"{_folder(dataset)}_{name}_seed{seed}")
+
+    def baselines(self, dataset: str) -> Run:
+        """Returns the run that holds the baselines."""
+        return Run(self.directory / "baselines" / _folder(dataset))
+
+    def jobs(self, seeds: int, records: str | None = None) -> list[Job]:
+        """Returns the trainings: all methods of the first seed, then those of the next."""
+        return [
+            self._job(dataset, label, seed, records)
+            for seed in range(seeds)
+            for dataset in self.datasets
+            for label in self.cells
+        ]
+
+    def _job(self, dataset: str, label: str, seed: int, records: str | None) -> Job:
+        place = self.run(dataset, label, seed).directory
+        changes = {"seed": seed, "dataset": dataset, "output_dir": str(place)} | self.cells[label]
+        record = Run(Path(records, place.name)) if records else None
+        arguments = tuple(options.training_arguments(changes))
+        return Job(dataset, label, options.resolve(changes), arguments, record)
+
+
+def _folder(dataset: str) -> str:
+    return re.sub(r"\W+", "_", dataset)
+
+
+def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
+    """Trains what is not finished, `parallel` at a time; one that fails does not stop the others.
 
     Returns:
       A line for each that failed.
@@ -98,23 +128,23 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
         job.check()
     waiting = [job for job in jobs if not job.finished]
     working: dict[Job, subprocess.Popen] = {}
-    failures: dict[Job, str] = {}
-    with _progress(jobs) as bar:
-        try:
-            while waiting or working:
-                for job in waiting[:]:
-                    if len(working) < parallel and _start(job, working, parallel):
-                        waiting.remove(job)
-                _show(bar, title, jobs, working, failures)
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-                _collect(working, failures)
-            _show(bar, title, jobs, working, failures)
-        finally:  # An interrupt ends them too.
-            for process in working.values():
-                process.terminate()
-            for process in working.values():
-                process.wait()
-    return list(failures.values())
+    failures: list[str] = []
+    bar = tables.ProgressBar(title, f"epochs of {len(jobs)} runs")
+    try:
+        while waiting or working:
+            waiting = [
+                j for j in waiting if len(working) >= parallel or not _start(j, working, parallel)
+            ]
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            failures += _collect(working)
+            bar(sum(job.epochs_done() for job in jobs), sum(job.options.epochs for job in jobs))
+    finally:  # An interrupt ends them too.
+        for process in working.values():
+            process.terminate()
+        for process in working.values():
+            process.wait()
+    bar.close()
+    return failures
 
 
 def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> bool:
@@ -148,8 +178,8 @@ def _shares(parallel: int) -> dict[str, str]:
     return {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | dict.fromkeys(names, threads)
 
 
-def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> None:
-    """Takes those that ended out of `working`, and notes which failed."""
+def _collect(working: dict[Job, subprocess.Popen]) -> Iterable[str]:
+    """Takes those that ended out of `working`; yields a line for each that failed."""
     for job, process in list(working.items()):
         code = process.poll()
         if code is None:
@@ -157,33 +187,64 @@ def _collect(working: dict[Job, subprocess.Popen], failures: dict[Job, str]) -> 
         del working[job]
         job.keep_record()
         if code or not job.run.is_complete():
-            reason = f"killed by signal {-code}" if code < 0 else last_line(job.log)
-            failures[job] = f"{job.name} failed: {reason} (log: {job.log})"
-            tqdm.write(failures[job], file=sys.stderr)
+            reason = f"killed by signal {-code}" if code < 0 else _last_line(job.log)
+            name = f"{job.dataset} {job.label} seed {job.options.seed}"
+            failure = f"{name} failed: {reason} (log: {job.log})"
+            tqdm.write(failure, file=sys.stderr)
+            yield failure
 
 
-def last_line(log: Path) -> str:
-    """Returns the last line of a log that is not empty."""
+def _last_line(log: Path) -> str:
     lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
     return lines[-1].strip() or "no output"
 
 
-def _progress(jobs: Sequence[Job]) -> tqdm:
-    """Returns one line for the whole grid, with the time that is left."""
-    return tqdm(
-        total=sum(job.work for job in jobs),
-        initial=sum(job.done() for job in jobs),
-        bar_format="{desc} |{bar:20}| {percentage:.0f}%, {elapsed} gone, {remaining} left",
-        smoothing=0.0,
-        mininterval=0.5 if sys.stderr.isatty() else 60.0,
-        file=sys.stderr,
-    )
+def measure_baselines(study: Study) -> None:
+    """Measures the baselines that settings are compared with, unless a run has done so."""
+    for dataset in study.datasets if study.name == "invariance" else ():
+        folder = str(study.baselines(dataset).directory)
+        baselines.measure(options.resolve({"dataset": dataset, "output_dir": folder}))
 
 
-def _show(bar: tqdm, title: str, jobs: Sequence[Job], working, failures) -> None:
-    finished = sum(job.finished is not None for job in jobs)
-    now = [
-        f"; {job.name}, {len(job.run.read_metrics())} of {job.options.epochs} epochs" for job in working
-    ]
-    bar.set_description_str(f"{title}: {finished} of {len(jobs)} runs{''.join(now)}", refresh=False)
-    bar.update(sum(job.work if job in failures else job.done() for job in jobs) - bar.n)
+def write(study: Study, jobs: Sequence[Job]) -> str:
+    """Writes the tables of the finished runs as Markdown, CSV and JSON, and returns the Markdown."""
+    found = {(job.dataset, job.label): [] for job in jobs}
+    for job in jobs:
+        job.keep_record()
+        if job.finished:
+            found[job.dataset, job.label].append(job.finished.read_evaluation())
+    if study.table:
+        summary = paper.summarize(study.table, study.datasets, found)
+        return _write(study, study.name, summary, jobs)
+    chosen = jobs[0].options
+    network = chosen.network + ("" if chosen.width == 1.0 else f" of width {chosen.width:g}")
+    texts = []
+    for dataset in study.datasets:
+        cells = {cell: evaluations for cell, evaluations in found.items() if cell[0] == dataset}
+        path = study.baselines(dataset).baselines
+        measured = files.read_json(path) if path.exists() else {}
+        cells |= {(dataset, name): [evaluation] for name, evaluation in measured.items()}
+        summary = comparisons.summarize(study.name, cells, network=network)
+        texts.append(_write(study, f"{study.name}_{_folder(dataset)}", summary, jobs))
+    return "\n".join(texts)
+
+
+def _write(study: Study, name: str, summary: dict[str, Any], jobs: Sequence[Job]) -> str:
+    runs = [job.finished for job in jobs if job.dataset in summary["datasets"] and job.finished]
+    path = study.directory / name
+    if study.name == "eta" and runs:
+        comparisons.eta_curves(f"{path}.png", summary["rows"])
+    return pages.write(path, summary, runs, [options.command_line()])
+
+
+def draw(study: Study, jobs: Sequence[Job], with_curves: bool) -> None:
+    """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
+    for dataset in study.datasets:
+        pictures = {"figure_1": {n: study.run(dataset, n, 0) for n in _FIGURE_1 if study.table}}
+        first = [job for job in jobs if job.dataset == dataset and job.options.seed == 0]
+        pictures["invariance"] = {job.label: job.run for job in first if with_curves}
+        for name, runs in pictures.items():
+            finished = {method_title(label): run for label, run in runs.items() if run.is_complete()}
+            if finished:
+                folder = study.directory / "figures" / _folder(dataset)
+                compare.draw(finished, folder, options.given()["data_dir"], {name})

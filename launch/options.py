@@ -3,36 +3,42 @@
 No import of this module loads TensorFlow, so that a mistyped flag is answered at once.
 """
 
-import contextlib
 import dataclasses
-import io
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import defaults, flag_kinds
-from launch.defaults import METHODS
-from launch.flag_kinds import (
+from launch import command
+from launch.command import (
     BOOLEAN,
     FOLDER_PREFIX,
     IMAGES,
-    NUMBER_OR_LEARNED,
     PLACE,
     RUN_FOLDER,
+    Checked,
     choice,
     integer,
     number,
-    or_auto,
     positive,
-    value,
 )
+
+METHODS = {
+    "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
+    "vae_aug": {"model": "vae", "lambda": 1.0, "eta": 0.0},
+    "cr_vae": {"model": "vae", "lambda": 1.0, "eta": None},
+    "iwae": {"model": "iwae", "lambda": 0.0, "eta": 0.0},
+    "cr_iwae": {"model": "iwae", "lambda": 1.0, "eta": None},
+    "beta_vae": {"model": "beta_vae", "lambda": 0.0, "eta": 0.0},
+    "cr_beta_vae": {"model": "beta_vae", "lambda": 1.0, "eta": None},
+}
+"""What `--method` sets; an eta of None is `auto`."""
 
 PLACES = ("output_dir", "data_dir")
 """Options that say where things lie and change no figure."""
@@ -46,6 +52,7 @@ EVALUATION = (
 )
 """Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
+
 _FIRST_FLAGS = {
     "dataset": "data",
     "network": "model",
@@ -58,6 +65,17 @@ _FIRST_FLAGS = {
 """The first option of each purpose by which the help groups the flags."""
 
 
+def _or(word: str, meaning: Any, kind: Checked) -> Checked:
+    """Returns a kind that also takes a word, which stands for `meaning`."""
+    expected = kind.syntactic_help + (f" or {word}" if meaning else "")
+    return Checked(lambda text: meaning if text == word else kind.parse(text), lambda _: True, expected)
+
+
+def _flag(default: Any, kind: flags.ArgumentParser, meaning: str) -> Any:
+    """Returns a field that defines a flag; None is a default that is found later."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The options of a run; each field defines a flag, `lambda_` the flag `--lambda`.
@@ -65,62 +83,68 @@ class Options:
     None stands for a default that depends on the data set or on other options; `resolve` fills it in.
     """
 
-    dataset: str = value("digits", IMAGES, "digits (embedded), a TFDS data set, folder:PATH, FILE.npy")
-    data_dir: str | None = value(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
-    image_size: int = value(None, integer(1, 2**13), "side of the images, pixels (by data set)")
-    channels: int = value(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
-    invert: bool = value(None, BOOLEAN, "invert dark ink on a light ground (by data set)")
-    binarization: str = value(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
-    validation_images: int = value(0, integer(0), "training images to hold out, a fixed sample")
-    test_fraction: float = value(0.1, positive(0.99), "share to test on if there is no test set")
-    network: str = value("wae", choice("wae", "mlp"), "encoder and decoder")
-    width: float = value(1.0, positive(16), "multiplier of the network's channels")
-    latent_dim: int = value(50, integer(1), "dimensions of z")
-    pose: str = value("none", choice("none", "affine"), "affine: registered networks")
-    pose_steps: int = value(2, integer(1), "steps that turn an image upright in training")
-    likelihood: str = value(
+    dataset: str = _flag("digits", IMAGES, "digits (embedded), a TFDS data set, folder:PATH, FILE.npy")
+    data_dir: str | None = _flag(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
+    image_size: int = _flag(None, integer(1, 2**13), "side of the images, pixels (by data set)")
+    channels: int = _flag(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
+    invert: bool = _flag(None, BOOLEAN, "invert dark ink on a light ground (by data set)")
+    binarization: str = _flag(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
+    validation_images: int = _flag(0, integer(0), "training images to hold out, a fixed sample")
+    test_fraction: float = _flag(0.1, positive(0.99), "share to test on if there is no test set")
+    network: str = _flag("wae", choice("wae", "mlp"), "encoder and decoder")
+    width: float = _flag(1.0, positive(16), "multiplier of the network's channels")
+    latent_dim: int = _flag(50, integer(1), "dimensions of z")
+    pose: str = _flag("none", choice("none", "affine"), "affine: registered networks")
+    pose_steps: int = _flag(2, integer(1), "steps that turn an image upright in training")
+    likelihood: str = _flag(
         None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of a pixel (by data set)"
     )
-    pixel_stddev: float | str = value(
-        None, NUMBER_OR_LEARNED, "of Gaussian pixels; learned: the same for all (learned; celeb_a: 1)"
+    pixel_stddev: float | str = _flag(
+        None,
+        _or("learned", "learned", positive()),
+        "of Gaussian pixels; learned: the same for all (learned; celeb_a: 1)",
     )
-    model: str = value(None, choice("vae", "iwae", "beta_vae"), "the base model (vae)")
-    beta: float = value(1.0, number(), "weight of the rate, for --model=beta_vae")
-    importance_samples: int = value(5, integer(1), "K, for --model=iwae")
-    lambda_: float = value(None, number(), "weight of the view's bound in Equation 2 (1)")
-    eta: float = value(
-        None, or_auto(number()), "weight of the consistency term in Equation 2; auto: 0.1 beta (auto)"
+    model: str = _flag(None, choice("vae", "iwae", "beta_vae"), "the base model (vae)")
+    beta: float = _flag(1.0, number(), "weight of the rate, for --model=beta_vae")
+    importance_samples: int = _flag(5, integer(1), "K, for --model=iwae")
+    lambda_: float = _flag(None, number(), "weight of the view's bound in Equation 2 (1)")
+    eta: float = _flag(
+        None,
+        _or("auto", None, number()),
+        "weight of the consistency term in Equation 2; auto: 0.1 beta (auto)",
     )
-    kl_direction: str = value(
+    kl_direction: str = _flag(
         "forward", choice("forward", "reverse", "symmetric"), "direction of the consistency term's KL"
     )
-    translation: float = value(None, number(), "largest shift of a training view, pixels (2 of 28)")
-    rotation: float = value(15.0, number(0, 180), "largest angle of a training view, degrees")
-    scaling: float = value(0.1, number(0, 0.99), "largest change of a training view's size, a fraction")
-    fill: str = value("constant", choice("constant", "reflect"), "how to fill what a view uncovers")
-    views_per_image: int = value(1, integer(1), "views of each image in a step")
-    epochs: int = value(100, integer(1), "passes over the training images")
-    batch_size: int = value(64, integer(1), "images in a step, over all devices")
-    learning_rate: float = value(1e-4, positive(), "Adam's initial rate")
-    schedule: str = value(
+    translation: float = _flag(None, number(), "largest shift of a training view, pixels (2 of 28)")
+    rotation: float = _flag(15.0, number(0, 180), "largest angle of a training view, degrees")
+    scaling: float = _flag(0.1, number(0, 0.99), "largest change of a training view's size, a fraction")
+    fill: str = _flag("constant", choice("constant", "reflect"), "how to fill what a view uncovers")
+    views_per_image: int = _flag(1, integer(1), "views of each image in a step")
+    epochs: int = _flag(100, integer(1), "passes over the training images")
+    batch_size: int = _flag(64, integer(1), "images in a step, over all devices")
+    learning_rate: float = _flag(1e-4, positive(), "Adam's initial rate")
+    schedule: str = _flag(
         "constant", choice("constant", "cosine", "burda"), "how the rate falls; burda has 3280 epochs"
     )
-    clip_norm: float | None = value(None, positive(), "largest norm of the gradient (none)")
-    seed: int = value(0, integer(0, 2**31 - 1), "seed of everything random")
-    strategy: str = value("none", choice("none", "mirrored", "multi_worker"), "for several devices")
-    precision: str = value(
+    clip_norm: float | None = _flag(None, positive(), "largest norm of the gradient (none)")
+    seed: int = _flag(0, integer(0, 2**31 - 1), "seed of everything random")
+    strategy: str = _flag("none", choice("none", "mirrored", "multi_worker"), "for several devices")
+    precision: str = _flag(
         "float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "precision of the networks"
     )
-    jit: str = value("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
-    steps_per_execution: int = value(None, or_auto(integer(1)), "steps in one call, at most (auto)")
-    checkpoint_minutes: float = value(15.0, number(), "minutes between checkpoints within an epoch")
-    eval_split: str = value("test", choice("test", "validation"), "which images to evaluate on")
-    eval_images: int | None = value(None, integer(2), "how many of the first test images to use (all)")
-    nll_samples: int = value(1000, integer(1), "importance samples of the negative log-likelihood")
-    test_translation: float = value(None, number(), "of the transformed test set, pixels (4 of 28)")
-    test_rotation: float = value(30.0, number(0, 180), "of the transformed test set, degrees")
-    test_scaling: float = value(0.25, number(0, 0.99), "of the transformed test set, a fraction")
-    output_dir: str = value(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
+    jit: str = _flag("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
+    steps_per_execution: int = _flag(
+        None, _or("auto", None, integer(1)), "steps in one call, at most (auto)"
+    )
+    checkpoint_minutes: float = _flag(15.0, number(), "minutes between checkpoints within an epoch")
+    eval_split: str = _flag("test", choice("test", "validation"), "which images to evaluate on")
+    eval_images: int | None = _flag(None, integer(2), "how many of the first test images to use (all)")
+    nll_samples: int = _flag(1000, integer(1), "importance samples of the negative log-likelihood")
+    test_translation: float = _flag(None, number(), "of the transformed test set, pixels (4 of 28)")
+    test_rotation: float = _flag(30.0, number(0, 180), "of the transformed test set, degrees")
+    test_scaling: float = _flag(0.25, number(0, 0.99), "of the transformed test set, a fraction")
+    output_dir: str = _flag(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""
@@ -129,8 +153,7 @@ class Options:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Options":
         """Returns the options of a configuration; missing ones take their defaults."""
-        fields = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{f: config[f.rstrip("_")] for f in fields if f.rstrip("_") in config})
+        return cls(**{n + "_" * (n == "lambda"): config[n] for n in _OPTIONS if n in config})
 
     @property
     def method(self) -> str:
@@ -148,24 +171,14 @@ class Options:
         return (*PLACES, *CHECKPOINTING, *of_folder)
 
 
-_NAMES = tuple(field.name.rstrip("_") for field in dataclasses.fields(Options))
+_OPTIONS = {field.name.rstrip("_"): field for field in dataclasses.fields(Options)}
 
 
 def define_training() -> None:
     """Defines the flags of a training."""
-    define(*_NAMES)
+    define(*_OPTIONS)
     meaning = "sets --model, --lambda and --eta together (cr_vae)"
-    flag_kinds.define("method", None, choice(*METHODS), meaning, "objective")
-
-
-def define(*names: str) -> None:
-    """Defines those flags of a training that a command takes."""
-    purpose = ""
-    for field in dataclasses.fields(Options):
-        name = field.name.rstrip("_")
-        purpose = _FIRST_FLAGS.get(name) or purpose
-        if name in names:
-            flag_kinds.define(name, field.default, **field.metadata, purpose=purpose)
+    command.define("method", None, choice(*METHODS), meaning, "objective")
 
 
 def define_evaluation() -> None:
@@ -173,33 +186,18 @@ def define_evaluation() -> None:
     define("dataset", *PLACES, *EVALUATION)
 
 
-def parse(argv: Sequence[str]) -> list[str]:
-    """Parses the command line into absl's flags; prints the help and exits where it is asked for.
-
-    Raises:
-      InputError: a flag is unknown or has a value that it cannot have.
-    """
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # It takes absl's own help.
-            rest = flags.FLAGS(list(argv))
-            if "preset" in flags.FLAGS:
-                first = f"--flagfile={flag_kinds.preset_file(flags.FLAGS.preset)}"
-                rest = flags.FLAGS([argv[0], first, *argv[1:]])
-    except SystemExit:  # absl ends its help as a failure.
-        print(flag_kinds.help_text())
-        sys.exit(0)
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"--flagfile must be a file of UTF-8 text; received {error}") from error
-    except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
-        raise InputError(flag_kinds.refusal(error)) from error
-    if len(rest) > 1:
-        raise InputError(f"expected flags only; received {' '.join(rest[1:])}")
-    return rest
+def define(*names: str) -> None:
+    """Defines those flags of a training that a command takes."""
+    purpose = ""
+    for name, option in _OPTIONS.items():
+        purpose = _FIRST_FLAGS.get(name, purpose)
+        if name in names:
+            command.define(name, option.default, **option.metadata, purpose=purpose)
 
 
 def given() -> dict[str, Any]:
     """Returns the values of the training flags that this command has; None for one not given."""
-    return {n: flags.FLAGS[n].value for n in (*_NAMES, "method") if n in flags.FLAGS}
+    return {n: flags.FLAGS[n].value for n in (*_OPTIONS, "method") if n in flags.FLAGS}
 
 
 def named() -> set[str]:
@@ -231,55 +229,95 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
     Raises:
       InputError: two flags contradict each other.
     """
-    changes = changes or {}
-    chosen = Options.from_config(defaults.filled(given() | changes, named() | set(changes)))
-    _check(chosen)
+    from crvae_tf.training.fit import BURDA_EPOCHS
+
+    values, present = given() | (changes or {}), named() | set(changes or {})
+    _fill_method(values, present)
+    if values["schedule"] == "burda" and "epochs" not in present:
+        values["epochs"] = BURDA_EPOCHS
+    _fill_dataset(values)
+    for name, pixels in (("translation", 2.0), ("test_translation", 4.0)):
+        if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
+            values[name] = pixels * values["image_size"] / 28.0
+    chosen = Options.from_config(values)
     if chosen.output_dir is None:
         name = re.sub(r"\W+", "_", chosen.dataset)
         place = f"runs/{name}_{chosen.method}_{chosen.seed}"
         chosen = dataclasses.replace(chosen, output_dir=place)
-    defaults.check_apart("output_dir", chosen.output_dir, chosen.dataset)
-    return _found_from_everywhere(chosen)
+    check_apart("output_dir", chosen.output_dir, chosen.dataset)
+    return _checked(chosen)
 
 
 def resolve_evaluation(config: dict[str, Any]) -> Options:
-    """Returns a finished run's options, with what an evaluation may change taken from the flags.
-
-    Raises:
-      InputError: two of them contradict each other.
-    """
-    chosen = Options.from_config(config | {name: given()[name] for name in named()})
-    _check(chosen)
-    return _found_from_everywhere(chosen)
+    """Returns a finished run's options, with what an evaluation may change taken from the flags."""
+    return _checked(Options.from_config(config | {name: given()[name] for name in named()}))
 
 
-def _check(chosen: Options) -> None:
-    """Raises InputError if two options contradict each other."""
+def _fill_method(values: dict[str, Any], present: Set[str]) -> None:
+    """Fills in what the method sets and the flags do not."""
+    from crvae_tf.objectives import default_eta
+
+    name = values["method"] or "cr_vae"
+    method = METHODS[name]
+    if values["method"] and values["model"] not in (None, method["model"]):
+        raise InputError("model", f"{method['model']} for the method {name}", values["model"])
+    values["model"] = values["model"] or method["model"]
+    values |= {part: method[part] for part in ("lambda", "eta") if part not in present}
+    if values["eta"] is None:
+        values["eta"] = default_eta(values["beta"])
+
+
+def _fill_dataset(values: dict[str, Any]) -> None:
+    """Fills in how the data set is modelled; a given likelihood or binarization decides the other."""
+    from crvae_tf import datasets
+
+    usual = datasets.defaults(values["dataset"], values["data_dir"])
+    if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
+        usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
+    elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
+        is_gray = (values["channels"] or usual["channels"]) == 1
+        of_levels = "continuous_bernoulli" if is_gray else "gaussian"
+        usual["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
+    usual["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"
+    values |= {name: value for name, value in usual.items() if values[name] is None}
+
+
+def _is_binarized(values: dict[str, Any]) -> bool:
+    return values["binarization"] != "none"
+
+
+def _checked(chosen: Options) -> Options:
+    """Returns options that do not contradict each other, the path of a folder made absolute."""
     has_views, registered = bool(chosen.lambda_), chosen.pose != "none"
     binarizations = ("dynamic", "fixed") if chosen.likelihood == "bernoulli" else ("none",)
     pose_dim = 2 * bool(chosen.translation) + bool(chosen.rotation) + bool(chosen.scaling)
+    of_likelihood = f"{' or '.join(binarizations)} for the likelihood {chosen.likelihood}"
+    of_pose = f"> {pose_dim}, the dimensions of the pose"
     rules = {
         "beta": (chosen.model == "beta_vae" or chosen.beta == 1.0, f"1 for the model {chosen.model}"),
         "eta": (has_views or not chosen.eta, "0 for a lambda of 0"),
         "views_per_image": (has_views or chosen.views_per_image == 1, "1 for a method without views"),
-        "binarization": (
-            chosen.binarization in binarizations,
-            f"{' or '.join(binarizations)} for the likelihood {chosen.likelihood}",
-        ),
+        "binarization": (chosen.binarization in binarizations, of_likelihood),
         "pose": (not registered or pose_dim, "none for a transformation that is the identity"),
-        "latent_dim": (
-            not registered or chosen.latent_dim > pose_dim,
-            f"> {pose_dim}, the dimensions of the pose",
-        ),
+        "latent_dim": (not registered or chosen.latent_dim > pose_dim, of_pose),
     }
     for name, (holds, expected) in rules.items():
         if not holds:
             raise InputError(name, expected, getattr(chosen, name))
-
-
-def _found_from_everywhere(chosen: Options) -> Options:
-    """Returns the options with the path of a folder of images made absolute."""
-    if not chosen.dataset.startswith(FOLDER_PREFIX):
+    path = chosen.dataset.removeprefix(FOLDER_PREFIX)
+    if path == chosen.dataset:
         return chosen
-    path = os.path.abspath(chosen.dataset.removeprefix(FOLDER_PREFIX))
-    return dataclasses.replace(chosen, dataset=FOLDER_PREFIX + path)
+    return dataclasses.replace(chosen, dataset=FOLDER_PREFIX + os.path.abspath(path))
+
+
+def check_apart(argument: str, output: str, images: str) -> None:
+    """Raises InputError if the folder `output`, of `argument`, lies in the images of `folder:PATH`.
+
+    The pictures in it would be images too, and the folder would not be the one that was read.
+    """
+    folder = images.removeprefix(FOLDER_PREFIX)
+    if folder == images or not os.path.isdir(folder):
+        return
+    outer, inner = os.path.realpath(folder), os.path.realpath(output)
+    if os.path.commonpath([outer, inner]) == outer:
+        raise InputError(argument, f"a folder outside the images of {images}", output)

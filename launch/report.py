@@ -9,24 +9,17 @@ import os
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import FOLDERS, PLACE
+from launch import command, options
+from launch.command import FOLDERS, Checked
+
+_PAGE = Checked(os.path.expanduser, lambda name: not os.path.isdir(name), "a file, not a folder")
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir")
-    flag_kinds.define("runs", None, FOLDERS, "runs to compare")
-    flag_kinds.define("output", "report.html", PLACE, "the page to write")
-
-
-def check() -> None:
-    """Raises InputError if no run is named, or the page cannot be written."""
-    if flags.FLAGS.runs is None:
-        raise InputError("runs", "folders of runs, separated by commas", "none")
-    output = flags.FLAGS.output
-    if os.path.isdir(output):
-        raise InputError("output", "the name of a file", f"{output}, a folder")
+    command.require("runs", FOLDERS, "folders of runs, separated by commas")
+    command.define("output", "report.html", _PAGE, "the page to write")
 
 
 def load_images(record):
@@ -42,12 +35,10 @@ def load_images(record):
     data = assembly.load_data(of_run)
     if data.fingerprint != record.config.get("data_fingerprint"):
         raise InputError(data.name, "the training's data", "others")
-    transformation = assembly.test_transformation(of_run)
-    images, views = (  # Gray, as the encoder is served.
-        drawing.first_images(data, "none", transform, SEARCHED_IMAGES)
-        for transform in (None, transformation)
-    )
-    return images, views, transformation
+    view = assembly.test_transformation(of_run)
+    # Gray, as the encoder is served.
+    shown = (drawing.first_images(data, "none", each, SEARCHED_IMAGES) for each in (None, view))
+    return *shown, view
 
 
 def main() -> None:
@@ -56,7 +47,6 @@ def main() -> None:
     from crvae_tf.studies import report
     from launch import assembly, tables
 
-    check()
     records = report.read(flags.FLAGS.runs)
     bar = tables.ProgressBar("drawing", "runs")
     served = []

@@ -4,15 +4,15 @@ Each method and seed is a run of its own, trained as by launch.train with the fl
 those given here. Run the same command again to resume: it keeps finished runs as they are.
 """
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from crvae_tf.errors import InputError
-from launch import command, flag_kinds, options
-from launch.flag_kinds import BOOLEAN, PLACE, PRESET, Checked, choice, integer
+from launch import command, options
+from launch.command import BOOLEAN, PLACE, PRESET, Checked, choice, integer
 
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
 _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
@@ -22,47 +22,58 @@ _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_st
 def define() -> None:
     """Adds the flags of this command to those of a training."""
     options.define_training()
-    flag_kinds.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
+    command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
     meaning = "flags for each training, which later ones override"
-    flag_kinds.define("preset", "paper", PRESET, meaning)
-    flag_kinds.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    etas = Checked(
-        flag_kinds.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas"
-    )
-    flag_kinds.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
-    settings = Checked(flag_kinds.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
-    flag_kinds.define("settings", None, settings, "instead of a table, a comparison of these settings")
-    flag_kinds.define("parallel", 1, integer(1), "trainings at a time")
+    command.define("preset", "paper", PRESET, meaning)
+    command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
+    etas = Checked(command.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas")
+    command.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
+    settings = Checked(command.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    command.define("settings", None, settings, "instead of a table, a comparison of these settings")
+    command.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
-    flag_kinds.define("records", None, PLACE, meaning)
+    command.define("records", None, PLACE, meaning)
     meaning = "draw invariance curves of the first seed of each method"
-    flag_kinds.define("invariance", True, BOOLEAN, meaning)
-
-
-def check() -> None:
-    """Raises InputError if flags contradict each other, or one is given that the grid sets."""
-    given = flags.FLAGS
-    if given.table is None and not given.etas and not given.settings:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
-    if given.etas and given.settings:
-        raise InputError("etas", "left out where --settings is given", "both")
-    for name in sorted(options.named() & _SET_BY_GRID):
-        raise InputError(name, "left out, the grid sets it", given[name].value)
-    for name in ("output_dir", "records"):
-        folder = given[name].value
-        if folder and os.path.isfile(folder):
-            raise InputError(name, "a folder", f"{folder}, a file")
+    command.define("invariance", True, BOOLEAN, meaning)
 
 
 def study():
-    """Returns the study that the flags describe, and its trainings."""
-    from launch import studies
+    """Returns the study that the flags describe, and its trainings.
 
-    check()
+    Raises:
+      InputError: flags contradict each other, or one is given that the grid sets.
+    """
+    from crvae_tf.studies import paper
+    from launch import grid
+
     given = flags.FLAGS
-    settings = [_setting(texts) for texts in given.settings or ()]
-    chosen = studies.study(given.table or 0, given.etas or (), settings, given.preset)
-    return chosen, studies.jobs(chosen, given.seeds, given.records)
+    for name in sorted(options.named() & _SET_BY_GRID):
+        raise InputError(name, "left out, the grid sets it", given[name].value)
+    if given.etas and given.settings:
+        raise InputError("etas", "left out where --settings is given", "both")
+    table = None if given.etas or given.settings else given.table
+    if given.settings:
+        name, cells = "invariance", _cells("settings", map(_setting, given.settings))
+    elif given.etas:
+        name, cells = "eta", _cells("etas", ({"method": "cr_vae", "eta": eta} for eta in given.etas))
+    elif table:
+        name, cells = f"table_{table}", paper.methods(table)
+    else:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
+    directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
+    chosen = grid.Study(name, cells, datasets, Path(directory), table)
+    return chosen, chosen.jobs(given.seeds, given.records)
+
+
+def _cells(argument: str, settings) -> dict[str, dict[str, Any]]:
+    """Returns settings by their labels."""
+    from crvae_tf.studies.comparisons import setting_label
+
+    labelled = [(setting_label(setting), setting) for setting in settings]
+    if len({frozenset(label.split()) for label, _ in labelled}) < len(labelled):
+        raise InputError(argument, "different in six digits", ", ".join(dict(labelled)))
+    return dict(labelled)
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -82,19 +93,24 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
 def main() -> None:
     """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
     from crvae_tf import errors
-    from launch import assembly, grid, studies
+    from launch import assembly, grid
 
     chosen, jobs = study()
-    failures = grid.run(jobs, flags.FLAGS.parallel, chosen.name.replace("_", " "))
+    title = chosen.name.replace("_", " ")
+    assembly.say(f"study: {title}, {', '.join(chosen.cells)} on {', '.join(chosen.datasets)}")
+    assembly.say(
+        f"runs: {chosen.directory}, {sum(map(bool, (j.finished for j in jobs)))} of {len(jobs)} done"
+    )
+    failures = grid.run(jobs, flags.FLAGS.parallel, title)
     try:
-        studies.measure_baselines(chosen)
+        grid.measure_baselines(chosen)
     except Exception as error:  # The tables are written without them.
         if not errors.is_told(error):
             raise
         failures.append(f"baselines failed: {errors.one_line(error)}")
-    print(studies.write(chosen, jobs), flush=True)
+    print(grid.write(chosen, jobs), flush=True)
     assembly.say(f"tables: {chosen.directory}; the pictures are being drawn")
-    studies.draw(chosen, jobs, flags.FLAGS.invariance)
+    grid.draw(chosen, jobs, flags.FLAGS.invariance)
     assembly.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 

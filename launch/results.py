@@ -5,14 +5,14 @@ A summary is the JSON file that launch.reproduce writes: copy it there.
 
 from absl import flags
 
-from launch import command, flag_kinds
-from launch.flag_kinds import PLACE
+from launch import command
+from launch.command import PLACE
 
 
 def define() -> None:
     """Defines the flags of this command."""
-    flag_kinds.define("results", "docs/results", PLACE, "folder of the JSON summaries")
-    flag_kinds.define("output", "docs/results.md", PLACE, "the page to write")
+    command.define("results", "docs/results", PLACE, "folder of the JSON summaries")
+    command.define("output", "docs/results.md", PLACE, "the page to write")
 
 
 def main() -> None:

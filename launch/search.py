@@ -8,18 +8,18 @@ import sys
 
 from absl import flags
 
-from launch import command, defaults, flag_kinds, options
-from launch.flag_kinds import IMAGES, PLACE, RUN_FOLDER, integer
+from launch import command, options
+from launch.command import IMAGES, PLACE, RUN_FOLDER, integer
 
 
 def define() -> None:
     """Defines the flags of this command."""
     options.define("data_dir")
-    flag_kinds.require("index", PLACE, "a folder that launch.embed wrote")
-    flag_kinds.require("image", IMAGES, "an image file")
-    flag_kinds.define("neighbours", 10, integer(1), "how many images to find")
-    flag_kinds.define("output", "nearest.png", PLACE, "contact sheet to write")
-    flag_kinds.define("encoder", None, RUN_FOLDER, "folder of the index's encoder, if it moved")
+    command.require("index", PLACE, "a folder that launch.embed wrote")
+    command.require("image", IMAGES, "an image file")
+    command.define("neighbours", 10, integer(1), "how many images to find")
+    command.define("output", "nearest.png", PLACE, "contact sheet to write")
+    command.define("encoder", None, RUN_FOLDER, "folder of the index's encoder, if it moved")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
 
     given = flags.FLAGS
     index = Index(given.index)
-    defaults.check_apart("output", given.output, index.about["input"])
+    options.check_apart("output", given.output, index.about["input"])
     print(f"index: {given.index}, {index.num_rows} images of {index.about['input']}", file=sys.stderr)
     encoder = load_encoder(index, given.encoder)
     query = embed_file(encoder, given.image)

@@ -1,14 +1,23 @@
 """Figures as text for a terminal."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from crvae_tf.datasets.folders import printable
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import NLL, Quantity
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.metrics import NLL, Quantity
+
+_HEADLINE = {
+    "NLL, nats": ("nll", "test"),
+    "transformed": ("nll", "transformed_test"),
+    "retrieval": ("retrieval_at_1", "test_transform"),
+    "linear probe": ("probe_linear", "test_transform"),
+}
+_NAME_WIDTH = 34
+"""Leaves the headline's figures room in 80 columns."""
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -16,21 +25,17 @@ def evaluation(result: dict[str, Any]) -> str:
     splits = result["splits"]
     samples = splits["test"]["nll_samples"]
     counts = [Quantity("num_images", "images"), NLL._replace(label=f"NLL, K = {samples}")]
-    measured = (*counts, *quantities.SPLIT, quantities.GAUSSIAN)
-    parts = [_table(measured, splits), _table(quantities.CONSISTENCY, result["consistency"])]
+    measured = (*counts, *metrics.SPLIT, metrics.GAUSSIAN)
+    parts = [_table(measured, splits), _table(metrics.CONSISTENCY, result["consistency"])]
     if "probe" in result:
         probe = dict(result["probe"])
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
-        parts.append(_table(quantities.PROBE, probe))
-    return "\n\n".join([*parts, verdict(result["consistency"])])
-
-
-def verdict(consistency: dict[str, dict[str, float]]) -> str:
-    """Returns in words how far embeddings stay where they are under each transformation."""
-    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in consistency.values()]
-    told = "A view's nearest image is its own for {} of 100 (training transformation)\n"
-    return (told + "and for {} of 100 (test transformation).").format(*shares)
+        parts.append(_table(metrics.PROBE, probe))
+    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in result["consistency"].values()]
+    verdict = "A view's nearest image is its own for {} of 100 (training transformation)\n"
+    verdict += "and for {} of 100 (test transformation)."
+    return "\n\n".join([*parts, verdict.format(*shares)])
 
 
 def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> str:
@@ -42,6 +47,18 @@ def _table(measured: Iterable[Quantity], columns: dict[str, dict[str, Any]]) -> 
             texts = map(quantity.text, (column[quantity.key] for column in columns.values()), errors)
             rows.append((quantity.label, quantity.unit, *texts))
     return _aligned(rows)
+
+
+def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
+    """Returns the headline of evaluations, a row for each."""
+    from crvae_tf.studies import evaluation_frame
+
+    rows = evaluation_frame.spread({("", name): [found] for name, found in evaluations.items()})
+    table = evaluation_frame.by_method(evaluation_frame.with_texts(rows), _HEADLINE.values())
+    heads = [head for head, column in _HEADLINE.items() if column in table.columns]
+    lines = ((name[-_NAME_WIDTH:], "", *texts) for name, *texts in table.itertuples(name=None))
+    told = "Retrieval and the linear probe are of images under the test transformation."
+    return "\n".join([_aligned([("", "", *heads), *lines]), told])
 
 
 def embedding(report: Any, seconds: float) -> str:
@@ -67,9 +84,10 @@ def neighbours(found: Sequence[Any]) -> str:
 
 def captions(image: str, found: Sequence[Any]) -> list[str]:
     """Returns the captions of a contact sheet: the image's own, then those of the images found."""
-    lines = [(str(n.key)[-28:], "" if n.label is None else n.label, n.distance) for n in found]
-    of_image = f"{printable(image)[-28:]}\n"
-    return [of_image, *(f"{key}\n{label}  {distance:.4g}" for key, label, distance in lines)]
+    labels = ["" if n.label is None else n.label for n in found]
+    lines = zip(found, labels, strict=True)
+    of_found = [f"{str(n.key)[-28:]}\n{label}  {n.distance:.4g}" for n, label in lines]
+    return [f"{printable(image)[-28:]}\n", *of_found]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
@@ -93,6 +111,8 @@ class ProgressBar:
         )
 
     def __call__(self, done: int, whole: int) -> None:
+        if self._bar.total is None:  # What was done before tells nothing of the time that is left.
+            self._bar.initial = self._bar.n = done
         self._bar.total = whole
         self._bar.update(done - self._bar.n)
 

@@ -15,21 +15,19 @@ def main() -> None:
 
     chosen = options.resolve()
     strategy = strategies.make(chosen.strategy)
-    if not strategies.is_chief(strategy):
+    chief = strategies.is_chief(strategy)
+    if not chief:
         logging.getLogger("crvae_tf").setLevel(logging.WARNING)  # The chief says the rest.
     with strategies.run_of(strategy, chosen.output_dir) as run:
         data = assembly.load_data(chosen)
         model = assembly.make_model(chosen, data, strategy)
-        run.begin(
-            assembly.config(chosen, data),
-            may_differ=(*chosen.free, "versions"),
-            may_change=options.EVALUATION,
-        )
-        if strategies.is_chief(strategy):
+        config = assembly.config(chosen, data)
+        run.begin(config, may_differ=(*chosen.free, "versions"), may_change=options.EVALUATION)
+        if chief:
             assembly.introduce(chosen, model, data)
         if not strategies.highest(strategy, run.is_complete()):
             assembly.train(chosen, model, data, run)
-        if strategies.is_chief(strategy):
+        if chief:
             _finish(chosen, model, data, run)
 
 
@@ -41,9 +39,8 @@ def _finish(chosen, model, data, run) -> None:
         print(tables.evaluation(run.read_evaluation()))
         assembly.say(f"{run.directory} was complete. Remove it to train again.")
     else:
-        assembly.draw_figures(chosen, model, data, run)
-        assembly.export(chosen, model, data, run)
-        assembly.evaluate(chosen, model, data, run)
+        for step in (assembly.draw_figures, assembly.export, assembly.evaluate):
+            step(chosen, model, data, run)
     places = f"--encoder={run.encoder} --input=folder:PATH --output=EMBEDDINGS"
     assembly.say(f"embed: python -m launch.embed {places}")
     assembly.say(f"report: python -m launch.report --runs={run.directory}")

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import io
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -35,6 +36,14 @@ class Outcome(NamedTuple):
         return not self.fault and (self.code == 0 or is_told)
 
 
+def assert_told(outcome: Outcome, *expected: str) -> None:
+    """Asserts that a user was told of a mistake in one line, which has these parts."""
+    assert outcome.is_clean, outcome
+    assert outcome.code == 1
+    for text in expected:
+        assert text in outcome.err.splitlines()[-1]
+
+
 @contextlib.contextmanager
 def defined(define: Callable[[], None]) -> Iterator[None]:
     """Has the flags that `define` defines, none of them given, and takes them back afterwards."""
@@ -55,6 +64,7 @@ def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments:
     kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, err, fault, code = io.StringIO(), io.StringIO(), "", 0
     with defined(define), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -64,6 +74,8 @@ def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments:
         except BaseException:
             fault, code = traceback.format_exc(), 1
     sys.argv = kept
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logger.handlers.clear()
     logger.propagate = propagated
     logger.setLevel(level)
@@ -81,5 +93,5 @@ def forgotten_flags():
 def resolved(*arguments):
     """The options that the arguments of a training stand for."""
     flags.FLAGS.unparse_flags()
-    options.parse(["train", *arguments])
+    command.parse(["train", *arguments])
     return options.resolve()

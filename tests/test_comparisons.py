@@ -2,7 +2,7 @@
 
 import pytest
 
-from crvae_tf.studies import comparisons, curves
+from crvae_tf.studies import comparisons
 from tests.made_up import evaluation, probe
 
 
@@ -52,7 +52,7 @@ def test_settings_stand_side_by_side_and_the_page_says_what_was_not_run():
 
 def test_eta_curves_have_a_line_for_each_split_with_bars(drawn):
     cells = {"0.1": [evaluation(88.0), evaluation(90.0)], "1": [evaluation(80.0)]}
-    curves.eta_curves("eta.png", eta_study(**cells)["rows"])
+    comparisons.eta_curves("eta.png", eta_study(**cells)["rows"])
     nll, *_, retrieval = drawn[0].axes
     held_out, transformed = (line.get_xydata().tolist() for line in nll.lines[::3])
     assert held_out == [[0.1, 89.0], [1.0, 80.0]]
@@ -64,7 +64,7 @@ def test_invariance_curves_are_marked_at_the_ranges_of_the_transformed_test_set(
     names = ("kl", "retrieval_at_1", "linear", "nearest_neighbours")
     points = [{"size": size} | dict.fromkeys(names, 0.5) for size in (0.0, 99.0)]
     measured = {"r$_$x": dict.fromkeys(("translation", "rotation", "scaling"), points)}
-    curves.invariance_curves("curves.png", measured, {"rotation": 120.0, "scaling": 0.6})
+    comparisons.invariance_curves("curves.png", measured, {"rotation": 120.0, "scaling": 0.6})
     marks = [
         [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
         for axes in drawn[0].axes

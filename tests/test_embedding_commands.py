@@ -9,53 +9,39 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from launch import embed, search
-from tests.command_line import outcome_of
+from launch import command, embed, search
+from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.image_files import encoded
 
 SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 
-def launch(name, *arguments, **options):
-    command = [sys.executable, "-m", f"launch.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, **options)
-
-
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    ("module", "arguments", "message"),
     [
+        (embed, "", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
+        (embed, "--encoder=x --epochs=3", "expected a flag that --help lists; received --epochs=3"),
+        (embed, "--encoder=\udcff", "--encoder must be a folder whose name is UTF-8 "),
+        (search, "--index=x", "--image must be an image file; received none"),
         (
-            "embed",
-            [],
-            "--encoder must be the folder of an exported encoder, RUN/enc",
+            embed,
+            "--encoder=nowhere --input=digits --output=x",
+            "--encoder must be the folder of an exported encoder, RUN/encoder; received nowhere, ",
         ),
-        ("embed", ["--encoder=x", "--epochs=3"], "--epochs must be a flag that --help lists"),
         (
-            "embed",
-            ["--encoder=\udcff"],
-            "--encoder must be a folder whose name is UTF-8 ",
+            embed,
+            "--encoder=x --input=folder:. --output=tests/embeddings",
+            "--output must be a folder outside the images of folder:.; received tests/embeddings",
         ),
-        ("search", ["--index=x"], "--image must be an image file; received none"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_answered_in_one_line(name, arguments, message):
-    answer = launch(name, *arguments)
-    assert answer.returncode != 0
-    assert answer.stderr.startswith(f"error: {message}")
-    assert answer.stderr.count("\n") == 1
-    assert answer.stdout == ""
-
-
-def test_embeddings_are_not_put_among_the_images(tmp_path, monkeypatch):
+def test_a_mistake_is_answered_in_one_line(module, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = ["--encoder=x", "--input=folder:.", "--output=tests/embeddings"]
-    answer = outcome_of(embed.main, embed.define, *given)
-    assert answer[:3] == (
-        1,
-        "",
-        "error: --output must be a folder outside the images of folder:.; received tests/embeddings\n",
-    )
+    answer = outcome_of(module.main, module.define, *arguments.split())
+    assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+    assert answer.err.startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
@@ -70,12 +56,13 @@ def test_a_contact_sheet_is_not_put_among_the_images(tmp_path):
     assert answer.err == f"error: --output must be {expected}; received {output}\n"
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"), [("tf", "/somewhere/tf"), ("gs://bucket/tf", "gs://bucket/tf"), (None, None)]
-)
+@pytest.mark.parametrize(("given", "kept"), [("tf", "/somewhere/tf"), ("gs://b/tf", "gs://b/tf")])
 def test_a_search_from_another_folder_finds_what_was_embedded(monkeypatch, given, kept):
     monkeypatch.setattr(os, "getcwd", lambda: "/somewhere")
-    received = embed.places("run/encoder", given, None)
+    with defined(embed.define):
+        places = "--encoder=run/encoder", "--input=digits", "--output=o", f"--data_dir={given}"
+        command.parse(["embed", *places])
+        received = embed.places()
     assert received == {"encoder": "/somewhere/run/encoder", "data_dir": kept, "split": None}
 
 

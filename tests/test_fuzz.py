@@ -59,9 +59,9 @@ COMMANDS = {
         reproduce.study,
         ("--table=4", "--dataset=digits"),
     ),
-    "compare": (compare.define, compare.check, ("--runs=one,two", "--output_dir=pictures")),
+    "compare": (compare.define, options.given, ("--runs=one,two", "--output_dir=pictures")),
     "results": (results.define, options.given, ()),
-    "report": (report.define, report.check, ("--runs=one,two",)),
+    "report": (report.define, options.given, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""
 

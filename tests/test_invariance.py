@@ -7,7 +7,7 @@ import pytest
 
 from crvae_tf import VAE, RandomAffine, networks
 from crvae_tf.datasets import ArrayImages, evaluation_batches
-from crvae_tf.evaluation import invariance, metrics
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.embeddings import Embedder
 
 IMAGES = 30
@@ -29,13 +29,13 @@ def small(digits):
 @pytest.fixture(scope="module")
 def curves(model, small):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(invariance, "SIZES", 3)
-        return invariance.measure(model, small, "none", RandomAffine(4.0, 30.0, 0.25))
+        patch.setattr(embeddings, "SIZES", 3)
+        return embeddings.measure_invariance(model, small, "none", RandomAffine(4.0, 30.0, 0.25))
 
 
 def test_sizes_go_from_nothing_to_twice_the_test_range_in_nine_steps():
-    assert invariance.sizes_of("scaling", 0.25) == pytest.approx(np.arange(9) / 16.0)
-    assert invariance.sizes_of("scaling", 0.8)[-1] == 0.99
+    assert embeddings.sizes_of("scaling", 0.25) == pytest.approx(np.arange(9) / 16.0)
+    assert embeddings.sizes_of("scaling", 0.8)[-1] == 0.99
 
 
 def test_the_form_is_what_others_read(curves):
@@ -75,9 +75,9 @@ def test_each_transformation_is_applied_alone(curves, model, small):
 
 
 def test_where_classes_cannot_be_learned_there_is_no_probe(model, small, monkeypatch):
-    monkeypatch.setattr(invariance, "SIZES", 1)
+    monkeypatch.setattr(embeddings, "SIZES", 1)
     images = small.test.fetch(np.arange(IMAGES))[0].numpy()
     unlabelled = dataclasses.replace(small, train=ArrayImages(images), test=ArrayImages(images))
-    found = invariance.measure(model, unlabelled, "none", RandomAffine())
+    found = embeddings.measure_invariance(model, unlabelled, "none", RandomAffine())
     assert found["rotation"][0]["linear"] is None
     assert found["rotation"][0]["nearest_neighbours"] is None

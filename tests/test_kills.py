@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from crvae_tf.training.checkpoints import found
 from tests.conftest import ROOT
 from tests.small_training import untimed
 
@@ -101,25 +102,22 @@ def metrics(path: Path) -> list[dict]:
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    found = {}
+    held = {}
 
     def note(name, item):
         if isinstance(item, h5py.Dataset):
-            found[name] = item[...]
+            held[name] = item[...]
 
     with h5py.File(path) as file:
         file.visititems(note)
-    return found
+    return held
 
 
 def variables(folder: Path) -> dict[str, np.ndarray]:
     """All variables of the last checkpoint, the optimizer's too."""
-    reader = tf.train.load_checkpoint(str(folder))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if name.endswith("VARIABLE_VALUE") and not name.startswith("save_counter")
-    }
+    reader = tf.train.load_checkpoint(str(found(folder)[-1]))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names if name.endswith("VARIABLE_VALUE")}
 
 
 READERS = {

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from crvae_tf import InputError, likelihoods, objectives
+from crvae_tf import likelihoods, objectives
 from tests import reference
 
 LOG_PROBS = {
@@ -80,12 +79,6 @@ def test_a_continuous_bernoulli_pixel_integrates_to_1_over_the_unit_interval():
     np.testing.assert_allclose(integrals, np.ones(len(LOGITS)), atol=1e-4)
 
 
-def test_bernoulli_probabilities_of_both_pixels_add_up_to_1():
-    distribution = likelihoods.bernoulli(one_pixel_images(LOGITS))
-    total = sum(np.exp(distribution.log_prob(one_pixel_images([pixel]))) for pixel in (0.0, 1.0))
-    np.testing.assert_allclose(total, np.ones(len(LOGITS)), rtol=1e-6)
-
-
 @pytest.mark.parametrize("family", ["bernoulli", "continuous_bernoulli"])
 def test_the_gradient_by_a_logit_is_the_pixel_less_the_mean_and_finite(family):
     """The score of an exponential family; a formula that is 0/0 at logit 0 would give NaN here."""
@@ -114,26 +107,3 @@ def test_logits_of_low_precision_are_scored_in_float32(family, dtype):
     assert log_prob.dtype == tf.float32
     exact = LOG_PROBS[family](tf.cast(rounded, tf.float64).numpy(), images).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(log_prob, exact, rtol=1e-5)
-
-
-def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="one of bernoulli, continuous_bernoulli, gaussian"):
-        likelihoods.get("poisson")
-
-
-@pytest.mark.parametrize("kind", ["binary", "gray"])
-def test_bernoulli_log_probabilities_and_gradients_are_those_of_tfp(kind):
-    logits = tf.constant(np.linspace(-40.0, 40.0, 2 * 4).reshape([2, 2, 2, 1]), tf.float32)
-    draw = np.random.default_rng(0).random([3, 2, 2, 2, 1]).astype(np.float32)
-    images = draw.round() if kind == "binary" else draw
-    tfd = tfp.distributions
-    tfp_own = tfd.Independent(tfd.Bernoulli(logits=logits, dtype=tf.float32), 3)
-    results = []
-    for likelihood in (likelihoods.bernoulli(logits), tfp_own):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            pixels = likelihood.distribution.copy(logits=logits)
-            log_prob = tfd.Independent(pixels, 3).log_prob(images)
-        results.append([log_prob, tape.gradient(log_prob, logits)])
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-5)

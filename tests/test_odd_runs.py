@@ -13,7 +13,7 @@ import pytest
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
-from tests.command_line import outcome_of
+from tests.command_line import assert_told, outcome_of
 from tests.image_files import encoded
 
 ODD = (
@@ -47,10 +47,6 @@ class OddRun:
         gc.collect()  # The traceback of an error holds the run, and so its lock.
         return outcome_of(main, define, *arguments)
 
-    def change_config(self, **values):
-        config = self.run.read_config() | values
-        self.run.config.write_text(json.dumps(config))
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -70,13 +66,6 @@ def odd(finished):
     kept.rename(finished.run.directory)
 
 
-def assert_told(outcome, *expected):
-    assert outcome.code == 1
-    assert outcome.is_clean, outcome
-    for text in expected:
-        assert text in outcome.err.splitlines()[-1]
-
-
 def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_images(finished):
     assert finished.run.is_complete()
     found = finished.run.read_evaluation()
@@ -90,10 +79,18 @@ def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_
         assert view["distance_ratio"] == 0.0
 
 
-def test_a_finished_run_is_shown_under_another_version_of_a_package(odd):
-    odd.change_config(versions=odd.run.read_config()["versions"] | {"keras": "2.0"})
+def test_a_finished_run_is_shown_with_other_packages_and_moved_images(odd, tmp_path, monkeypatch):
+    config = odd.run.read_config()
+    odd.run.config.write_text(json.dumps(config | {"versions": config["versions"] | {"keras": "2.0"}}))
     before = odd.run.config.read_bytes()
-    outcome = odd.train()
+    place = tmp_path / "moved"
+    odd.images.rename(place)
+    monkeypatch.chdir(tmp_path)
+    try:
+        outcome = odd.train("--dataset=folder:moved")
+        assert odd.evaluate(f"--dataset=folder:{place}").code == 0
+    finally:
+        place.rename(odd.images)
     assert outcome.code == 0, outcome
     assert "NLL, K = 3" in outcome.out
     assert odd.run.config.read_bytes() == before
@@ -112,25 +109,6 @@ def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     assert odd.run.evaluation.read_bytes() == before
     assert odd.evaluate().code == 0
     assert odd.run.read_evaluation()["splits"] == json.loads(before)["splits"]
-
-
-def test_images_that_were_moved_are_those_of_the_run(odd, tmp_path, monkeypatch):
-    place = tmp_path / "moved"
-    odd.images.rename(place)
-    monkeypatch.chdir(tmp_path)
-    try:
-        assert odd.evaluate("--dataset=folder:moved").code == 0
-        assert "was complete" in odd.train(f"--dataset=folder:{place}").err
-    finally:
-        place.rename(odd.images)
-
-
-def test_a_run_that_is_to_be_evaluated_otherwise_is_not_trained_anew(odd):
-    before = odd.run.metrics.read_bytes()
-    assert odd.train("--nll_samples=5").code == 0
-    assert odd.run.read_evaluation()["config"]["nll_samples"] == 5
-    assert odd.run.read_config()["nll_samples"] == 5
-    assert odd.run.metrics.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -58,12 +58,6 @@ def test_every_method_of_every_table_has_its_six_cells_in_the_paper():
             assert {number_of[number, dataset, label] for label in paper.methods(number)} == {6}
 
 
-def test_the_noise_of_two_seeds_each_is_by_hand():
-    """Variances 2 and 8 of two values: shares 1 and 4, freedom 25 / 17, standard error sqrt(5)."""
-    noise = paper.noise_of_difference([9.0, 11.0], [20.0, 24.0])
-    assert noise == pytest.approx(math.sqrt(5.0) * stats.t.ppf(0.975, 25.0 / 17.0))
-
-
 def test_the_noise_is_by_welch_and_satterthwaite():
     generator = np.random.default_rng(0)
     base, other = generator.normal(0.0, 1.0, 5), generator.normal(2.0, 3.0, 4)

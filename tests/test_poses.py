@@ -104,42 +104,6 @@ def test_gradients_are_those_of_finite_differences(compiled):
 
 
 @pytest.mark.parametrize(
-    "parts",
-    [
-        {},
-        {"right": 1.3, "down": -0.7},
-        {"angle": 25.0, "scale": 1.25},
-        {"right": 2.0, "angle": -90.0},
-        {"angle": 15.0, "scale": 0.75, "down": 0.5},
-        {"right": 40.0},
-    ],
-)
-def test_the_gradient_is_that_of_the_linear_map_that_the_transformation_is(parts):
-    """Each pixel's slope is what the result gains where that pixel alone is 1."""
-    drawn = affine(1, **parts)
-    weights = np.random.default_rng(0).normal(size=(5, 6, 1)).astype(np.float32)
-    ones = np.eye(30, dtype=np.float32).reshape(30, 5, 6, 1)
-    spread = RandomAffine().augment_images(ones, affine(30, **parts))
-    expected = np.sum(spread * weights, axis=(1, 2, 3)).reshape(1, 5, 6, 1)
-    images = tf.Variable(tf.ones([1, 5, 6, 1]))
-    with tf.GradientTape() as tape:
-        value = tf.reduce_sum(resample(images, drawn) * weights)
-    np.testing.assert_allclose(tape.gradient(value, images), expected, atol=1e-5)
-
-
-def test_the_gradient_by_the_images_is_the_transpose():
-    images, affine = tf.random.stateless_normal([30, *SHAPE], KEY), drawn(30)
-    other = tf.random.stateless_normal([30, *SHAPE], randomness.fold_in(KEY, 7))
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        moved = resample(images, affine)
-    transposed = tape.gradient(moved, images, other)
-    np.testing.assert_allclose(
-        tf.reduce_sum(moved * other), tf.reduce_sum(images * transposed), rtol=1e-4
-    )
-
-
-@pytest.mark.parametrize(
     ("sizes", "dim"), [((2, 15, 0.1), 4), ((2, 0, 0), 2), ((0, 15, 0), 1), ((0, 15, 0.1), 2)]
 )
 def test_a_part_that_is_zero_has_no_coordinate(sizes, dim):
@@ -170,13 +134,6 @@ def test_a_carried_posterior_has_the_composed_pose_and_the_same_rest():
     expected = matrices(drawn(20)) @ matrices(POSE.transformation(mean[:, 3:]))
     received = matrices(POSE.transformation(carried.mean()[:, 3:]))
     np.testing.assert_allclose(received, expected, atol=1e-5)
-
-
-def test_the_content_is_the_first_dimensions():
-    mean = tf.random.stateless_normal([5, 7], KEY)
-    content = POSE.content(tfd.Independent(tfd.Normal(mean, tf.exp(mean)), 1))
-    np.testing.assert_array_equal(content.mean(), mean[:, :3])
-    np.testing.assert_array_equal(content.stddev(), tf.exp(mean)[:, :3])
 
 
 class KnownPose(keras.Model):
@@ -305,6 +262,15 @@ def test_at_the_start_images_are_upright_as_they_come():
     np.testing.assert_allclose(encoder.pose.upright(images, mean), images, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mlp", "wae"])
+def test_a_pose_network_finds_the_same_in_training_and_outside_it(name):
+    network = poses.network(name, SHAPE, POSE, width=0.05)
+    network.get_layer("mean").kernel.assign(tf.ones_like(network.get_layer("mean").kernel))
+    images = smooth_images(8)
+    for one, other in zip(network(images, training=True), network(images), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_registration_takes_a_step_or_more():
     with pytest.raises(crvae_tf.InputError, match="steps: expected 1 or more; received 0"):
         register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
@@ -333,6 +299,17 @@ def test_the_served_encoder_gives_content_pose_and_upright_images(served):
     np.testing.assert_allclose(found["pose"], pose, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found["upright"], model.pose.upright(images, mean), atol=1e-4)
     assert np.abs(pose - [0.0, 0.0, 0.0, 1.0]).max() > 0.1
+
+
+def test_the_exported_decoder_needs_no_xla_and_decodes_as_the_model(served, tmp_path):
+    model, _ = served
+    crvae_tf.export_decoder(model, tmp_path / "decoder")
+    decoder = tf.saved_model.load(str(tmp_path / "decoder")).signatures["serving_default"]
+    functions = decoder.graph.as_graph_def().library.function
+    assert not any("_XlaMustCompile" in function.attr for function in functions)
+    latents = tf.random.stateless_normal([4, 7], KEY)
+    expected = model.likelihood(latents).mean()
+    np.testing.assert_allclose(decoder(latents=latents)["images"], expected, atol=1e-5)
 
 
 def test_embeddings_hold_content_and_pose(served, tmp_path):

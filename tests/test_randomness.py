@@ -69,23 +69,11 @@ def test_a_key_is_the_same_from_integers_tensors_and_a_graph():
     assert in_graph(tf.constant(7)).numpy().tolist() == eager
 
 
-def test_a_key_is_its_parents_folded():
-    whole = randomness.key(9, 1, 2, 3).numpy().tolist()
-    assert randomness.fold_in(randomness.key(9, 1), 2, 3).numpy().tolist() == whole
-    assert randomness.fold_in(parent()).numpy().tolist() == list(PARENT)
-
-
 def test_draw_each_is_the_draw_of_each_index_by_itself():
     indices = [5, 0, 17, 5]
     drawn = randomness.draw_each(two_numbers, parent(), tf.constant(indices, tf.int64))
     alone = [two_numbers(randomness.fold_in(parent(), index)) for index in indices]
     np.testing.assert_array_equal(drawn, alone)
-
-
-def test_draw_run_is_the_rows_of_the_groups():
-    groups = [a_group(randomness.fold_in(parent(), group)).numpy() for group in range(5)]
-    np.testing.assert_array_equal(run_of(0, 20), np.concatenate(groups))
-    assert len(np.unique(run_of(0, 200))) == 400
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 9])

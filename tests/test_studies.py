@@ -8,7 +8,7 @@ import pytest
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
-from launch import assembly, baselines, compare, flag_kinds, options, reproduce, studies
+from launch import assembly, baselines, command, compare, grid, options, reproduce
 from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
 from tests.made_up import evaluation, probe
@@ -19,7 +19,7 @@ def jobs_of():
     """Defines the flags of launch.reproduce; returns the jobs of a command line."""
 
     def jobs_of(*arguments):
-        options.parse(["launch.reproduce", *arguments])
+        command.parse(["launch.reproduce", *arguments])
         return reproduce.study()[1]
 
     with defined(reproduce.define):
@@ -105,8 +105,8 @@ def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatc
         files.write_json(Path(of_baselines.output_dir, "baselines.json"), found)
 
     monkeypatch.setattr(baselines, "measure", measure)
-    studies.measure_baselines(chosen)
-    text = studies.write(chosen, jobs)
+    grid.measure_baselines(chosen)
+    text = grid.write(chosen, jobs)
     assert "| vae_aug | 90.00 |" in text
     assert "| pixels | - |" in text
     assert "Not run: `cr_vae eta=1`." in text
@@ -121,7 +121,7 @@ def test_the_study_of_eta_is_written_with_its_curve(jobs_of, tmp_path):
     jobs = jobs_of(*given)
     for job, nll in zip(jobs, (90.0, 91.0), strict=True):
         finish(job, nll, accuracy=0.5)
-    text = studies.write(reproduce.study()[0], jobs)
+    text = grid.write(reproduce.study()[0], jobs)
     assert "The lowest NLL is at eta = 0.1." in text
     assert (tmp_path / "eta_digits.png").stat().st_size > 0
 
@@ -140,13 +140,12 @@ DIFFERENT = "--{} must be different in six digits; received cr_vae eta="
         ("--settings=cr_vae:eta=0.3:beta=1,cr_vae:beta=1:eta=0.3000001", DIFFERENT.format("settings")),
         ("--etas=0.1,1 --settings=vae", "--etas must be left out where --settings is given; "),
         ("--etas=0.1,0.10000001", DIFFERENT.format("etas")),
-        (f"--table=4 --records={ROOT / 'setup.py'}", "--records must be a folder; received "),
     ],
 )
 def test_a_mistake_is_answered_with_the_flag_and_what_was_expected(jobs_of, arguments, message):
     with pytest.raises(InputError) as raised:
         jobs_of(*arguments.split())
-    assert flag_kinds.told(raised.value).startswith(message)
+    assert command.told(raised.value).startswith(message)
 
 
 PRESETS = {  # The jobs of one seed, and what sets the preset apart from the others.

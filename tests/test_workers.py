@@ -93,7 +93,7 @@ def test_a_finished_run_is_shown_by_the_chief(unbroken):
     before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
     chief, other = ends(start(directory))
     assert (chief[0], other) == (0, (0, "", ""))
-    assert "was complete: nothing was done" in chief[2]
+    assert "was complete" in chief[2]
     assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before
 
 

@@ -9,8 +9,6 @@ import tokenize
 
 import numpy as np
 import tensorflow as tf
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from crvae_tf.datasets import tfds_source
 from crvae_tf.datasets.folders import FileImages
@@ -242,6 +240,9 @@ def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
 
     A fifth of each class are test images, 360 in all.
     """
+    from sklearn.datasets import load_digits  # Its import takes longer than most folders.
+    from sklearn.model_selection import train_test_split
+
     scans, labels = load_digits(return_X_y=True)
     levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
     enlarged = tf.image.resize(levels, [20, 20], method="bicubic")

@@ -27,11 +27,9 @@ _IMAGES_PER_STEP = 500
 
 
 class ContrastiveEncoder(BoundMaximizer):
-    """SimCLR (Chen et al. 2020) on pairs (images, views): an encoder, trained through a head.
+    """SimCLR (Chen et al. 2020) on pairs (images, views): a VAE's `encoder`, trained through a head.
 
-    Args:
-      encoder: an encoder of a `VAE`. Its mean is the embedding; its log variance is unused.
-      seed: the seed of the head's initial weights.
+    Its mean is the embedding; its log variance is unused. `seed` is of the head's initial weights.
     """
 
     def __init__(self, encoder: keras.Model, seed: int):
@@ -54,12 +52,7 @@ def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: f
     """Returns the normalised temperature-scaled cross entropy, Equation 1 of Chen et al. 2020.
 
     Each output is classified: its partner is the right one of the 2 batch - 1 others. The logits are
-    cosines, divided by the temperature.
-
-    Args:
-      outputs: the images' outputs, `[batch, dimensions]`.
-      view_outputs: their views' outputs.
-      temperature: divides the cosines.
+    cosines of outputs `[batch, dimensions]`, divided by the temperature.
 
     Returns:
       `[batch]`, nats: the mean of an image's loss and of its view's.
@@ -100,18 +93,10 @@ def measure(
     test_transformation: RandomAffine,
     num_images: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Returns the `consistency` and the `probe` of `evaluation.json` for each baseline.
+    """Returns `consistency`, without KLs, and `probe` for `pixels`, `pca` and `contrastive`.
 
-    Args:
-      encoder: an encoder that `train_contrastive` trained. The PCA has as many dimensions at most.
-      data: the images, used without binarisation.
-      transformation: t(x~|x) of the training.
-      test_transformation: that of the transformed test set.
-      num_images: the size of a fixed sample of test images; None uses all.
-
-    Returns:
-      `pixels`, `pca` (fitted on 10,000 clean training images) and `contrastive`. The consistency has
-      no KLs.
+    The arguments are as for `evaluate`, but for the `encoder`, which `train_contrastive` trained. The
+    PCA is fitted on 10,000 clean training images and has as many dimensions as the encoder at most.
     """
     number = data.test.up_to(num_images)
     train = datasets.evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)

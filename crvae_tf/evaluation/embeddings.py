@@ -3,6 +3,7 @@
 An embedder is a function from batches (indices, images, labels) to `[images, dimensions]`.
 """
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable
@@ -25,12 +26,16 @@ from crvae_tf.transforms import RandomAffine
 _LOGGER = logging.getLogger(__name__)
 
 Embed = Callable[[tf.data.Dataset], np.ndarray]
+InvarianceCurves = dict[str, list[dict[str, float | None]]]
 
 CONSISTENCY_IMAGES = 1000
 PROBE_IMAGES = 10_000
 NEIGHBOURS = 5
 PROBES = ("linear", "nearest_neighbours")
+SIZES = 9
 
+_LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
+"""The largest sizes of invariance curves: pixels, degrees, a fraction."""
 _IMAGES_PER_STEP = 50
 
 
@@ -67,11 +72,10 @@ class Embedder:
 
 
 class Probes:
-    """A linear and a nearest-neighbour classifier, fitted on embeddings of clean training images.
+    """A linear and a nearest-neighbour classifier.
 
-    Args:
-      embeddings: `[images, latent_dim]`.
-      labels: integers `[images]`, of two classes or more.
+    They are fitted on `embeddings` `[images, dimensions]` of clean training images and their `labels`,
+    integers `[images]` of two classes or more.
     """
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray):
@@ -88,16 +92,43 @@ class Probes:
         return dict(zip(PROBES, scores, strict=True))
 
 
-def fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes fitted on clean training images, or logs why there are none.
+class _Yardstick:
+    """Measures an embedder on views of test images; see `figures_of`, of which the arguments are."""
 
-    There are none if the images have no classes or one, or if test images have classes of their own.
-    """
+    def __init__(
+        self, embed: Embed, data: ImageData, num_images: int, batch_size: int = _IMAGES_PER_STEP
+    ):
+        def batches(view: RandomAffine | None, limit: int) -> tf.data.Dataset:
+            return evaluation_batches(data.test, batch_size, "none", view, limit)
+
+        self._embed = functools.lru_cache(maxsize=1)(lambda *view: embed(batches(*view)))
+        self._number, self._nearest = num_images, min(CONSISTENCY_IMAGES, num_images)
+        images = [images for _, images, _ in batches(None, self._nearest).as_numpy_iterator()]
+        self._identities = metrics.identities_of(np.concatenate(images))
+        self._clean = self._embed(None, self._nearest)
+        self._labels = _labels_of(batches(None, num_images))
+        self.probes = _fit_probes(embed, data, self._labels)
+
+    def agreement(self, view: RandomAffine) -> dict[str, float]:
+        """Returns `metrics.agreement` of at most 1,000 images with their views."""
+        return metrics.agreement(self._clean, self._embed(view, self._nearest), self._identities)
+
+    def accuracies(self, view: RandomAffine | None) -> dict[str, float]:
+        """Returns the accuracies of `probes` on all views, or on the images themselves."""
+        return self.probes.accuracies(self._embed(view, self._number), self._labels)
+
+
+def _labels_of(batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+
+
+def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
+    """Returns probes, or logs why there are none: the test classes cannot be learned."""
     if not (data.train.has_labels and data.test.has_labels):
         _LOGGER.info("no probe: the images have no classes")
         return None
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
-    labels = labels_of(train)
+    labels = _labels_of(train)
     missing = np.setdiff1d(test_labels, labels).tolist()
     if len(np.unique(labels)) < 2 or missing:
         why = f"lack the classes {missing} of test images" if missing else "are of one class"
@@ -113,44 +144,72 @@ def figures_of(
     num_images: int,
     batch_size: int = _IMAGES_PER_STEP,
 ) -> dict[str, Any]:
-    """Returns the figures of an embedder on images without binarisation, as it is served.
+    """Returns `consistency` without KLs and, if classes can be learned, `probe`; see `evaluate`.
 
     Args:
-      embed: the embedder.
+      embed: the embedder; it gets images without binarisation, as it is served.
       data: the images.
       views: transformations by name.
       num_images: the number of test images to use, 2 or more.
       batch_size: images in a batch.
+    """
+    yardstick = _Yardstick(embed, data, num_images, batch_size)
+    found = {"consistency": {name: yardstick.agreement(view) for name, view in views.items()}}
+    if yardstick.probes:
+        accuracies = {n: yardstick.accuracies(view) for n, view in ({"clean": None} | views).items()}
+        found["probe"] = {"num_train_images": yardstick.probes.num_images} | accuracies
+    return found
+
+
+def measure_invariance(
+    model: keras.Model,
+    data: ImageData,
+    binarization: str,
+    test_transformation: RandomAffine,
+    num_images: int = CONSISTENCY_IMAGES,
+) -> InvarianceCurves:
+    """Returns figures of an embedding for views of growing size, which the paper does not have.
+
+    A view is transformed in one way alone, uniformly up to the size. The KL uses images as in training:
+    an image and its view are binarised separately, so it is above 0 even at size 0.
+
+    Args:
+      model, data, binarization: as for `evaluate`.
+      test_transformation: the sizes go from 0 to twice its ranges, if possible.
+      num_images: the size of a fixed sample of test images, 2 or more.
 
     Returns:
-      `consistency` without KLs, and `probe` if the images have classes; see `evaluate`.
+      Nine dictionaries for each of `translation` (pixels), `rotation` (degrees) and `scaling` (a
+      fraction): the `size`; `kl`, in nats; `retrieval_at_1`; and the accuracies of `PROBES`, None
+      without classes.
     """
+    embedder, num_images = Embedder(model), data.test.up_to(num_images)
+    yardstick = _Yardstick(embedder.means, data, num_images)
 
-    def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, "none", view, limit)
+    def posteriors(view: RandomAffine | None) -> tuple[np.ndarray, np.ndarray]:
+        return embedder(evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, view, num_images))
 
-    nearest = min(CONSISTENCY_IMAGES, num_images)
-    clean, identities = embed(batches(None, nearest)), identities_of(batches(None, nearest))
-    consistency = {
-        name: metrics.agreement(clean, embed(batches(view, nearest)), identities)
-        for name, view in views.items()
+    clean = posteriors(None)
+
+    def point(name: str, size: float) -> dict[str, float | None]:
+        alone = dict.fromkeys(_LARGEST, 0.0) | {name: size}
+        view = RandomAffine(**alone, fill=test_transformation.fill)
+        found = {"size": size, "kl": metrics.divergence(*clean, *posteriors(view))["kl"]}
+        found["retrieval_at_1"] = yardstick.agreement(view)["retrieval_at_1"]
+        return found | (yardstick.accuracies(view) if yardstick.probes else dict.fromkeys(PROBES))
+
+    return {
+        name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
+        for name in _LARGEST
     }
-    labels = labels_of(batches(None))
-    probes = fit_probes(embed, data, labels)
-    if probes is None:
-        return {"consistency": consistency}
-    probe = {
-        name: probes.accuracies(embed(batches(view)), labels)
-        for name, view in ({"clean": None} | views).items()
-    }
-    return {"consistency": consistency, "probe": {"num_train_images": probes.num_images} | probe}
 
 
-def labels_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns the labels of (indices, images, labels), `[images]`."""
-    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+def sizes_of(name: str, test_range: float) -> list[float]:
+    """Returns nine sizes of a transformation, from 0 to twice its range in the test.
 
-
-def identities_of(batches: tf.data.Dataset) -> np.ndarray:
-    """Returns `metrics.identities_of` for the images of (indices, images, labels)."""
-    return metrics.identities_of(np.concatenate([x for _, x, _ in batches.as_numpy_iterator()]))
+    >>> sizes_of("translation", 4.0)
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    >>> sizes_of("rotation", 120.0)[-1]
+    180.0
+    """
+    return np.linspace(0.0, min(2.0 * test_range, _LARGEST[name]), SIZES).tolist()

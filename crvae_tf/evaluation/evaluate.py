@@ -5,6 +5,7 @@ chunks of samples of fixed sizes. So no figure depends on the batch size, and a 
 samples of a smaller one.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from crvae_tf import objectives, randomness
 from crvae_tf.datasets import ImageData, evaluation_batches
 from crvae_tf.datasets.images import spread
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import embeddings, metrics, quantities
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.embeddings import CONSISTENCY_IMAGES, Embedder
 from crvae_tf.randomness import Purpose
 from crvae_tf.transforms import RandomAffine
@@ -47,11 +48,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Returns the figures of a model on the test set and on the transformed test set.
 
-    All figures have beta = 1, whatever the training's, and are in nats: sums over pixels and latents,
-    means over images. The mutual information uses at most 10,000 images and the consistency 1,000, a
-    fixed sample spread over the whole. Retrieval, distances and probes measure the encoder as it is
-    served, without binarisation. The KLs measure it as it was trained. Both use the content alone if z
-    has a pose.
+    All have beta = 1, whatever the training's, and are in nats: sums over pixels and latents, means
+    over images. Mutual information uses a fixed sample of at most 10,000 images, consistency of 1,000.
+    Retrieval, distances and probes measure the encoder as it is served, without binarisation; the KLs,
+    as it was trained. Both use the content alone if z has a pose.
 
     Args:
       model: has `posterior(images)`, `likelihood(latents)` and `prior`, like `VAE` and `CRVAE`.
@@ -65,8 +65,8 @@ def evaluate(
       progress: called with the work done and all work.
 
     Returns:
-      `splits`, `consistency` and, if training and test images share their classes, `probe`. The
-      documentation lists the names within.
+      `splits`, `consistency` and, if training and test images share their classes, `probe`: see
+      docs/run_folder.md.
 
     Raises:
       InputError: there are fewer than two images, or no samples.
@@ -75,14 +75,14 @@ def evaluate(
     num_images = data.test.up_to(num_images)
     if num_images < 2:
         raise InputError("num_images", "2 or more test images", num_images)
-
-    def batches(view: RandomAffine | None, limit: int = num_images) -> tf.data.Dataset:
-        return evaluation_batches(data.test, batch_size, binarization, view, limit)
-
-    whole = 2 * num_images
-    test = split_figures(model, batches(None), nll_samples, lambda n: progress(n, whole))
-    transformed = split_figures(
-        model, batches(test_transformation), nll_samples, lambda n: progress(num_images + n, whole)
+    if nll_samples < 1:
+        raise InputError("nll_samples", "1 or more", nll_samples)
+    batches = functools.partial(evaluation_batches, data.test, batch_size, binarization)
+    both = batches(None, num_images).concatenate(batches(test_transformation, num_images))
+    figures = image_figures(model, both, nll_samples, lambda done: progress(done, 2 * num_images))
+    test, transformed = (
+        split_figures(model, {name: values[half] for name, values in figures.items()}, nll_samples)
+        for half in (slice(num_images), slice(num_images, None))
     )
     views = {"train_transform": transformation, "test_transform": test_transformation}
     embedder, nearest = Embedder(model), min(CONSISTENCY_IMAGES, num_images)
@@ -94,27 +94,12 @@ def evaluate(
     return {"splits": {"test": test, "transformed_test": transformed}} | found
 
 
-def split_figures(
-    model: keras.Model,
-    batches: tf.data.Dataset,
-    nll_samples: int,
-    progress: Callable[[int], None] = lambda images: None,
-) -> dict[str, Any]:
-    """Returns the figures of one split.
-
-    Args:
-      model: as for `evaluate`.
-      batches: (indices, images, labels) with consecutive indices.
-      nll_samples: K of the negative log-likelihood.
-      progress: called with the number of finished images.
-
-    Raises:
-      InputError: there are no samples.
-    """
-    if nll_samples < 1:
-        raise InputError("nll_samples", "1 or more", nll_samples)
+def image_figures(
+    model: keras.Model, batches: tf.data.Dataset, nll_samples: int, progress: Callable[[int], None]
+) -> dict[str, np.ndarray]:
+    """Returns figures of each image of `batches`, float64 `[images]` or `[images, latent_dim]`."""
     figures_of = tf.function(
-        lambda indices, images: _image_figures(model, indices, images, nll_samples),
+        lambda indices, images: _batch_figures(model, indices, images, nll_samples),
         input_signature=batches.element_spec[:2],
     )
     parts, done = [], 0
@@ -122,11 +107,13 @@ def split_figures(
         parts.append(figures_of(indices, images))
         done += len(indices)
         progress(done)
-    figures = {name: np.concatenate([p[name] for p in parts]).astype(np.float64) for name in parts[0]}
-    return _summary(figures, nll_samples) | _without_constant(model, figures)
+    return {name: np.concatenate([p[name] for p in parts]).astype(np.float64) for name in parts[0]}
 
 
-def _summary(figures: dict[str, np.ndarray], nll_samples: int) -> dict[str, Any]:
+def split_figures(
+    model: keras.Model, figures: dict[str, np.ndarray], nll_samples: int
+) -> dict[str, Any]:
+    """Returns the figures of a split from those of its images."""
     number = len(figures["nll"])
     sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)
     posteriors = (figures[name][sample] for name in ("sample", "mean", "stddev"))
@@ -142,6 +129,7 @@ def _summary(figures: dict[str, np.ndarray], nll_samples: int) -> dict[str, Any]
         "distortion": distortion,
         **{f"mutual_information_{name}": value for name, value in information.items()},
         "active_units": metrics.active_units(figures["mean"].var(axis=0)),
+        **_without_constant(model, figures),
     }
 
 
@@ -156,22 +144,20 @@ def _without_constant(model: keras.Model, figures: dict[str, np.ndarray]) -> dic
         return {}
     constant = objectives.gaussian_constant(likelihood.event_shape.num_elements())
     bound = float((figures["rate"] + figures["distortion"]).mean())
-    return {quantities.GAUSSIAN.key: bound - constant}
+    return {metrics.GAUSSIAN.key: bound - constant}
 
 
-def _image_figures(
+def _batch_figures(
     model: keras.Model, indices: tf.Tensor, images: tf.Tensor, nll_samples: int
 ) -> dict[str, tf.Tensor]:
-    """Returns the figures of each image, `[batch]` or `[batch, latent_dim]`."""
     posterior = model.posterior(images)
     key = randomness.key(_EVALUATION_SEED, Purpose.POSTERIOR_EVALUATION)
-    noise = _noise(posterior, indices, key, samples=1)
-    latents = _latents(posterior, noise)
+    latents = _Drawn(posterior, _noise(posterior, indices, key, samples=1)).latents[0]
     return {
         "nll": negative_log_likelihood(model, images, indices, nll_samples),
         "rate": objectives.rate(posterior, model.prior),
-        "distortion": objectives.distortion(model.likelihood(latents[0]), images),
-        "sample": latents[0],
+        "distortion": objectives.distortion(model.likelihood(latents), images),
+        "sample": latents,
         "mean": posterior.mean(),
         "stddev": posterior.stddev(),
     }
@@ -182,25 +168,47 @@ def negative_log_likelihood(
 ) -> tf.Tensor:
     """Returns -log (1/K) sum_k p(x, z_k) / q(z_k|x), `[batch]`, nats (Burda et al. 2015).
 
-    It streams the samples, so memory does not grow with K.
-
-    Args:
-      model: as for `evaluate`.
-      images: `[batch, H, W, C]`.
-      indices: int64 `[batch]`, the images' consecutive indices in their split.
-      samples: K, 1 or more.
+    `indices`, int64 `[batch]`, are the images' consecutive indices in their split. The K samples are
+    streamed, so memory does not grow with their number.
     """
-    posterior, prior = model.posterior(images), model.prior
+    posterior = model.posterior(images)
     key = randomness.key(_EVALUATION_SEED, Purpose.IMPORTANCE_SAMPLES)
     total = tf.fill(tf.shape(indices), -math.inf)
     for step in tf.range(math.ceil(samples / _SAMPLES_PER_STEP)):
         noise = _noise(posterior, indices, randomness.fold_in(key, step), _SAMPLES_PER_STEP)
-        noise = noise[: samples - step * _SAMPLES_PER_STEP]
-        latents = _latents(posterior, noise)
-        joint = model.likelihood(latents).log_prob(images) + prior.log_prob(latents)
-        weights = joint - _log_density(posterior, noise)
+        drawn = _Drawn(posterior, noise[: samples - step * _SAMPLES_PER_STEP])
+        likelihood = model.likelihood(drawn.latents)
+        weights = objectives.log_weights(drawn, model.prior, likelihood, drawn.latents, images)
         total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
     return math.log(samples) - total
+
+
+def _noise(
+    posterior: tfp.distributions.Distribution, indices: tf.Tensor, key: tf.Tensor, samples: int
+) -> tf.Tensor:
+    """Returns standard normal numbers `[samples, batch, latent_dim]`, keyed by the indices."""
+    shape = [_IMAGES_PER_STEP, samples, posterior.event_shape[-1]]
+    noise = randomness.draw_run(
+        lambda group: tf.random.stateless_normal(shape, group), key, indices, _IMAGES_PER_STEP
+    )
+    return tf.transpose(noise, [1, 0, 2])
+
+
+class _Drawn:
+    """A posterior and `latents` `[samples, batch, latent_dim]` of it, made from standard normal noise.
+
+    The latents are rounded. At a small standard deviation, their own density would be nats off that
+    of the noise, which `log_prob` returns.
+    """
+
+    def __init__(self, posterior: tfp.distributions.Distribution, noise: tf.Tensor):
+        self._noise, self._stddev = noise, posterior.stddev()
+        self.latents = posterior.mean() + self._stddev * noise
+
+    def log_prob(self, latents: tf.Tensor) -> tf.Tensor:
+        """Returns log q(z|x) of its own latents, `[samples, batch]`."""
+        standard = tfp.distributions.Normal(0.0, 1.0).log_prob(self._noise)
+        return tf.reduce_sum(standard - tf.math.log(self._stddev), axis=-1)
 
 
 def estimate_seconds(model: keras.Model, num_images: int, nll_samples: int) -> float:
@@ -216,27 +224,3 @@ def estimate_seconds(model: keras.Model, num_images: int, nll_samples: int) -> f
         began = time.perf_counter()
         scored().numpy()
     return 2.0 * num_images * nll_samples * (time.perf_counter() - began) / _TIMED_LATENTS
-
-
-def _noise(
-    posterior: tfp.distributions.Distribution, indices: tf.Tensor, key: tf.Tensor, samples: int
-) -> tf.Tensor:
-    """Returns standard normal numbers `[samples, batch, latent_dim]`, keyed by the indices."""
-    shape = [_IMAGES_PER_STEP, samples, posterior.event_shape[-1]]
-    noise = randomness.draw_run(
-        lambda group: tf.random.stateless_normal(shape, group), key, indices, _IMAGES_PER_STEP
-    )
-    return tf.transpose(noise, [1, 0, 2])
-
-
-def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
-    return posterior.mean() + posterior.stddev() * noise
-
-
-def _log_density(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
-    """Returns log q(z|x) `[samples, batch]` of the latents made from `noise`.
-
-    The latents are rounded. At a small standard deviation, their own density would be nats off.
-    """
-    standard = tfp.distributions.Normal(0.0, 1.0).log_prob(noise)
-    return tf.reduce_sum(standard - tf.math.log(posterior.stddev()), axis=-1)

@@ -1,9 +1,13 @@
-"""Pure functions from arrays to the metrics of models, in float64 and in bounded memory.
+"""The figures of `evaluation.json`: their names and units, and pure functions that compute them.
 
-Posteriors are diagonal Gaussians with means and standard deviations `[images, latent_dim]`.
+The functions take arrays and compute in float64 and in bounded memory. Posteriors are diagonal
+Gaussians with means and standard deviations `[images, latent_dim]`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from scipy.stats import norm
@@ -13,15 +17,91 @@ DISJOINT_POSTERIORS = 64
 _ROWS = 512
 
 
+class Quantity(NamedTuple):
+    """A figure of a model."""
+
+    key: str
+    """Its name in `evaluation.json`."""
+    label: str
+    """Its name in tables."""
+    unit: str = ""
+    better: str = ""
+    """`lower`, `higher`, or empty if neither is better."""
+    decimals: int = 2
+    metric: str = ""
+    """Its name in tables of many runs, if not its key."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables of many runs."""
+        return self.metric or self.key
+
+    def text(self, value: float | None, error: float | None = None) -> str:
+        """Returns a value as tables show it, with its error if it has one.
+
+        >>> Quantity("nll", "NLL").text(83.714, 0.32), Quantity("active_units", "").text(36)
+        ('83.71 ± 0.32', '36')
+        """
+        if pd.isna(value):
+            return ""
+        shown = str(value) if isinstance(value, int) else f"{value:.{self.decimals}f}"
+        return shown if pd.isna(error) else f"{shown} ± {error:.{self.decimals}f}"
+
+
+NLL = Quantity("nll", "NLL", "nats", "lower")
+"""A figure of a split; its standard error and K have keys of their own."""
+
+SPLIT = (
+    Quantity("elbo", "ELBO", "nats", "higher"),
+    Quantity("rate", "rate", "nats"),
+    Quantity("distortion", "distortion", "nats"),
+    Quantity("mutual_information_lower", "mutual information, lower bound", "nats"),
+    Quantity("mutual_information_upper", "mutual information, upper bound", "nats"),
+    Quantity("mutual_information_cap", "cap of the lower bound, ln N", "nats"),
+    Quantity("mutual_information_disjoint", "mutual information, disjoint, no bound", "nats"),
+    Quantity("active_units", "active units", decimals=1),
+)
+"""The other figures of each of `splits`."""
+
+GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
+"""The negative ELBO without its constant, for unit Gaussian likelihoods."""
+
+CONSISTENCY = (
+    Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower", metric="consistency_kl"),
+    Quantity("symmetric_kl", "symmetric KL", "nats", "lower"),
+    Quantity("distance_ratio", "distance of pair / of strangers", "", "lower", decimals=3),
+    Quantity("retrieval_at_1", "retrieval at 1", "", "higher", decimals=3),
+)
+"""The figures of each transformation in `consistency`."""
+
+PROBE = (
+    Quantity("linear", "linear probe", "", "higher", 3, "probe_linear"),
+    Quantity("nearest_neighbours", "5 nearest neighbours", "", "higher", 3, "probe_nearest_neighbours"),
+)
+"""The accuracies of each condition in `probe`."""
+
+PARTS = {"splits": (NLL, *SPLIT, GAUSSIAN), "consistency": CONSISTENCY, "probe": PROBE}
+"""The quantities by the part of `evaluation.json` that holds them."""
+
+BY_NAME = {quantity.name: quantity for quantities in PARTS.values() for quantity in quantities}
+
+CONDITIONS = {
+    "test": "test",
+    "transformed_test": "transformed test",
+    "clean": "clean",
+    "train_transform": "training transformation",
+    "test_transform": "test transformation",
+}
+"""The titles of splits, transformations and clean images."""
+
+
+def heading(name: str, split: str) -> str:
+    """Returns the column heading of a quantity under a condition."""
+    return f"{BY_NAME[name].label}, {CONDITIONS[split]}"
+
+
 def active_units(variance_of_means: np.ndarray) -> int:
-    """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015).
-
-    Args:
-      variance_of_means: the variance of each mean over images, `[latent_dim]`.
-
-    >>> active_units(np.array([0.5, 0.0099, 0.02]))
-    2
-    """
+    """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015)."""
     return int(np.sum(variance_of_means > ACTIVE_UNIT_VARIANCE))
 
 
@@ -47,7 +127,7 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
 
 
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
-    """Returns estimates of I_q(x; z), nats, from one sample of each image's posterior.
+    """Returns estimates of I_q(x; z), nats, from one sample of each of N >= 2 images' posteriors.
 
     Each is the mean over images of log q(z|x) minus the log of an aggregated posterior:
 
@@ -57,20 +137,17 @@ def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
     * `disjoint`: that of the first 64 images, for samples of the other images. This is no bound: it is
       far too high if posteriors are narrow. Sinha et al. 2020 report values of its magnitude, which
       are impossible for a mutual information.
-
-    Args:
-      samples: z_i ~ q(z|x_i), `[N, latent_dim]`, N of 2 or more.
-      mean: `[N, latent_dim]`.
-      stddev: `[N, latent_dim]`.
     """
     samples, mean, stddev = (np.asarray(a, np.float64) for a in (samples, mean, stddev))
     own, others = _own_and_others(samples, mean, stddev)
-    number = len(samples)
+    number, first = len(samples), min(DISJOINT_POSTERIORS, len(samples) - 1)
+    of_first = gaussian_log_density(samples[first:], mean[:first], stddev[:first])
+    disjoint = np.mean(own[first:] - logsumexp(of_first, axis=1)) + np.log(first)
     return {
         "lower": float(np.mean(own - np.logaddexp(own, others)) + np.log(number)),
         "upper": float(np.mean(own - others) + np.log(number - 1)),
         "cap": float(np.log(number)),
-        "disjoint": _disjoint(samples, mean, stddev, own),
+        "disjoint": float(disjoint),
     }
 
 
@@ -88,25 +165,10 @@ def _own_and_others(
     return own, others
 
 
-def _disjoint(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray, own: np.ndarray) -> float:
-    """Scores the samples of all but the first images against the first images' posteriors."""
-    size = min(DISJOINT_POSTERIORS, len(samples) - 1)
-    densities = gaussian_log_density(samples[size:], mean[:size], stddev[:size])
-    return float(np.mean(own[size:] - logsumexp(densities, axis=1)) + np.log(size))
-
-
 def divergence(
     mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
 ) -> dict[str, float]:
-    """Returns the divergence between the posteriors of images and of their views, in nats.
-
-    Args:
-      mean, stddev: of q(z|x), `[N, latent_dim]`.
-      view_mean, view_stddev: of q(z~|x~), `[N, latent_dim]`.
-
-    Returns:
-      `kl`: the mean KL(q(z|x) || q(z~|x~)); `symmetric_kl`: the mean of both directions.
-    """
+    """Returns `kl`, the mean KL(q(z|x) || q(z~|x~)), and `symmetric_kl`, of both directions, nats."""
     arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
     mean, stddev, view_mean, view_stddev = arrays
     kl = gaussian_kl(mean, stddev, view_mean, view_stddev).mean()
@@ -117,13 +179,11 @@ def divergence(
 def agreement(
     embeddings: np.ndarray, view_embeddings: np.ndarray, identities: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Returns how well the embeddings of images and of their views agree.
+    """Returns how well the embeddings of images and of a view of each agree, `[N, dimensions]`, N >= 2.
 
     Args:
-      embeddings: the images' embeddings, `[N, dimensions]`, N of 2 or more.
-      view_embeddings: the embeddings of one view of each.
-      identities: integers `[N]`, equal for exact copies; see `identities_of`. By default all images
-        are different.
+      embeddings, view_embeddings: the embeddings.
+      identities: see `identities_of`; by default all images are different.
 
     Returns:
       `distance_ratio`: the mean Euclidean distance of a view to its own image, divided by that to the

@@ -20,6 +20,7 @@ from crvae_tf.runs import files
 from crvae_tf.transforms import RandomAffine
 
 _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
+_COLUMNS = 16
 _ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
@@ -65,16 +66,10 @@ def latent_planes(path: str | PathLike, planes: Mapping[str, tuple[np.ndarray, n
 
 
 def draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
-    """Draws images (red) and their views (blue), joined by arrows, in their principal plane.
-
-    A single latent dimension lies on a horizontal line.
-    """
-    plane = np.concatenate([means, view_means])
-    if plane.shape[1] == 1:
-        plane = np.pad(plane, [(0, 0), (0, 1)])
-    else:
-        plane = PCA(2, svd_solver="full").fit_transform(plane)
-    red, blue = np.split(plane, 2)
+    """Draws images (red) and their views (blue), joined by arrows, in their principal plane."""
+    both = np.concatenate([means, view_means])
+    both = np.pad(both, [(0, 0), (0, max(0, 2 - both.shape[1]))])  # One latent is a line in a plane.
+    red, blue = np.split(PCA(2, svd_solver="full").fit_transform(both), 2)
     for image, view in zip(red, blue, strict=True):
         axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
     axes.scatter(*red.T, s=14.0, color="tab:red", label="image")
@@ -82,25 +77,20 @@ def draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
 
 
 def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
-    """Draws rows of images, each under a title.
+    """Draws images under titles, at most 16 side by side.
 
     Args:
       path: of the PNG file.
-      rows: by title, `[images, H, W, C]` in [0, 1].
+      rows: by title, `[images, H, W, C]` in [0, 1]; if more than 16, a multiple.
     """
-    widest = max(len(images) for images in rows.values())
-    figure = Figure(figsize=(0.6 * widest + 0.2, 0.85 * len(rows)), layout="constrained")
+    number = max(map(len, rows.values()))
+    columns = min(_COLUMNS, number)
+    size = 0.6 * columns + 0.2, (0.6 * (number // columns) + 0.25) * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(rows), squeeze=False)[:, 0]
     for axes, (title, images) in zip(panels, rows.items(), strict=True):
-        _show(axes, tiled([images]))
+        _show(axes, tiled(np.split(images, max(1, len(images) // columns))))
         axes.set_title(title, fontsize=8, loc="left", pad=2)
-    save(figure, path)
-
-
-def image_grid(path: str | PathLike, images: np.ndarray, columns: int) -> None:
-    """Draws `images` `[rows * columns, H, W, C]` in [0, 1] as a grid."""
-    figure = Figure(figsize=(0.5 * columns, 0.5 * len(images) / columns), layout="constrained")
-    _show(figure.subplots(), tiled(np.split(images, len(images) // columns)))
     save(figure, path)
 
 
@@ -108,17 +98,17 @@ def training_curves(path: str | PathLike, lines: Sequence[Mapping[str, float]]) 
     """Draws each term of the objective against the epoch, with its validation if there is one.
 
     Args:
-      path: of the PNG file; without lines there is none.
-      lines: of `metrics.jsonl`.
+      path: of the PNG file.
+      lines: of `metrics.jsonl`; without any nothing is drawn.
     """
-    if not lines:  # The log of the run was lost.
+    if not (terms := terms_of(lines)):
         return
-    frame, terms = pd.DataFrame(lines), terms_of(lines)
+    frame = pd.DataFrame(lines).set_index("epoch")
     figure = Figure(figsize=(3.0 * len(terms), 2.6), layout="constrained")
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
         for name, label in ((term, "training"), (f"val_{term}", "validation")):
             if name in frame:
-                axes.plot(frame.epoch, frame[name], marker=".", label=label)
+                axes.plot(frame[name], marker=".", label=label)
         axes.set(title=term, xlabel="epoch", ylabel="nats")
         axes.legend(fontsize=8)
     save(figure, path)
@@ -131,22 +121,12 @@ def terms_of(lines: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def contact_sheet(
-    path: str | PathLike,
-    pictures: Sequence[np.ndarray | None],
-    captions: Sequence[str],
-    columns: int = 6,
+    path: str | PathLike, pictures: Sequence[np.ndarray | None], captions: Sequence[str]
 ) -> None:
-    """Draws pictures of any size, each under a caption of a few lines.
-
-    Args:
-      path: of the PNG file.
-      pictures: uint8 `[h, w, 1 or 3]`; None leaves a blank.
-      captions: as many.
-      columns: pictures in a row.
-    """
-    rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    """Draws pictures, uint8 `[h, w, 1 or 3]`, six in a row under their captions; None is a blank."""
+    rows = -(-len(pictures) // 6)
+    figure = Figure(figsize=(9.0, 1.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, 6, squeeze=False).flat
     for axes, picture, caption in itertools.zip_longest(grid, pictures, captions, fillvalue=None):
         axes.axis("off")
         axes.set_title(caption or "", fontsize=6, parse_math=False)

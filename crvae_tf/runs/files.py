@@ -20,17 +20,14 @@ UNFINISHED = ".unfinished."
 """The prefix of an unfinished file's name."""
 
 
-def write_text(path: str | Path, text: str, parents: bool = True) -> None:
-    r"""Writes `text` to `path` as a whole; `parents` as in `whole_file`.
-
-    A byte of a file's name that is not UTF-8 becomes `\udcNN`.
-    """
-    with whole_file(path, parents) as unfinished:
+def write_text(path: str | Path, text: str) -> None:
+    r"""Writes `text` to `path` as a whole; a byte of a name that is not UTF-8 becomes `\udcNN`."""
+    with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
-    """Writes `value` as indented JSON with a final newline; `parents` as in `whole_file`.
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON with a final newline.
 
     Raises:
       NotFiniteError: it holds NaN or infinity, which JSON cannot express.
@@ -38,10 +35,9 @@ def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except ValueError as error:
-        raise NotFiniteError(
-            f"{path}: expected finite figures; received NaN or infinity; a lower learning rate may help"
-        ) from error
-    write_text(path, text + "\n", parents)
+        told = "expected finite figures; received NaN or infinity; a lower learning rate may help"
+        raise NotFiniteError(f"{path}: {told}") from error
+    write_text(path, text + "\n")
 
 
 def read_json(path: str | Path, lines: bool = False) -> Any:
@@ -54,8 +50,7 @@ def read_json(path: str | Path, lines: bool = False) -> Any:
         text = Path(path).read_text(encoding="utf-8")
         return list(map(json.loads, text.splitlines())) if lines else json.loads(text)
     except (OSError, ValueError) as error:
-        expected = "lines of JSON" if lines else "JSON"
-        raise InputError(str(path), expected, reason(error)) from error
+        raise InputError(str(path), "lines of JSON" if lines else "JSON", reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -77,13 +72,13 @@ def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yields a folder to fill and moves it to `path` at the end, replacing any there."""
     path = Path(path)
-    with _unfinished_beside(path) as unfinished:
+    old = path.with_name(f"{path.name}.old")
+    with _unfinished_beside(path) as unfinished, _unfinished_beside(old) as retired:
         unfinished.mkdir()
         yield unfinished
-        with _unfinished_beside(path.with_name(f"{path.name}.old")) as retired:
-            if path.exists():
-                os.replace(path, retired)
-            os.replace(unfinished, path)
+        if path.exists():
+            os.replace(path, retired)
+        os.replace(unfinished, path)
 
 
 @contextlib.contextmanager

@@ -1,16 +1,25 @@
-"""A run's directory: its files, its lock and its configuration."""
+"""A run's directory: its files, its lock, its configuration, and where its figures come from."""
 
+import io
 import json
 import os
+import re
+import subprocess
 import weakref
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from crvae_tf.errors import InputError
+import keras
+import tensorflow as tf
+
+from crvae_tf.errors import InputError, reason
 from crvae_tf.runs import files
 
 Config = dict[str, Any]
+
+COMMIT_VARIABLE = "CRVAE_COMMIT"
+"""Environment variable that names the commit of a copy without history."""
 
 
 class Run:
@@ -94,8 +103,8 @@ class Run:
         self._held = os.open(self.directory, os.O_RDONLY)
         weakref.finalize(self, os.close, self._held)
         if not files.locked(self._held):
-            expected = "a run that no other process is using"
-            raise InputError("output_dir", expected, f"{self.directory}, which one is using")
+            received = f"{self.directory}, which one is using"
+            raise InputError("output_dir", "a run that no other process is using", received)
         for folder in (self.directory, self.figures, self.checkpoints):
             for path in folder.glob(f"{files.UNFINISHED}*"):
                 files.remove(path)
@@ -116,7 +125,7 @@ class Run:
     def write_json(self, path: Path, value: Any) -> None:
         """Writes one of the run's files; see `check_there`."""
         self.check_there()
-        files.write_json(path, value, parents=False)
+        files.write_json(path, value)
 
     def is_complete(self) -> bool:
         """Returns whether all files of a finished run exist."""
@@ -124,11 +133,7 @@ class Run:
         return all(part.exists() for part in parts)
 
     def read_config(self) -> Config:
-        """Returns the run's configuration.
-
-        Raises:
-          InputError: there is no run.
-        """
+        """Returns the run's configuration; raises InputError if there is no run."""
         config = files.read_json(self.config) if self.config.exists() else None
         if not isinstance(config, dict):
             received = f"{self.directory}, without a {self.config.name}"
@@ -136,11 +141,7 @@ class Run:
         return config
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """Returns the contents of `evaluation.json`, or None if it does not exist yet.
-
-        Raises:
-          InputError: it is damaged.
-        """
+        """Returns the contents of `evaluation.json`, or None if it does not exist yet."""
         return files.read_json(self.evaluation) if self.evaluation.exists() else None
 
     def read_invariance(self) -> dict[str, Any]:
@@ -156,12 +157,7 @@ class Run:
         return files.read_json(self.metrics, lines=True) if self.metrics.exists() else []
 
     def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
-        """Copies to `folder` what tables need of a finished run.
-
-        Args:
-          folder: the destination.
-          left_out: names of options to omit, such as paths.
-        """
+        """Copies to `folder` what tables need of a finished run, without the options `left_out`."""
         for path in (self.config, self.evaluation, self.provenance):
             if path.exists():
                 held = files.read_json(path)
@@ -174,3 +170,71 @@ def _differing(held: Config, config: Config, may_differ: Collection[str]) -> lis
     wanted = json.loads(json.dumps(config))
     known = held.keys() & wanted.keys() - set(may_differ)
     return [name for name in wanted if name in known and held[name] != wanted[name]]
+
+
+class _Memory(io.BytesIO):
+    """A file in memory for Keras: on a full disk, HDF5 may end the process."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"  # Keras takes the format from the suffix.
+
+
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Writes the model's weights, without the optimizer's, as Keras does, to a whole file."""
+    memory, optimizer = _Memory(), getattr(model, "optimizer", None)
+    try:
+        model.optimizer = None  # Keras would write its moments, too.
+        model.save_weights(memory)
+    finally:
+        model.optimizer = optimizer
+    with files.whole_file(path) as unfinished:
+        unfinished.write_bytes(memory.getbuffer())
+
+
+def load_weights(model: keras.Model, path: str | Path) -> None:
+    """Loads weights that `save_weights` or Keras wrote.
+
+    Raises:
+      InputError: the file is missing or damaged, or its weights fit another model.
+    """
+    if not os.path.exists(path):
+        raise InputError(str(path), "the weights of a finished run", "no such file")
+    try:
+        model.load_weights(str(path))
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        raise InputError(str(path), "weights of this model", reason(error)) from error
+
+
+def hardware() -> str:
+    """Returns the processor, the number of cores this process may use, and the GPUs."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    processor = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    gpus = [
+        tf.config.experimental.get_device_details(device).get("device_name", device.name)
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    name = processor[1] if processor else "unknown processor"
+    return ", ".join([name, f"{len(os.sched_getaffinity(0))} cores", *gpus])
+
+
+def commit() -> str | None:
+    """Returns the commit of the package's code, or None if it is unknown.
+
+    It says so if tracked files have changed since.
+    """
+    named = os.environ.get(COMMIT_VARIABLE)
+    if named or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return named
+    head = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
+    return f"{head} with changes" if changed else head
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns git's output in the package's folder, or None if git fails or is missing."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -94,8 +94,11 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
     mean, float32 `[N, H, W, C]` in [0, 1].
     """
 
+    from crvae_tf import poses  # It imports TFP and KerasCV, which encoders do without.
+
     def decode(latents):
-        return {"images": model.likelihood(latents).mean()}
+        with poses.exporting():
+            return {"images": model.likelihood(latents).mean()}
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
     with files.whole_folder(path) as folder:

@@ -1,16 +1,28 @@
-"""Runs, values of eta and settings side by side."""
+"""Runs, values of eta and settings side by side, in tables and in curves."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from crvae_tf.evaluation.quantities import NLL
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.embeddings import InvarianceCurves
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, Quantity
+from crvae_tf.runs import drawing
 from crvae_tf.studies import evaluation_frame, paper
-from crvae_tf.studies.evaluation_frame import Evaluation, columns_of, dataset_title
+from crvae_tf.studies.evaluation_frame import Evaluations, columns_of, dataset_title, method_title
 
 PAPER_ETA = 0.1
+
+INVARIANCE = (*metrics.CONSISTENCY[::3], *metrics.PROBE)
+"""What invariance curves show: the KL, retrieval and probes."""
+
+TRANSFORMATIONS = {"translation": "pixels", "rotation": "degrees", "scaling": "fraction"}
+"""The units of their sizes."""
 
 _TRANSFORMS = ("train_transform", "test_transform")
 _COLUMNS = (
@@ -21,6 +33,7 @@ _COLUMNS = (
     *columns_of(["consistency_kl", "retrieval_at_1"], _TRANSFORMS),
     *columns_of(["probe_linear", "probe_nearest_neighbours"], ["clean", *_TRANSFORMS]),
 )
+_ETA_PANELS = ("nll", "rate", "consistency_kl", "retrieval_at_1")
 _SPREAD_NOTE = "± is the sample standard deviation over seeds, where there are several."
 _SETTINGS_NOTE = (
     "A setting is named by its flags; all other flags are the same. Retrieval and probes are of the "
@@ -53,19 +66,14 @@ def eta_of(label: str) -> float:
     return float(label.rpartition("eta=")[2])
 
 
-def summarize(
-    study: str, evaluations: Mapping[tuple[str, str], Sequence[Evaluation]], **about: Any
-) -> dict[str, Any]:
-    """Returns a summary of methods or settings side by side.
+def summarize(study: str, evaluations: Evaluations, **about: Any) -> dict[str, Any]:
+    """Returns `study`, `datasets`, `labels`, `rows` as of `evaluation_frame.spread`, and `about`.
 
     Args:
       study: `runs`, of finished runs; `eta`, of settings that differ in eta, on held-out images; or
         `invariance`, of settings whose embeddings are compared.
-      evaluations: by (data set, label), one for each finished seed.
+      evaluations: of all that are to be compared, also of those that were not run.
       **about: for the reader: the `title` of runs, the `network` of settings.
-
-    Returns:
-      `study`, `datasets`, `labels`, all of them, `rows` as of `evaluation_frame.spread`, and `about`.
     """
     datasets, labels = (list(dict.fromkeys(cell[i] for cell in evaluations)) for i in (0, 1))
     rows = evaluation_frame.spread(evaluations)
@@ -75,11 +83,11 @@ def summarize(
 def markdown(summary: dict[str, Any]) -> str:
     """Returns what `summarize` returned: a table for each data set, and what its study adds."""
     parts, study = [], summary["study"]
-    title = evaluation_frame.method_title if study == "runs" else str
     for dataset, rows in evaluation_frame.by_dataset(summary):
         table = evaluation_frame.by_method(rows, _COLUMNS)
-        heading = f"### {dataset_title(dataset)}{', held-out images' if study == 'eta' else ''}"
-        parts += [heading, evaluation_frame.methods_markdown(table, title)]
+        table = table.rename(method_title) if study == "runs" else table
+        held_out = ", held-out images" if study == "eta" else ""
+        parts += [f"### {dataset_title(dataset)}{held_out}", evaluation_frame.methods_markdown(table)]
         parts += [_eta_verdict(rows)] if study == "eta" else []
         parts += [_SETTINGS_NOTE] if study == "invariance" else []
     missing = [f"`{label}`" for label in summary["labels"] if label not in set(summary["rows"].method)]
@@ -102,3 +110,62 @@ def _eta_verdict(rows: pd.DataFrame) -> str:
         f"{best} has a lower NLL than the best of the others, eta = {rival:g}: "
         f"**{judged['verdict']}** (nats: {paper.difference('nll', judged)}). {paper.NOISE_RULE}"
     )
+
+
+def eta_curves(path: str | PathLike, rows: pd.DataFrame) -> None:
+    """Draws NLL, rate, consistency and retrieval against eta, with bars of a standard deviation.
+
+    `rows` are of settings that differ in eta. The picture is a PNG file.
+    """
+    rows = rows.assign(eta=rows.method.map(eta_of))
+    figure = Figure(figsize=(3.2 * len(_ETA_PANELS), 3.0), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(_ETA_PANELS)), _ETA_PANELS, strict=True):
+        for split, line in rows[rows.metric == metric].groupby("split", sort=False):
+            label = CONDITIONS[split].replace("test", "held-out", 1)
+            bars = line["std"].fillna(0.0)
+            axes.errorbar(line.eta, line["mean"], bars, marker=".", capsize=2.0, label=label)
+        axes.set_xscale("symlog", linthresh=rows.eta[rows.eta > 0.0].min())
+        quantity = BY_NAME[metric]
+        axes.set(title=quantity.label, xlabel="eta", ylabel=quantity.unit or "share")
+        axes.legend(fontsize=7)
+    drawing.save(figure, path)
+
+
+def invariance_curves(
+    path: str | PathLike, curves: Mapping[str, InvarianceCurves], ranges: Mapping[str, float]
+) -> None:
+    """Draws how embeddings change with the size of each transformation, as a PNG file.
+
+    `curves` are what `embeddings.measure_invariance` returns, by the model's title. A dotted line marks
+    each of `ranges`, which are of the transformed test set.
+    """
+    shown = [q for q in INVARIANCE if has_curve(next(iter(curves.values())), q)]
+    figure = Figure(figsize=(10.0, 2.3 * len(shown)), layout="constrained")
+    lines = [(found, {"label": title.replace("$", r"\$")}) for title, found in curves.items()]
+    for row, quantity in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
+        for axes, name in zip(row, TRANSFORMATIONS, strict=True):
+            draw_invariance(axes, lines, name, quantity)
+            if name in ranges:
+                axes.axvline(ranges[name], color="0.6", linestyle=":")
+    drawing.legend_above(figure)
+    drawing.save(figure, path)
+
+
+def has_curve(found: InvarianceCurves, quantity: Quantity) -> bool:
+    """Returns whether a quantity was measured: probes need classes."""
+    return found["translation"][0].get(quantity.key) is not None
+
+
+def draw_invariance(
+    axes: Axes,
+    lines: Iterable[tuple[InvarianceCurves, dict[str, str]]],
+    transformation: str,
+    quantity: Quantity,
+) -> None:
+    """Draws one quantity against the size of one transformation, a styled line for each model."""
+    for found, style in lines:
+        points = pd.DataFrame(found[transformation])
+        axes.plot(points["size"], points[quantity.key], marker=".", **style)
+    unit = f"{quantity.label}, {quantity.unit}" if quantity.unit else quantity.label
+    axes.set(xlabel=f"{transformation}, {TRANSFORMATIONS[transformation]}", ylabel=unit)
+    axes.set_ylim(0.0, None)

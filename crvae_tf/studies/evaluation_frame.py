@@ -1,17 +1,18 @@
 """The evaluations of many runs as one pandas frame, and tables made of it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import BY_NAME
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, PARTS
 from crvae_tf.runs.run import Run
 
-Evaluation = dict[str, Any]
+Evaluations = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
+"""What `evaluation.json` holds, for each seed, by data set and the label of a method or setting."""
+
 Column = tuple[str, str]
 """A quantity's name and what it is measured under."""
 
@@ -66,57 +67,48 @@ def named_runs(directories: Sequence[str]) -> dict[str, Run]:
     }
 
 
-def spread(evaluations: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.DataFrame:
+def spread(evaluations: Evaluations) -> pd.DataFrame:
     """Returns a row for each figure of each method.
 
-    Args:
-      evaluations: by (data set, method's label), one for each seed.
-
-    Returns:
-      The columns of `CELL`, the `values` of the seeds, their `mean`, and `std`, their sample standard
-      deviation, NaN for one seed.
+    It has the columns of `CELL`, the `values` of the seeds, their `mean`, and `std`, their sample
+    standard deviation, NaN for one seed.
     """
     figures = [
         (*cell, quantity.name, split, float(values[quantity.key]))
         for cell, of_seeds in evaluations.items()
         for evaluation in of_seeds
-        for part, measured in quantities.PARTS.items()
+        for part, quantities in PARTS.items()
         for split, values in evaluation.get(part, {}).items()
-        if split in quantities.CONDITIONS
-        for quantity in measured
+        if split in CONDITIONS
+        for quantity in quantities
         if quantity.key in values
     ]
     values = pd.DataFrame(figures, columns=[*CELL, "value"]).groupby(CELL, sort=False)["value"]
     return values.agg(values=list, mean="mean", std="std").reset_index()
 
 
-def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yields each data set of a summary with its rows."""
-    for dataset in summary["datasets"]:
-        yield dataset, summary["rows"][summary["rows"].dataset == dataset]
+def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns rows with `text`, their means and deviations as their quantities are shown."""
+    return rows.assign(text=[BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()])
 
 
-def texts(rows: pd.DataFrame) -> list[str]:
-    """Returns the means of rows with their deviations, each as its quantity is shown."""
-    return [BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()]
-
-
-def by_method(
-    rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-", shown: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Returns a line for each method; columns that no method has are left out.
+def by_method(rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-") -> pd.DataFrame:
+    """Returns a line of texts for each method; columns that no method has are left out.
 
     Args:
-      rows: of one data set.
+      rows: of one data set, as of `with_texts`.
       columns: to show, in their order.
       missing: stands where a method has no such figure.
-      shown: what stands for each of the rows; by default `texts` of them.
     """
-    there = set(zip(rows.metric, rows.split, strict=True))
-    shown = rows.assign(text=shown or texts(rows))
-    table = shown.pivot(index="method", columns=["metric", "split"], values="text")
-    wanted = [column for column in columns if column in there]
-    return table.reindex(index=rows.method.unique(), columns=wanted).fillna(missing)
+    table = rows.pivot(index="method", columns=["metric", "split"], values="text")
+    there = [column for column in columns if column in table.columns]
+    return table.reindex(index=rows.method.unique(), columns=there).fillna(missing)
+
+
+def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Yields each data set of a summary with its rows and their texts."""
+    for dataset in summary["datasets"]:
+        yield dataset, with_texts(summary["rows"][summary["rows"].dataset == dataset])
 
 
 def columns_of(names: Iterable[str], splits: Iterable[str]) -> list[Column]:
@@ -124,14 +116,14 @@ def columns_of(names: Iterable[str], splits: Iterable[str]) -> list[Column]:
     return [(name, split) for name in names for split in splits]
 
 
-def markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """Returns a table in Markdown."""
+def markdown(heads: Sequence[str], columns: Iterable[Column], lines: Iterable[Sequence[Any]]) -> str:
+    """Returns a table in Markdown, whose last columns are of quantities."""
+    heads = [*heads, *(f"{BY_NAME[name].label}, {CONDITIONS[split]}" for name, split in columns)]
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (heads, *lines)]
     rows.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def methods_markdown(table: pd.DataFrame, title: Callable[[str], str] = str) -> str:
-    """Returns the table of `by_method` in Markdown, with the methods' titles."""
-    heads = [quantities.heading(*column) for column in table.columns]
-    return markdown(["method", *heads], table.rename(title).itertuples(name=None))
+def methods_markdown(table: pd.DataFrame) -> str:
+    """Returns the table of `by_method` in Markdown."""
+    return markdown(["method"], table.columns, table.itertuples(name=None))

@@ -15,7 +15,6 @@ from crvae_tf.studies.evaluation_frame import dataset_title
 
 Summary = dict[str, Any]
 
-_UNKNOWN = "unknown"
 _HEAD = """# Results
 
 Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
@@ -23,28 +22,10 @@ Written by `python -m launch.results --results={folder} --output={output}` from 
 """
 
 
-def _title(summary: Summary) -> str:
-    data = ", ".join(map(dataset_title, summary["datasets"]))
-    return {
-        "table": lambda: f"Table {summary['table']} of Sinha et al. 2020, {data}",
-        "eta": lambda: f"The choice of eta, {data}",
-        "runs": lambda: summary["title"],
-        "invariance": lambda: f"Embeddings that stay put, {data}, {summary['network']}",
-    }[summary["study"]]()
-
-
-def _markdown(summary: Summary) -> str:
-    return (paper if summary["study"] == "table" else comparisons).markdown(summary)
-
-
 def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Sequence[str]) -> str:
     """Writes a summary as `PATH.json`, `PATH.csv` and `PATH.md`, and returns the last one's text.
 
-    Args:
-      path: of the files, without a suffix.
-      summary: of `paper` or `comparisons`.
-      runs: finished ones that its figures are of.
-      commands: that make the figures anew.
+    It is of `paper` or `comparisons`, and its figures are of the finished `runs`; see `provenance`.
     """
     rows = summary["rows"]
     as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")
@@ -59,16 +40,10 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
 
 
 def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
-    """Returns how figures were made.
+    """Returns how the figures of finished runs were made, and the `commands` that make them anew.
 
-    Args:
-      runs: finished ones that the figures are of.
-      commands: that make the figures anew.
-
-    Returns:
-      `commands`; `runs` and `seeds`, their numbers; `nll_samples` (K), `num_images` (evaluated),
-      `epochs`, `hardware` and `commits`, each a list of what occurs; and `hours` of training and
-      evaluation together.
+    `runs` and `seeds` are their numbers; `nll_samples` (K), `num_images` (evaluated), `epochs`,
+    `hardware` and `commits`, each a list of what occurs; `hours`, of training and evaluation together.
     """
     configs = [run.read_config() for run in runs]
     tests = [run.read_evaluation()["splits"]["test"] for run in runs]
@@ -82,19 +57,16 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
         "nll_samples": sorted({test["nll_samples"] for test in tests}),
         "num_images": sorted({test["num_images"] for test in tests}),
         "hours": round(sum(one.get(name, 0.0) for one in made for name in seconds) / 3600.0, 3),
-        "hardware": sorted({one.get("hardware") or _UNKNOWN for one in made}),
-        "commits": sorted({one.get("commit") or _UNKNOWN for one in made}),
+        "hardware": sorted({one.get("hardware") or "unknown" for one in made}),
+        "commits": sorted({one.get("commit") or "unknown" for one in made}),
     }
 
 
 def document(folder: str | Path, output: str | Path) -> str:
     """Returns docs/results.md: a section for each JSON file of `folder`, in the order of their names.
 
-    Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`.
-
-    Args:
-      folder: of the summaries that `write` wrote.
-      output: where the page will lie; its links are relative to that.
+    Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`. The page
+    links to these relative to `output`, where it will lie. `summary.md` comes first, if it is there.
 
     Raises:
       InputError: there is no such file, or one holds no summary.
@@ -103,59 +75,74 @@ def document(folder: str | Path, output: str | Path) -> str:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
-    overview, sections = [], []
-    for path in paths:
-        summary = files.read_json(path)
-        try:
-            summary["rows"] = pd.DataFrame(summary["rows"], columns=_columns(summary["rows"]))
-            sections.append(_section(path, summary, _pictures(path, paths), output))
-            if summary["study"] == "table":
-                overview.append(f"* {_title(summary)}: {paper.count(summary['verdicts'])}.")
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(str(path), "a summary of runs", f"one without {error}") from error
+    summaries = {path: _read(path) for path in paths}
+    overview = [
+        f"* {_title(summary)}: {paper.count(summary['verdicts'])}."
+        for summary in summaries.values()
+        if summary["study"] == "table"
+    ]
     if overview:
         overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    summary = folder / "summary.md"
+    head += f"\n{summary.read_text(encoding='utf-8')}" if summary.exists() else ""
+    sections = [_section(path, summary, paths, output) for path, summary in summaries.items()]
     return "\n".join([head, "\n".join(overview), *sections])
 
 
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(rows[0]) if rows else [*evaluation_frame.CELL, "values", "mean", "std"]
+def _read(path: Path) -> Summary:
+    summary = files.read_json(path)
+    if not (isinstance(summary, dict) and {"study", "rows", "provenance"} <= summary.keys()):
+        raise InputError(str(path), "a summary of runs", "something else")
+    columns = [*evaluation_frame.CELL, "values", "mean", "std"]
+    rows = summary["rows"]
+    return summary | {"rows": pd.DataFrame(rows, columns=list(rows[0]) if rows else columns)}
 
 
-def _pictures(path: Path, paths: Sequence[Path]) -> list[Path]:
-    """Returns the pictures of a summary: files that begin with its name, and not with a longer one."""
+def _title(summary: Summary) -> str:
+    data = ", ".join(map(dataset_title, summary["datasets"]))
+    return {
+        "table": f"Table {summary.get('table')} of Sinha et al. 2020, {data}",
+        "eta": f"The choice of eta, {data}",
+        "runs": summary.get("title"),
+        "invariance": f"Embeddings that stay put, {data}, {summary.get('network')}",
+    }[summary["study"]]
 
-    def owner(picture: Path) -> Path:
-        own = [p for p in paths if f"{picture.stem}_".startswith(f"{p.stem}_")]
-        return max(own, key=lambda p: len(p.stem), default=None)
 
-    return [picture for picture in sorted(path.parent.glob("*.png")) if owner(picture) == path]
+def _markdown(summary: Summary) -> str:
+    return (paper if summary["study"] == "table" else comparisons).markdown(summary)
 
 
-def _section(path: Path, summary: Summary, pictures: Sequence[Path], output: Path) -> str:
-    shown = [
+def _section(path: Path, summary: Summary, paths: Sequence[Path], output: Path) -> str:
+    pictures = [
         f"![{picture.stem}]({Path(os.path.relpath(picture, output.parent)).as_posix()})\n"
-        for picture in pictures
+        for picture in sorted(path.parent.glob("*.png"))
+        if _owner(picture, paths) == path
     ]
     note = path.with_suffix(".md")
     notes = [note.read_text(encoding="utf-8")] if note.exists() else []
     made = _provenance_list(summary["provenance"])
-    parts = [f"## {_title(summary)}", made, _markdown(summary), *shown, *notes]
+    parts = [f"## {_title(summary)}", made, _markdown(summary), *pictures, *notes]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _owner(picture: Path, paths: Sequence[Path]) -> Path | None:
+    """Returns the summary whose name is the longest that the picture's begins with."""
+    own = [path for path in paths if f"{picture.stem}_".startswith(f"{path.stem}_")]
+    return max(own, key=lambda path: len(path.stem), default=None)
 
 
 def _provenance_list(made: dict[str, Any]) -> str:
     """Returns commands, seeds, K, hardware, hours and commits as a list."""
+
+    def joined(name: str) -> str:
+        return " and ".join(map(str, made[name]))
+
     lines = [
         *(f"`{command}`" for command in made["commands"]),
-        f"{made['runs']} runs, {made['seeds']} seeds, {_joined(made['epochs'])} epochs",
-        f"NLL with K = {_joined(made['nll_samples'])} on {_joined(made['num_images'])} images",
-        f"{made['hours']:.2f} hours of training and evaluation on {_joined(made['hardware'])}",
-        f"commit {_joined(made['commits'])}",
+        f"{made['runs']} runs, {made['seeds']} seeds, {joined('epochs')} epochs",
+        f"NLL with K = {joined('nll_samples')} on {joined('num_images')} images",
+        f"{made['hours']:.2f} hours of training and evaluation on {joined('hardware')}",
+        f"commit {joined('commits')}",
     ]
     return "\n".join(f"* {line}" for line in lines)
-
-
-def _joined(values: Sequence[Any]) -> str:
-    return " and ".join(map(str, values))

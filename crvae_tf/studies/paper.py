@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,20 +11,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from crvae_tf.evaluation import quantities
-from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, GAUSSIAN, NLL
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, GAUSSIAN, NLL
 from crvae_tf.studies import evaluation_frame
-from crvae_tf.studies.evaluation_frame import Evaluation, dataset_title, method_title
+from crvae_tf.studies.evaluation_frame import CELL, Evaluations, columns_of, dataset_title, method_title
 
 HELD, FAILED, NOISE, NOT_RUN = "held", "did not hold", "within the noise", "not run"
-CONFIDENCE = 0.95
 NOISE_RULE = (
     "A difference of two means is within the noise when Welch's 95 % interval, by Student's t over "
     "the seeds of each, holds 0, and always where either has a single seed; for active units also when "
     "it is at most 1."
 )
 
-_PAPER_TABLES = Path(__file__).with_name("paper_tables.csv")
 _SPLITS = ("test", "transformed_test")
 _INFORMATION_NOTE = (
     "Mutual information: the paper's figures exceed the rate, which bounds it from above, so they can "
@@ -36,57 +33,36 @@ _GAUSSIAN_NOTE = (
     "constant left out: that figure of ours stands beside it; the NLL itself is among the further ones."
 )
 _FURTHER_COLUMNS = (
-    ("nll", "test"),
-    ("nll", "transformed_test"),
     ("rate", "test"),
-    *evaluation_frame.columns_of(["mutual_information_upper"], _SPLITS),
-    *evaluation_frame.columns_of(
-        ["consistency_kl", "retrieval_at_1"], ["train_transform", "test_transform"]
-    ),
-    *evaluation_frame.columns_of(["probe_linear"], ["clean", "test_transform"]),
+    *columns_of(["mutual_information_upper"], _SPLITS),
+    *columns_of(["consistency_kl", "retrieval_at_1"], ["train_transform", "test_transform"]),
+    *columns_of(["probe_linear"], ["clean", "test_transform"]),
 )
-
-
 _REGULARISED = (
     ("vae", "cr_vae"),
     ("iwae", "cr_iwae"),
     ("beta_vae_0.5", "cr_beta_vae_0.5"),
     ("beta_vae_10", "cr_beta_vae_10"),
 )
-PAIRS = {1: _REGULARISED, 2: _REGULARISED, 3: _REGULARISED, 4: (("vae_aug", "cr_vae"),)}
+
+PAIRS = dict.fromkeys((1, 2, 3), _REGULARISED) | {4: (("vae_aug", "cr_vae"),)}
 """By table, the labels of a model and of the one that the paper claims to be better."""
 
 DATASETS = {1: ("mnist",), 2: ("omniglot",), 3: ("celeb_a",), 4: ("mnist", "omniglot")}
 """By table. The paper's Table 4 also has CelebA, which asks for more than the others together."""
 
 
-def methods(number: int) -> dict[str, dict[str, Any]]:
-    """Returns the flags of each method of a table, by its label, in the order of the rows.
-
-    >>> methods(4)
-    {'vae_aug': {'method': 'vae_aug'}, 'cr_vae': {'method': 'cr_vae'}}
-    >>> methods(1)["cr_beta_vae_0.5"]
-    {'method': 'cr_beta_vae', 'beta': 0.5}
-    """
-    return {label: _flags(label) for pair in PAIRS[number] for label in pair}
-
-
-def _flags(label: str) -> dict[str, Any]:
-    name, vae, beta = label.partition("beta_vae_")
-    return {"method": f"{name}beta_vae", "beta": float(beta)} if vae else {"method": label}
-
-
 class Claim(NamedTuple):
-    """What the paper says of each pair, on both splits."""
+    """What the paper says of each pair, on both splits; `published` is its own metric, if it has one.
+
+    `better` is -1 where lower is better, 1 where higher is. A difference of `least` says nothing.
+    """
 
     metric: str
     better: int
-    """-1 where lower is better, 1 where higher is."""
     words: str
     published: str | None = None
-    """The paper's own metric."""
     least: float = 0.0
-    """A difference of this much or less says nothing."""
 
 
 CLAIMS = (
@@ -98,56 +74,58 @@ CLAIMS = (
 """The paper's mutual information is set against two estimators of it."""
 
 
+def methods(number: int) -> dict[str, dict[str, Any]]:
+    """Returns the flags of each method of a table, by its label, in the order of the rows.
+
+    >>> methods(4)
+    {'vae_aug': {'method': 'vae_aug'}, 'cr_vae': {'method': 'cr_vae'}}
+    >>> methods(1)["cr_beta_vae_0.5"]
+    {'method': 'cr_beta_vae', 'beta': 0.5}
+    """
+    return {label: _flags(label) for label in itertools.chain(*PAIRS[number])}
+
+
+def _flags(label: str) -> dict[str, Any]:
+    name, vae, beta = label.partition("beta_vae_")
+    return {"method": f"{name}beta_vae", "beta": float(beta)} if vae else {"method": label}
+
+
 def paper_figures() -> pd.DataFrame:
     """Returns the paper's 180 cells: `table`, `dataset`, `method`, `metric`, `split`, `mean`, `std`."""
-    return pd.read_csv(_PAPER_TABLES)
+    return pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
 
 
-def summarize(
-    number: int,
-    datasets: Iterable[str],
-    evaluations: Mapping[tuple[str, str], Sequence[Evaluation]],
-) -> dict[str, Any]:
-    """Returns a table of the paper, reproduced.
-
-    Args:
-      number: of the table.
-      datasets: to show.
-      evaluations: by (data set, method's label), one for each finished seed.
+def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) -> dict[str, Any]:
+    """Returns a table of the paper, reproduced on `datasets`.
 
     Returns:
       `study` ("table"), `table`, `datasets`, `rows` as of `evaluation_frame.spread`, with `paper_mean`
       and `paper_std`, and `verdicts`: what `judge` returns, and of which claim.
     """
-    wanted = [(dataset, label) for dataset in datasets for label in methods(number)]
+    wanted = itertools.product(datasets, methods(number))
     rows = evaluation_frame.spread({cell: evaluations.get(cell, []) for cell in wanted})
-    rows = rows.merge(_published(number, rows), "left", evaluation_frame.CELL)
+    published = paper_figures().query("table == @number").drop(columns="table")
+    verdicts = list(_verdicts(number, datasets, rows, published.set_index(CELL)["mean"]))
+    # The paper's figures, under the names of ours that they are set against.
+    gaussian = published.dataset.isin(rows[rows.metric == GAUSSIAN.name].dataset)
+    published["metric"] = published.metric.map({claim.published: claim.metric for claim in CLAIMS})
+    published.loc[gaussian & (published.metric == NLL.name), "metric"] = GAUSSIAN.name
+    rows = rows.merge(
+        published.rename(columns=lambda n: f"paper_{n}" if n not in CELL else n), "left", CELL
+    )
     about = {"study": "table", "table": number, "datasets": list(datasets)}
-    return about | {"rows": rows, "verdicts": list(_verdicts(number, datasets, rows))}
+    return about | {"rows": rows, "verdicts": verdicts}
 
 
-def _published(number: int, rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the paper's figures under the names of our figures that they are compared with.
-
-    With a Gaussian likelihood, the paper's NLL lacks the constant.
-    """
-    paper = paper_figures().query("table == @number").drop(columns="table")
-    gaussian = paper.dataset.isin(rows[rows.metric == GAUSSIAN.name].dataset)
-    names = {claim.published: claim.metric for claim in CLAIMS if claim.published}
-    paper["metric"] = paper.metric.map(names)
-    paper.loc[gaussian & (paper.metric == NLL.name), "metric"] = GAUSSIAN.name
-    return paper.rename(columns={"mean": "paper_mean", "std": "paper_std"})
-
-
-def _verdicts(number: int, datasets: Iterable[str], rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
+def _verdicts(
+    number: int, datasets: Iterable[str], rows: pd.DataFrame, published: pd.Series
+) -> Iterable[dict[str, Any]]:
     """Yields a verdict on each claim about each pair."""
-    ours = rows.set_index(evaluation_frame.CELL)["values"]
-    paper = paper_figures().query("table == @number")
-    paper = paper.set_index(evaluation_frame.CELL)["mean"]
+    ours = rows.set_index(CELL)["values"]
     every = itertools.product(datasets, PAIRS[number], CLAIMS, _SPLITS)
     for dataset, names, claim, split in every:
         values = [ours.get((dataset, name, claim.metric, split), []) for name in names]
-        theirs = [paper.get((dataset, name, claim.published, split)) for name in names]
+        theirs = [published.get((dataset, name, claim.published, split)) for name in names]
         about = {"dataset": dataset, "base": names[0], "regularised": names[1]}
         about |= {"metric": claim.metric, "split": split}
         difference = None if None in theirs else round(float(theirs[1] - theirs[0]), 6)
@@ -157,13 +135,7 @@ def _verdicts(number: int, datasets: Iterable[str], rows: pd.DataFrame) -> Itera
 def judge(
     base: Sequence[float], other: Sequence[float], better: int, least: float = 0.0
 ) -> dict[str, Any]:
-    """Returns whether `other` is better than `base`, each a figure of every seed.
-
-    Args:
-      base: figures of the one model.
-      other: of the one that is claimed to be better.
-      better: -1 where lower is better, 1 where higher is.
-      least: a difference of this much or less says nothing.
+    """Returns whether `other` is better than `base`, each a figure of every seed; see `Claim`.
 
     Returns:
       `verdict`, one of `HELD`, `FAILED`, `NOISE` and `NOT_RUN` (where either has no figure); the
@@ -173,10 +145,9 @@ def judge(
         return {"verdict": NOT_RUN, "difference": None, "noise": None}
     difference = statistics.fmean(other) - statistics.fmean(base)
     noise = noise_of_difference(base, other)
+    verdict = HELD if difference * better > 0.0 else FAILED
     if noise is None or abs(difference) <= max(noise, least):
         verdict = NOISE
-    else:
-        verdict = HELD if difference * better > 0.0 else FAILED
     return {"verdict": verdict, "difference": difference, "noise": noise}
 
 
@@ -190,12 +161,10 @@ def noise_of_difference(base: Sequence[float], other: Sequence[float]) -> float 
     """
     if min(len(base), len(other)) < 2:
         return None
-    if np.ptp(base) == 0.0 and np.ptp(other) == 0.0:
-        return 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # One of the two may have no variance.
-        interval = stats.ttest_ind(other, base, equal_var=False).confidence_interval(CONFIDENCE)
-    return float(interval.high - interval.low) / 2.0
+        interval = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.95)
+    return float(np.nan_to_num(interval.high - interval.low)) / 2.0  # NaN where neither has any.
 
 
 def markdown(summary: dict[str, Any]) -> str:
@@ -203,44 +172,40 @@ def markdown(summary: dict[str, Any]) -> str:
     parts = []
     for dataset, rows in evaluation_frame.by_dataset(summary):
         verdicts = [verdict for verdict in summary["verdicts"] if verdict["dataset"] == dataset]
-        further = [c for c in _FURTHER_COLUMNS if c[0] != "nll" or _is_gaussian(rows)]
-        table = evaluation_frame.by_method(rows, further, NOT_RUN)
+        is_gaussian = (rows.metric == GAUSSIAN.name).any()
+        nll = columns_of([NLL.name], _SPLITS) if is_gaussian else []
+        further = evaluation_frame.by_method(rows, [*nll, *_FURTHER_COLUMNS], NOT_RUN)
+        notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
+        notes += [_INFORMATION_NOTE, _GAUSSIAN_NOTE] if is_gaussian else [_INFORMATION_NOTE]
         parts += [
             f"### Table {summary['table']}: {dataset_title(dataset)}",
-            _main_table(summary["table"], rows),
-            _notes(rows),
+            _main_table(summary["table"], rows, (GAUSSIAN if is_gaussian else NLL).name),
+            " ".join(notes),
             f"Claims of the paper, mutual information by two estimators: {count(verdicts)}.",
             _verdict_table(rows, verdicts),
             "Further figures, which the paper does not have:",
-            evaluation_frame.methods_markdown(table, method_title),
+            evaluation_frame.methods_markdown(further.rename(method_title)),
         ]
     return "\n\n".join([*parts, f"± is the sample standard deviation over seeds. {NOISE_RULE}\n"])
 
 
-def _is_gaussian(rows: pd.DataFrame) -> bool:
-    return (rows.metric == GAUSSIAN.name).any()
-
-
-def _main_table(number: int, rows: pd.DataFrame) -> str:
+def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
     """Returns a line for each method, the better of each pair in bold, above the paper's line."""
-    likelihood = GAUSSIAN.name if _is_gaussian(rows) else NLL.name
-    names = [likelihood, "mutual_information_disjoint", "active_units"]
-    columns = evaluation_frame.columns_of(names, _SPLITS)
-    shown = zip(evaluation_frame.texts(rows), _is_better_of_pair(number, rows), strict=True)
-    marked = [f"**{text}**" if best else text for text, best in shown]
+    columns = columns_of([likelihood, "mutual_information_disjoint", "active_units"], _SPLITS)
+    bold = rows.text.mask(_is_better_of_pair(number, rows), rows.text.map("**{}**".format))
+    ours = evaluation_frame.by_method(rows.assign(text=bold), columns)
     published = rows.dropna(subset="paper_mean")
     theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
-    ours = evaluation_frame.by_method(rows, columns, shown=marked)
-    papers = evaluation_frame.by_method(published, columns, shown=theirs)
+    papers = evaluation_frame.by_method(published.assign(text=theirs), columns)
     seeds = rows["values"].map(len).groupby(rows.method).max()
+    ours = ours.reindex(index=list(methods(number)), columns=columns, fill_value=NOT_RUN)
+    papers = papers.reindex(columns=columns, fill_value="")
     lines = []
-    for label in methods(number):
-        cells = ours.reindex([label], columns=columns, fill_value=NOT_RUN).iloc[0]
+    for label, cells in ours.iterrows():
         lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
         if label in papers.index:
-            lines.append(["", "paper", "", *papers.reindex(columns=columns, fill_value="").loc[label]])
-    heads = [quantities.heading(*column) for column in columns]
-    return evaluation_frame.markdown(["method", "", "seeds", *heads], lines)
+            lines.append(["", "paper", "", *papers.loc[label]])
+    return evaluation_frame.markdown(["method", "", "seeds"], columns, lines)
 
 
 def _is_better_of_pair(number: int, rows: pd.DataFrame) -> pd.Series:
@@ -250,12 +215,6 @@ def _is_better_of_pair(number: int, rows: pd.DataFrame) -> pd.Series:
     is_lower_better = rows.metric.map(lambda metric: BY_NAME[metric].better == "lower")
     best = of_pair.transform("min").where(is_lower_better, of_pair.transform("max"))
     return (rows["mean"] == best) & (of_pair.transform("size") == 2)
-
-
-def _notes(rows: pd.DataFrame) -> str:
-    notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
-    gaussian = [_GAUSSIAN_NOTE] if _is_gaussian(rows) else []
-    return " ".join([*notes, _INFORMATION_NOTE, *gaussian])
 
 
 def count(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -270,15 +229,13 @@ def count(verdicts: Iterable[dict[str, Any]]) -> str:
 
 
 def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> str:
-    cells = zip(rows.method, rows.metric, rows.split, strict=True)
-    figures = dict(zip(cells, evaluation_frame.texts(rows), strict=True))
+    figures = rows.set_index(["method", "metric", "split"]).text
     words = {claim.metric: claim.words for claim in CLAIMS}
     lines = []
     for verdict in verdicts:
-        metric, split = verdict["metric"], verdict["split"]
+        metric, split, theirs = (verdict[name] for name in ("metric", "split", "paper_difference"))
         names = (verdict["regularised"], verdict["base"])
         one, other = map(method_title, names)
-        theirs = verdict["paper_difference"]
         lines.append(
             [
                 f"{one} has {words[metric]} than {other}, {CONDITIONS[split]}",
@@ -289,7 +246,7 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
             ]
         )
     heads = ["claim", "verdict", "figures", "difference, with its noise", "difference in the paper"]
-    return evaluation_frame.markdown(heads, lines)
+    return evaluation_frame.markdown(heads, [], lines)
 
 
 def difference(metric: str, verdict: dict[str, Any]) -> str:
@@ -302,7 +259,6 @@ def difference(metric: str, verdict: dict[str, Any]) -> str:
     """
     if verdict["difference"] is None:
         return ""
-    decimals = BY_NAME[metric].decimals
+    decimals, noise = BY_NAME[metric].decimals, verdict["noise"]
     shown = f"{verdict['difference']:+.{decimals}f}"
-    noise = verdict["noise"]
     return f"{shown}, of single seeds" if noise is None else f"{shown} ± {noise:.{decimals}f}"

@@ -3,6 +3,7 @@
 import datetime
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ _PICTURES_EVERY = 5
 """Epochs between pictures."""
 _SAMPLES = 64
 _WARM_UP, _TIMED = 2, 8
-"""Calls that are not timed, and the last that is."""
+"""Calls that trace and compile and are not timed, and the call after which the estimate is made."""
 _SECONDS_BETWEEN_LINES = 60.0
 _TERMS = ("loss", "val_loss", "rate", "distortion", "consistency")
 """The terms that a line of progress shows."""
@@ -41,15 +42,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, epochs: int, num_images: int, seen: int):
         super().__init__()
-        self._run = run
-        self._num_images = num_images
-        self._seen = seen
+        self._run, self._num_images, self._seen = run, num_images, seen
         self.lines = [line for line in run.read_metrics() if line["epoch"] <= epochs]
-        if len(self.lines) != epochs:
-            told = "%s has lines of %d of the %d epochs that were trained: going on without the others"
-            _LOGGER.warning(told, run.metrics, len(self.lines), epochs)
-        run.check_there()
-        run.directory.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -65,54 +59,42 @@ class MetricsLog(keras.callbacks.Callback):
 
     def _write(self) -> None:
         self._run.check_there()
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        files.write_text(self._run.metrics, text, parents=False)
+        files.write_text(self._run.metrics, "".join(json.dumps(line) + "\n" for line in self.lines))
 
 
 class TensorBoard(keras.callbacks.Callback):
     """Shows the means of each epoch, counted from 1, and reconstructions and samples in TensorBoard.
 
     Keras' own callback leaks memory: TensorFlow keeps every Python number that becomes a tensor for as
-    long as the process lives, but no array.
-
-    Args:
-      run: where TensorBoard's files lie.
-      rows: images to reconstruct, each `[images, H, W, C]`.
-      epochs: of the run; the last always has pictures.
-      seed: of the samples.
+    long as the process lives, but no array. The images to reconstruct are rows of `[images, H, W, C]`;
+    `seed` is that of the samples.
     """
 
     def __init__(self, run: Run, rows: Sequence[np.ndarray], epochs: int, seed: int):
         super().__init__()
-        self._run = run
-        self._rows = rows
-        self._epochs = epochs
-        self._seed = seed
+        self._run, self._rows, self._epochs, self._seed = run, rows, epochs, seed
         self._writers = {}
 
     def on_epoch_end(self, epoch, logs=None):
+        self._run.check_there()
         step = np.int64(epoch + 1)
         for name, value in (logs or {}).items():
-            folder = "validation" if name.startswith("val_") else "train"
-            with self._writer(folder).as_default(step=step):
+            with self._writer("validation" if name.startswith("val_") else "train", step):
                 tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", np.float32(value))
         if step % _PICTURES_EVERY == 0 or step == self._epochs:
-            with self._writer("pictures").as_default(step=step):
+            with self._writer("pictures", step):
                 self._draw()
         for writer in self._writers.values():
             writer.flush()
 
-    def _writer(self, folder: str) -> tf.summary.SummaryWriter:
+    def _writer(self, folder: str, step: np.int64):
         if folder not in self._writers:
-            self._run.check_there()
             place = str(self._run.tensorboard / folder)
             self._writers[folder] = tf.summary.create_file_writer(place)
-        return self._writers[folder]
+        return self._writers[folder].as_default(step=step)
 
     def _draw(self) -> None:
-        rows = []
-        for images in self._rows:
-            rows += [images, drawing.reconstructions(self.model, images)]
+        rows = [row for row in self._rows for row in (row, drawing.reconstructions(self.model, row))]
         tf.summary.image("reconstructions", drawing.tiled(rows)[np.newaxis])
         samples = drawing.samples(self.model, _SAMPLES, self._seed)
         tf.summary.image("samples", drawing.tiled(np.split(samples, 4))[np.newaxis])
@@ -137,8 +119,8 @@ class FiniteGuard(keras.callbacks.Callback):
         broken = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
         if broken:
             # The model makes the loss NaN where its gradient is not finite.
-            values = [f"{name} = {logs[name]}" for name in broken]
-            self._stop("a gradient that is not" if broken == ["loss"] else ", ".join(values))
+            values = ", ".join(f"{name} = {logs[name]}" for name in broken)
+            self._stop("a gradient that is not" if broken == ["loss"] else values)
 
     def on_epoch_end(self, epoch, logs=None):
         self.check_weights()
@@ -151,10 +133,8 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def _stop(self, received: str) -> NoReturn:
         kept = checkpoints.found(self._folder) if self._folder else []
-        together = self.model.steps_per_execution
-        steps = f"steps {self._step + 2 - together} to" if together > 1 else "step"
         raise NotFiniteError(
-            f"epoch {self._epoch + 1}, {steps} {self._step + 1}: expected finite terms, weights and a "
+            f"epoch {self._epoch + 1}, step {self._step + 1}: expected finite terms, weights and a "
             f"finite gradient; received {received}; the last good checkpoint is "
             f"{kept[-1] if kept else 'none yet'}; a lower learning rate or a clip_norm may help"
         )
@@ -163,77 +143,59 @@ class FiniteGuard(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Logs how long the run takes, then a line an epoch, or a minute within one, with the time left.
 
-    Args:
-      epochs: of the run.
-      steps_per_epoch: of the training.
-      position: steps taken before.
-      later_seconds: returns how long what follows the training takes.
+    `later_seconds` returns how long what follows the training takes.
     """
 
-    def __init__(
-        self, epochs: int, steps_per_epoch: int, position: int, later_seconds: Callable[[], float]
-    ):
+    def __init__(self, epochs: int, steps_per_epoch: int, later_seconds: Callable[[], float]):
         super().__init__()
-        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        self._position, self._later_seconds = position, later_seconds
-        self._steps = epochs * steps_per_epoch
-        self._seconds = []
+        self._epochs, self._steps, self._later_seconds = epochs, steps_per_epoch, later_seconds
+        self._calls, self._step_seconds = 0, math.nan
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        self._epoch_began = self._told = time.perf_counter()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._began = time.perf_counter()
+        self._began = self._told = time.perf_counter()
+        self._timed_from = self._began, epoch * self._steps
 
     def on_train_batch_end(self, batch, logs=None):
-        now = time.perf_counter()
-        if len(self._seconds) < _TIMED:
-            self._time(now)
+        self._calls += 1
+        now, done = time.perf_counter(), self._epoch * self._steps + batch + 1
+        if self._calls <= _WARM_UP:
+            self._timed_from = now, done
+            return
+        self._time(now, done)
+        if self._calls == _TIMED:
+            self._estimate(done)
         elif now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
-            self._tell(f" step {batch + 1}/{self._steps_per_epoch}", logs or {}, batch + 1, now)
+            self._tell(f" step {batch + 1}/{self._steps}", logs or {}, now, done)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._tell("", logs or {}, self._steps_per_epoch, time.perf_counter())
+        now, done = time.perf_counter(), (epoch + 1) * self._steps
+        if self._timed_from[1] == epoch * self._steps:  # Else validation was traced, too.
+            self._time(now, done)
+        self._tell("", logs or {}, now, done)
 
-    def _time(self, now: float) -> None:
-        self._seconds.append(now - self._began)
-        if len(self._seconds) == _TIMED:
-            call = float(np.median(self._seconds[_WARM_UP:]))
-            self._estimate(call / self.model.steps_per_execution)
+    def _time(self, now: float, done: int) -> None:
+        began, first = self._timed_from
+        self._step_seconds = (now - began) / (done - first)
 
-    def _estimate(self, step: float) -> None:
-        training, later = step * (self._steps - self._position), self._later_seconds()
-        whole, *parts = (
-            datetime.timedelta(seconds=round(s)) for s in (training + later, training, later)
-        )
+    def _estimate(self, done: int) -> None:
+        step, later = self._step_seconds, self._later_seconds()
+        training = step * (self._epochs * self._steps - done)
         told = "this run takes about %s here: %s to train at %.3g s a step, %s to evaluate"
-        _LOGGER.info(told, whole, parts[0], step, parts[1])
+        _LOGGER.info(told, _clock(training + later), _clock(training), step, _clock(later))
         if training + later > 3600.0 and not tf.config.list_logical_devices("GPU"):
             _LOGGER.info(
                 "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes"
             )
 
-    def _tell(self, place: str, logs: dict[str, float], steps: int, now: float) -> None:
-        """Logs where the training is; the time left is at the pace of this epoch."""
-        seconds = now - self._epoch_began
-        first = max(self._position - self._epoch * self._steps_per_epoch, 0)
-        left = self._steps - self._epoch * self._steps_per_epoch - steps
-        rest = f", {duration(seconds / (steps - first) * left)} left" if left else ""
+    def _tell(self, place: str, logs: dict[str, float], now: float, done: int) -> None:
+        left = self._step_seconds * (self._epochs * self._steps - done)
+        rest = f", {_clock(left)} left" if left > 0.0 else ""
         terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _TERMS if n in logs]
         where = f"epoch {self._epoch + 1}/{self._epochs}{place}"
-        _LOGGER.info("%s", "  ".join([where, *terms, f"{duration(seconds)}{rest}"]))
+        _LOGGER.info("  ".join([where, *terms, f"{_clock(now - self._began)}{rest}"]))
 
 
-def duration(seconds: float) -> str:
-    """Returns a time in its largest fitting unit.
-
-    >>> duration(41.2), duration(640.0), duration(9000.0), duration(311040.0)
-    ('41 s', '11 min', '2.5 h', '3.6 days')
-    """
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 5970.0:
-        return f"{seconds / 60.0:.0f} min"
-    return f"{seconds / 3600.0:.1f} h" if seconds < 172800.0 else f"{seconds / 86400.0:.1f} days"
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))

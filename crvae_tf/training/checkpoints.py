@@ -14,7 +14,6 @@ from crvae_tf.runs import files
 from crvae_tf.runs.files import DAMAGED_VARIABLES
 from crvae_tf.runs.run import Run
 from crvae_tf.training import strategies
-from crvae_tf.training.interruption import Interruption
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -27,17 +26,18 @@ _DUE = 1
 class Checkpoints(keras.callbacks.Callback):
     """Keeps the weights, the optimizer's state and the epoch's means so far.
 
-    It writes a checkpoint at the end of each epoch, every `every_minutes` minutes within it, and when
-    the run is told to stop; the last two are kept. A run that resumes from one ends
-    with the same bits as a run that was never stopped.
+    It writes a checkpoint at the end of each epoch, now and then within it, and when the run is told to
+    stop; the last two are kept. A run that resumes ends with the same bits as one that never stopped.
 
     Args:
       model: compiled, its optimizer built.
-      run: where to keep them.
+      run: keeps them.
       steps_per_epoch: of the training.
       every_minutes: minutes between checkpoints within an epoch, or None for none.
-      interruption: says whether the run is told to stop.
       check: is called before a checkpoint within an epoch; raises where none shall be written.
+
+    Attributes:
+      interruption: says whether the run is told to stop.
     """
 
     def __init__(
@@ -46,16 +46,13 @@ class Checkpoints(keras.callbacks.Callback):
         run: Run,
         steps_per_epoch: int,
         every_minutes: float | None,
-        interruption: Interruption,
         check: Callable[[], None],
     ):
         super().__init__()
-        self._run = run
+        self.interruption = strategies.Interruption()
+        self._run, self._steps_per_epoch, self._check = run, steps_per_epoch, check
         self._strategy = strategies.of(model)
-        self._steps_per_epoch = steps_per_epoch
         self._every_seconds = math.inf if every_minutes is None else 60.0 * every_minutes
-        self._interruption = interruption
-        self._check = check
         self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
         means = [v.value for metric in model.metrics for v in metric.variables]
         self._checkpoint = tf.train.Checkpoint(
@@ -101,20 +98,22 @@ class Checkpoints(keras.callbacks.Callback):
         if demand:
             self._check()
             self._save(self._epoch * self._steps_per_epoch + batch + 1)
-        self._stop_if_told(demand)
+        if demand > _DUE:
+            raise Interrupted(demand)
 
     def on_epoch_end(self, epoch, logs=None):
         self._save((epoch + 1) * self._steps_per_epoch)
-        self._stop_if_told(self._demand())
+        self.stop_if_told()
+
+    def stop_if_told(self) -> None:
+        """Raises Interrupted if a worker was told to stop."""
+        demand = self._demand()
+        if demand > _DUE:
+            raise Interrupted(demand)
 
     def _demand(self, is_due: bool = False) -> int:
         """Returns what any worker asks for: to stop, a signal's number; a checkpoint, `_DUE`; or 0."""
-        return strategies.highest(self._strategy, self._interruption.signal or _DUE * is_due)
-
-    @staticmethod
-    def _stop_if_told(demand: int) -> None:
-        if demand > _DUE:
-            raise Interrupted(demand)
+        return strategies.highest(self._strategy, self.interruption.signal or _DUE * is_due)
 
     def _save(self, position: int) -> None:
         self._position.assign(position)

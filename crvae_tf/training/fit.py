@@ -10,17 +10,31 @@ import tensorflow as tf
 
 from crvae_tf import datasets
 from crvae_tf.datasets import ImageData
-from crvae_tf.errors import Interrupted
-from crvae_tf.runs import drawing, files, weights
-from crvae_tf.runs.run import Run
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, save_weights
 from crvae_tf.training import strategies
 from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, Progress, TensorBoard
 from crvae_tf.training.checkpoints import Checkpoints
-from crvae_tf.training.interruption import Interruption
-from crvae_tf.training.optimizers import Adam
 from crvae_tf.transforms import RandomAffine
 
 _ROW = 16
+_BURDA_STAGES = 8
+BURDA_EPOCHS = (3**_BURDA_STAGES - 1) // 2
+"""Epochs of the schedule of Burda et al. 2015."""
+
+
+def _burda(epoch: int, epochs: int) -> float:
+    """Stage i = 0 ... 7 lasts 3^i epochs and has a share of 10^(-i / 7)."""
+    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, _BURDA_STAGES))
+    return 10.0 ** (-stage / (_BURDA_STAGES - 1))
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": lambda epoch, epochs: 1.0,
+    "cosine": lambda epoch, epochs: 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)),
+    "burda": _burda,
+}
+"""The share of the rate that each leaves an epoch, from 0 on, of so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +49,12 @@ class Settings:
     """Passes over the training images, 1 or more."""
     batch_size: int
     """Images in a step, over all replicas."""
-    learning_rate: float | Callable[[int], float]
-    """Of Adam, or a function that returns it for an epoch, counted from 0."""
+    learning_rate: float
+    """Of Adam, in the first epoch."""
     seed: int
     """Of every draw."""
+    schedule: str = "constant"
+    """How the rate falls from epoch to epoch: one of `SCHEDULES`."""
     views_per_image: int = 1
     """See `datasets.training_batches`."""
     clip_norm: float | None = None
@@ -54,7 +70,40 @@ class Settings:
 
     def rate(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0."""
-        return self.learning_rate(epoch) if callable(self.learning_rate) else self.learning_rate
+        return self.learning_rate * SCHEDULES[self.schedule](epoch, self.epochs)
+
+
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam (Kingma and Ba 2015), with each variable's update as one operation of TensorFlow.
+
+    Keras' own takes about ten, which for small networks take longer than what they compute. Its
+    numbers, the names of its variables and what a checkpoint holds are the same.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        scalars = {
+            "lr": learning_rate,
+            "epsilon": self.epsilon,
+            "beta1": self.beta_1,
+            "beta1_power": tf.pow(self.beta_1, step),
+            "beta2": self.beta_2,
+            "beta2_power": tf.pow(self.beta_2, step),
+        }
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            **{name: tf.cast(scalar, variable.dtype) for name, scalar in scalars.items()},
+        )
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # TensorFlow keeps the gradient of every such sum, and so the graph of the step, for ever.
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
 
 def train(
@@ -70,8 +119,8 @@ def train(
       model: not compiled; built, with its weights as they begin. One with registered networks is also
         given the transformations that made the views.
       data: the images.
-      run: where to keep checkpoints, metrics and weights.
-      settings: how to train it.
+      run: keeps checkpoints, metrics and weights.
+      settings: say how to train it.
       later_seconds: returns about how long what follows the training takes, for the logged estimate.
 
     Returns:
@@ -85,32 +134,28 @@ def train(
     """
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
-    interruption, guard = Interruption(), FiniteGuard(run.checkpoints)
-    minutes = settings.checkpoint_minutes
-    checkpoints = Checkpoints(model, run, steps, minutes, interruption, guard.check_weights)
+    guard = FiniteGuard(run.checkpoints)
+    checkpoints = Checkpoints(model, run, steps, settings.checkpoint_minutes, guard.check_weights)
     position = checkpoints.restore()
     epoch, step = divmod(position, steps)
+    views = dict.fromkeys([None, settings.transformation])
     log = MetricsLog(run, epoch, data.train.num_images, step * settings.batch_size)
-    board = TensorBoard(run, _pictures(data, settings), settings.epochs, settings.seed)
-    progress = Progress(settings.epochs, steps, position, later_seconds)
+    shown = [drawing.first_images(data, settings.binarization, view, _ROW) for view in views]
+    board = TensorBoard(run, shown, settings.epochs, settings.seed)
+    progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
-    with interruption.noted():
+    with checkpoints.interruption.noted():
         _fit(model, data, settings, position, callbacks)
-    _finish(model, run, interruption)
+    checkpoints.stop_if_told()
+    run.check_there()
+    save_weights(model, run.weights)
     return log.lines
-
-
-def _pictures(data: ImageData, settings: Settings) -> list[np.ndarray]:
-    """Returns the images that TensorBoard shows, and their views where there are any."""
-    views = [None] if settings.transformation is None else [None, settings.transformation]
-    return [drawing.first_images(data, settings.binarization, view, _ROW) for view in views]
 
 
 def _compile(model: keras.Model, settings: Settings) -> None:
     with strategies.of(model).scope():
         optimizer = Adam(settings.rate(0), global_clipnorm=settings.clip_norm, name="adam")
-        jit_compile = "auto" if settings.jit is None else settings.jit
-        model.compile(optimizer=optimizer, jit_compile=jit_compile)
+        model.compile(optimizer, jit_compile="auto" if settings.jit is None else settings.jit)
         model.optimizer.build(model.trainable_variables)  # The loss scaler's where there is one.
 
 
@@ -127,15 +172,12 @@ def _fit(
     model.steps_per_execution = _steps_per_execution(model, settings, math.gcd(steps, first_step))
     model.make_train_function(force=True)
     batches, validation = _batches(model, data, settings, first_epoch, first_step)
-    callbacks.on_train_begin()
     for epoch in range(first_epoch, settings.epochs):
         if not first_step:  # Else the means so far are those of the checkpoint.
             model.reset_metrics()
-        if callable(settings.learning_rate):
-            model.optimizer.learning_rate = settings.rate(epoch)
+        model.optimizer.learning_rate = settings.rate(epoch)
         callbacks.on_epoch_begin(epoch)
         for step in range(first_step, steps, model.steps_per_execution):
-            callbacks.on_train_batch_begin(step)
             logs = _scalars(model.train_function(batches))
             callbacks.on_train_batch_end(step + model.steps_per_execution - 1, logs)
         first_step = 0
@@ -143,10 +185,7 @@ def _fit(
         if validation is not None:
             found = _scalars(model.evaluate(validation, verbose=0, return_dict=True))
             logs |= {f"val_{name}": value for name, value in found.items()}
-        if callable(settings.learning_rate):
-            logs["learning_rate"] = settings.rate(epoch)
-        callbacks.on_epoch_end(epoch, logs)
-    callbacks.on_train_end()
+        callbacks.on_epoch_end(epoch, logs | {"learning_rate": settings.rate(epoch)})
 
 
 def _batches(
@@ -159,9 +198,7 @@ def _batches(
     batches = datasets.training_batches(
         data.train, *common, settings.seed, epochs, first_step, triples, settings.views_per_image
     )
-    validation = None
-    if data.validation is not None:
-        validation = datasets.validation_pairs(data.validation, *common, triples)
+    validation = data.validation and datasets.validation_pairs(data.validation, *common, triples)
     return iter(strategies.of(model).experimental_distribute_dataset(batches)), validation
 
 
@@ -181,13 +218,3 @@ def _steps_per_execution(model: keras.Model, settings: Settings, steps: int) -> 
         return 1  # Keras' loop over steps fails on several replicas.
     limit = min(settings.steps_per_execution, steps)
     return max(number for number in range(1, limit + 1) if steps % number == 0)
-
-
-def _finish(model: keras.Model, run: Run, interruption: Interruption) -> None:
-    """Writes the weights, unless a worker was told to stop; of its last step there is a checkpoint."""
-    stopped_by = strategies.highest(strategies.of(model), interruption.signal or 0)
-    if stopped_by:
-        raise Interrupted(stopped_by)
-    run.check_there()
-    with files.whole_file(run.weights, parents=False) as unfinished:
-        weights.save(model, unfinished)

@@ -1,4 +1,4 @@
-"""The devices and the workers that train a model, and what workers must agree on.
+"""The devices and the workers that train a model, what workers must agree on, and signals to stop.
 
 A worker is a process of several that train one model together. The first, the chief, alone writes the
 run's directory; each of the others has a temporary one of its own, so that all of them do the same.
@@ -8,6 +8,7 @@ import contextlib
 import functools
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,42 +17,31 @@ import tensorflow as tf
 
 from crvae_tf.errors import InputError, LostWorkerError, check_choice, reason
 from crvae_tf.runs.run import Run
-from crvae_tf.training.interruption import handlers_given_back
 
 Strategy = tf.distribute.Strategy
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
-
 
 def make(name: str) -> Strategy:
-    """Returns the strategy of `tf.distribute` called `name`, one of `STRATEGIES`.
+    """Returns a strategy of `tf.distribute`: `none`, one device; `mirrored`; or `multi_worker`.
 
-    `none` is TensorFlow's default strategy, one device. `multi_worker` waits here for the other workers
-    that TF_CONFIG names, and must be made before TensorFlow has computed anything.
+    The last waits here for the other workers that TF_CONFIG names, and must be made before TensorFlow
+    has computed anything.
 
     Raises:
       InputError: there is no such strategy, or TF_CONFIG does not say who the workers are.
     """
-    check_choice("strategy", name, STRATEGIES)
+    check_choice("strategy", name, ("none", "mirrored", "multi_worker"))
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name == "none":
         return tf.distribute.get_strategy()
     try:
-        with _signals_given_back():
+        # Ctrl-C ends the wait at once, and SIGTERM is taken back from TensorFlow's server.
+        with _handled({signal.SIGINT: signal.SIG_DFL}):
             return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
         expected = "one whose workers TF_CONFIG names"
         raise InputError("strategy", expected, f"multi_worker: {reason(error)}") from error
-
-
-@contextlib.contextmanager
-def _signals_given_back() -> Iterator[None]:
-    """Lets SIGINT act at once while TensorFlow waits, and takes SIGTERM back from its server."""
-    with handlers_given_back() as before:
-        if signal.SIGINT in before:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        yield
 
 
 def of(model: Any) -> Strategy:
@@ -87,8 +77,8 @@ def _gathered(strategy: Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
 def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
     """Yields the run in `directory` to the chief, and to another worker a run of its own.
 
-    That one lies in a temporary folder, which is removed at the end, and goes on from the chief's
-    checkpoints. The workers end together.
+    That one lies in a temporary folder and goes on from the chief's checkpoints. The workers end
+    together.
 
     Raises:
       LostWorkerError: another worker ended before.
@@ -105,3 +95,41 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
             if num_workers(strategy) == 1:
                 raise
             raise LostWorkerError from error
+
+
+class Interruption:
+    """The signal, if any, that told the process to stop."""
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes the first SIGTERM or SIGINT that arrives; a second one acts as it always does."""
+
+        def note(number, frame):
+            self.signal = number
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        with _handled({signal.SIGTERM: note, signal.SIGINT: note}) as before:
+            yield
+
+
+@contextlib.contextmanager
+def _handled(handlers: dict[int, Any]) -> Iterator[dict[int, Any]]:
+    """Sets handlers of signals, and afterwards those of SIGTERM and SIGINT that were there before.
+
+    A signal that the process ignores stays ignored: a shell has what it starts in the background ignore
+    SIGINT. Only the main thread may set handlers.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {n: handler for n, handler in before.items() if in_main and handler != signal.SIG_IGN}
+    for number in before.keys() & handlers.keys():
+        signal.signal(number, handlers[number])
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,7 +12,7 @@ import crvae_tf
 from crvae_tf.errors import InputError
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import curves, evaluation_frame
+from crvae_tf.studies import comparisons, evaluation_frame
 from crvae_tf.studies.report import sheets
 from crvae_tf.studies.report.pictures import SECTIONS, Pictures, Section, Served, chart, data_uri
 
@@ -25,15 +25,16 @@ _MARKED = 25
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRecord:
-    """The files of a run; those not written yet are empty."""
+    """The files of a run; those not written yet are empty.
+
+    `number` stands for it in charts, from 1 on. `name` is of `evaluation_frame.named_runs`. `config`
+    has what the last evaluation changed.
+    """
 
     number: int
-    """Stands for the run in charts, from 1 on."""
     name: str
-    """The folder's name, or its path where two folders have the same name."""
     run: Run
     config: dict[str, Any]
-    """`config.json`, with what the last evaluation changed."""
     metrics: list[dict[str, float]]
     evaluation: dict[str, Any]
     invariance: dict[str, list[dict[str, float]]]
@@ -75,8 +76,8 @@ def read(directories: Sequence[str]) -> list[RunRecord]:
     Raises:
       InputError: a directory is no run, or is named twice.
     """
-    runs = evaluation_frame.named_runs(directories)
-    return [_read(number, name, run) for number, (name, run) in enumerate(runs.items(), 1)]
+    runs = evaluation_frame.named_runs(directories).items()
+    return [_read(number, name, run) for number, (name, run) in enumerate(runs, 1)]
 
 
 def _read(number: int, name: str, run: Run) -> RunRecord:
@@ -92,13 +93,7 @@ def _read(number: int, name: str, run: Run) -> RunRecord:
 def render(
     records: Sequence[RunRecord], served: Sequence[Served], leave_out: Collection[str] = ()
 ) -> str:
-    """Returns the page that compares runs.
-
-    Args:
-      records: of the runs.
-      served: theirs, in the same order.
-      leave_out: options that change no figure and are not to be compared.
-    """
+    """Returns the page that compares runs; options to `leave_out` change no figure."""
     parts = [
         Part("Runs", tables=[sheets.runs(records)]),
         *(_gallery(section, records, served) for section in SECTIONS),
@@ -165,16 +160,20 @@ def _invariance(records: Sequence[RunRecord]) -> Part:
     measured = [record for record in records if record.invariance]
     panels = [
         _chart(f"{quantity.label}: {name}", _draw_invariance, shown, name, quantity)
-        for quantity in curves.INVARIANCE
-        if (shown := [record for record in measured if curves.has_curve(record.invariance, quantity)])
-        for name in curves.TRANSFORMATIONS
+        for quantity in comparisons.INVARIANCE
+        if (
+            shown := [
+                record for record in measured if comparisons.has_curve(record.invariance, quantity)
+            ]
+        )
+        for name in comparisons.TRANSFORMATIONS
     ]
     return Part("Invariance", panels)
 
 
 def _draw_invariance(axes: Axes, records: Sequence[RunRecord], name: str, quantity: Any) -> None:
     lines = [(record.invariance, {"color": record.colour}) for record in records]
-    curves.draw_invariance(axes, lines, name, quantity)
+    comparisons.draw_invariance(axes, lines, name, quantity)
     for record in records:
         last = record.invariance[name][-1]
         _number(axes, record, last["size"], last[quantity.key])

@@ -42,49 +42,49 @@ Pictures = dict[str, str]
 
 
 class Embedded(NamedTuple):
-    """Images and what an encoder makes of them."""
+    """Images, float32 `[images, H, W, C]` in [0, 1], and what an encoder makes of them.
+
+    `mean` is float32 `[images, latent_dim]`, `content` the embedding, `[images, content_dim]`. Of
+    registered networks, `upright` are the first images brought upright.
+    """
 
     images: np.ndarray
-    """float32 `[images, H, W, C]` in [0, 1]."""
     mean: np.ndarray
-    """float32 `[images, latent_dim]`."""
     content: np.ndarray
-    """The embedding, float32 `[images, content_dim]`."""
     upright: np.ndarray | None = None
-    """Of registered networks, the first images brought upright."""
 
 
 class Moving(NamedTuple):
-    """The first test image as it turns and moves step by step, and how far its embedding goes."""
+    """The first test image as it turns and moves step by step, and how far its embedding goes.
+
+    `images` are float32 `[steps, H, W, C]`, from one end of the transformation to the other, and
+    `upright` the same brought upright by registered networks. `distances` `[steps]` are means over
+    images, in units of the distance between two different images. `ends` says how far it moves.
+    """
 
     images: np.ndarray
-    """float32 `[steps, H, W, C]`: from one end of the transformation to the other."""
     upright: np.ndarray | None
-    """The same brought upright by registered networks."""
     distances: np.ndarray
-    """`[steps]`, means over images, in units of the distance between two different images."""
     ends: str
-    """How far the image turns and moves."""
 
 
 class Served(NamedTuple):
-    """What the exported parts of a run make of its test images."""
+    """What the exported parts of a run make of its test images; `remarks` say what could not be used.
+
+    `embedded` are the first test images, and their views; none without an encoder or without images.
+    """
 
     embedded: Sequence[Embedded] = ()
-    """The first test images, and their views; nothing without an encoder or without images."""
     decoder: Decoder | None = None
     remarks: Sequence[str] = ()
-    """What could not be used."""
     moving: Moving | None = None
 
 
 def serve(run: Run, load_images: Callable[[], tuple[np.ndarray, np.ndarray, RandomAffine]]) -> Served:
     """Loads the encoder and the decoder that a run has, and embeds its test images.
 
-    Args:
-      run: finished or not.
-      load_images: returns the test images, their views and the transformation of the views, or raises
-        InputError or OSError.
+    `load_images` returns these, their views and the transformation of the views, or raises InputError
+    or OSError.
     """
     remarks = []
     encoder = _loaded(load_encoder, run.encoder, remarks)

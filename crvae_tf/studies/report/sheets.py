@@ -2,24 +2,17 @@
 
 import dataclasses
 import json
-import statistics
 from collections.abc import Collection, Sequence
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from crvae_tf.evaluation.quantities import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
 
 _MISSING = "\N{EN DASH}"
-_DATA = (
-    "dataset",
-    "data_fingerprint",
-    "image_size",
-    "channels",
-    "binarization",
-    "eval_images",
-    "eval_split",
-)
+_IMAGES = ("dataset", "data_fingerprint", "image_size", "channels", "binarization")
+_DATA = (*_IMAGES, "eval_images", "eval_split")
 _LIKELIHOOD = (*_DATA, "likelihood", "nll_samples")
 _TRAIN_VIEWS = ("translation", "rotation", "scaling")
 _TEST_VIEWS = ("test_translation", "test_rotation", "test_scaling")
@@ -72,8 +65,7 @@ def runs(records: Sequence) -> Sheet:
     sheet.frame = sheet.frame.join(options.reindex(columns=_OPTIONS).fillna(_MISSING))
     sheet.frame["epochs"] = [f"{len(r.metrics)} of {r.config['epochs']}" for r in records]
     seconds = [[line["seconds"] for line in r.metrics if "seconds" in line] for r in records]
-    medians = [f"{statistics.median(s):.2f}" if s else _MISSING for s in seconds]
-    sheet.frame["time of an epoch"] = medians
+    sheet.frame["time of an epoch"] = [f"{median(s):.2f}" if s else _MISSING for s in seconds]
     sheet.frame["folder"] = [str(record.run.directory) for record in records]
     sheet.remarks["time of an epoch"] = "s"
     return sheet
@@ -82,17 +74,15 @@ def runs(records: Sequence) -> Sheet:
 def evaluation(records: Sequence) -> list[Sheet]:
     """Returns the tables of `evaluation.json`; none if no run was evaluated."""
     measured = [record for record in records if record.evaluation]
-    made = [_evaluation_sheet(measured, title, *given) for title, given in _EVALUATION.items()]
-    return [sheet for sheet in made if len(sheet.frame.columns)]
-
-
-def _evaluation_sheet(records: Sequence, title: str, part: str, conditions: Sequence[str]) -> Sheet:
-    sheet = Sheet(title, pd.DataFrame(index=pd.Index(records, name="run")))
-    for condition in conditions:
+    sheets = []
+    for title, (part, conditions) in _EVALUATION.items():
+        sheet = Sheet(title, pd.DataFrame(index=pd.Index(measured, name="run")))
         quantities = (*PARTS[part], *(_COUNTS if part == "splits" else ()))
-        where = f", {CONDITIONS[condition]}" if len(conditions) > 1 else ""
-        _add_columns(sheet, part, condition, quantities, where)
-    return sheet
+        for condition in conditions:
+            where = f", {CONDITIONS[condition]}" if len(conditions) > 1 else ""
+            _add_columns(sheet, part, condition, quantities, where)
+        sheets.append(sheet)
+    return [sheet for sheet in sheets if len(sheet.frame.columns)]
 
 
 def _add_columns(
@@ -100,22 +90,14 @@ def _add_columns(
 ) -> None:
     """Adds the quantities that a run has under a condition."""
     figures = {r: r.evaluation.get(part, {}).get(condition, {}) for r in sheet.frame.index}
-    differing = _differing([record.config for record, found in figures.items() if found], condition)
+    configs = [record.config for record, found in figures.items() if found]
+    differing = [n for n in _COMPARABLE[condition] if len({str(c.get(n)) for c in configs}) > 1]
     if differing:
         why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
         sheet.notes.append(f"{why}, so their figures cannot be compared.")
     for quantity in quantities:
         if any(quantity.key in found for found in figures.values()):
             _add_column(sheet, quantity.label + where, quantity, figures, not differing)
-
-
-def _differing(configs: Sequence[dict[str, Any]], condition: str) -> list[str]:
-    """Returns the options that keep figures from being compared."""
-    return [
-        name
-        for name in _COMPARABLE[condition]
-        if any(config.get(name) != configs[0].get(name) for config in configs)
-    ]
 
 
 def _add_column(
@@ -135,12 +117,7 @@ def _add_column(
 
 
 def configuration(records: Sequence, leave_out: Collection[str]) -> list[Sheet]:
-    """Returns the options that differ, a column for each run, and those that do not.
-
-    Args:
-      records: of the runs.
-      leave_out: names of options that need not be shown.
-    """
+    """Returns the options that differ, a column for each run, and those that do not."""
     frame = pd.DataFrame({record: _texts(record.config) for record in records}).fillna(_MISSING)
     frame = frame.drop(index=list(leave_out), errors="ignore").rename_axis("option")
     differs = frame.nunique(axis=1) > 1
