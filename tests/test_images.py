@@ -86,14 +86,6 @@ def test_the_order_is_a_function_of_the_seed_alone(split, request):
     assert found[0] == found[1] == found[2] != orders(split, seed=1)
 
 
-@pytest.mark.parametrize(("epoch", "first_step"), [(0, 0), (0, 1), (1, 0), (1, 1), (1, 3)])
-def test_resuming_at_an_epoch_and_a_step_continues_exactly(split, epoch, first_step):
-    """Step 3 of 3 is where the next epoch begins."""
-    everything = shuffled(split, epochs=range(3))[STEPS * epoch + first_step :]
-    resumed = shuffled(split, epochs=range(epoch, 3), first_step=first_step)
-    assert list(map(list, resumed)) == list(map(list, everything))
-
-
 def test_images_without_a_class_have_no_label():
     unlabelled = make_images(labels=False)
     assert not unlabelled.has_labels

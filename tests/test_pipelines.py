@@ -72,13 +72,6 @@ def split():
 # Training batches.
 
 
-@pytest.mark.parametrize("binarization", BINARIZATIONS)
-def test_two_passes_give_the_same_to_the_bit(split, binarization):
-    """A parallel map over many steps would show state, or an order that depends on time."""
-    kwargs = {"epochs": range(6), "batch_size": 2, "binarization": binarization}
-    assert_same(training(split, **kwargs), training(split, **kwargs))
-
-
 @pytest.mark.parametrize(
     ("binarization", "epoch", "step"),
     [("none", 1, 2), ("dynamic", 0, 1), ("dynamic", 2, 0), ("fixed", 1, 1)],

@@ -187,13 +187,6 @@ def test_a_lossless_file_gives_what_its_pixels_give(file_format, stored, seen, s
     np.testing.assert_array_equal(next(files.as_numpy_iterator()), expected)
 
 
-def test_a_file_of_any_size_gives_the_models_size():
-    image = random_image(31, 57, 3)
-    preprocessing = Preprocessing(16, 1)
-    actual = preprocessing.decode(encoded(np.squeeze(image), "PNG"))
-    np.testing.assert_array_equal(actual, applied(preprocessing, image))
-
-
 def test_levels_become_multiples_of_one_255th():
     expected = np.arange(256) / 255
     np.testing.assert_allclose(to_unit_interval(np.arange(256, dtype=np.uint8)), expected, rtol=1e-7)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from crvae_tf import RandomAffine, networks, objectives, randomness
 from crvae_tf.datasets import Preprocessing, preprocessing
@@ -67,6 +68,7 @@ FILES = [
     encoded(blocks(1), "PNG"),
     encoded(blocks(2, 3), "JPEG"),
     encoded(blocks(3, 3), "BMP"),
+    encoded(Image.fromarray(blocks(5, 3)).quantize(9), "BMP"),
     encoded(blocks(4), "GIF"),
 ]
 
