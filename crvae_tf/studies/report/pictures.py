@@ -146,8 +146,8 @@ def _moved(served: Served) -> Pictures:
 
     def draw(axes):
         axes.plot(_STEPS, distances, marker=".")
-        axes.axhline(1.0, color="0.6", linestyle="--")
-        axes.annotate("two different images", (0.0, 1.03), ha="center", color="0.4")
+        axes.axhline(1.0, xmin=0.08, color="0.6", linestyle="--")
+        axes.annotate("two different images", (0.0, 1.06), ha="center", va="bottom", color="0.4")
         axes.set_xticks([-1.0, 0.0, 1.0], [f"-{ends}".replace("\n", "\n-"), "0", ends])
         axes.set(xlim=(-1.125, 1.125), ylim=(0.0, max(1.5, 1.05 * max(distances))))
         axes.set_yticks([0.5, 1.0])
