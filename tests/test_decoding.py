@@ -113,10 +113,12 @@ def test_of_an_animation_the_first_frame_is_taken_with_its_own_palette(colours, 
     np.testing.assert_array_equal(decoded(data), np.asarray(frames[0].convert("RGB")))
 
 
-def test_a_bmp_of_one_bit_and_a_compressed_one_are_refused():
+def test_a_bmp_of_one_bit_a_compressed_and_a_damaged_one_are_refused():
     one_bit = encoded(Image.fromarray(blocks(11)).convert("1"), "BMP")
     compressed = bytearray(encoded(blocks(12), "BMP"))
     compressed[30:34] = struct.pack("<I", 1)
-    for data in (one_bit, bytes(compressed)):
+    far = bytearray(encoded(blocks(12), "BMP"))  # Its palette would begin beyond its end.
+    far[14:18] = struct.pack("<I", 10**6)
+    for data in (one_bit, bytes(compressed), bytes(far)):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decoded(data)

@@ -177,7 +177,7 @@ def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     )
     is_plain = ((compression == 0) | (compression == 3)) & (header_bytes >= 40)
     with tf.control_dependencies([tf.debugging.Assert(is_plain, ["compressed or OS/2 BMP"])]):
-        start = header_bytes + 14
+        start = tf.clip_by_value(header_bytes + 14, 0, tf.strings.length(data))
 
     def coloured():
         stored = tf.io.decode_raw(tf.strings.substr(data, start, pixels - start), tf.uint8)
