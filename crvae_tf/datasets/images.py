@@ -24,7 +24,7 @@ NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """Larger data sets, in bytes, go to a temporary file."""
 BROKEN_SHARE_LIMIT = 0.01
-_BATCH, _SAMPLED = 256, 1000
+_BATCH, _SAMPLED = 64, 1000
 _SPREAD_SEED = 0
 _DARK = 0.1
 """Images look black if their brightest pixel is below this share of their type's range."""
