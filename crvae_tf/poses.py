@@ -172,14 +172,24 @@ def register(
       seed: the seed of the default pose network's initial weights.
 
     Raises:
-      InputError: the transformation is the identity, or there are no steps.
+      InputError: the transformation is the identity, there are no steps, or a network has outputs of
+        another size.
     """
     if steps < 1:
         raise InputError("steps", "1 or more", steps)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
     pose_network = pose_network or network("mlp", image_shape, pose, seed=seed)
+    _check_outputs("encoder", encoder, decoder.inputs[0].shape[-1])
+    _check_outputs("pose_network", pose_network, pose.dim)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
+
+
+def _check_outputs(name: str, parameters_of: keras.Model, dim: int) -> None:
+    outputs = getattr(parameters_of, "outputs", None)  # Subclassed models have none before a call.
+    shapes = [list(output.shape[1:]) for output in outputs or ()]
+    if outputs and shapes != [[dim], [dim]]:
+        raise InputError(name, f"two outputs, mean and log variance, of size {dim}", shapes)
 
 
 def _registered_encoder(

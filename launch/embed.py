@@ -1,8 +1,8 @@
 """Embeds images: python -m launch.embed --encoder=RUN/encoder --input=folder:PATH --output=EMBEDDINGS
 
 Writes Parquet files with a row for each image: its file or index, its class if it has one, the mean
-and the stddev of its posterior, and the content's mean if the encoder has a pose. Run the same command
-again to resume.
+and the stddev of its posterior, and the content and pose if the networks are registered. Run the same
+command again to resume.
 """
 
 import os

@@ -276,6 +276,20 @@ def test_a_registration_takes_a_step_or_more():
         register(*networks.build("mlp", SHAPE, 3, 0.1), MOVES, steps=0)
 
 
+def test_networks_with_outputs_of_another_size_are_refused():
+    encoder, decoder = networks.build("mlp", SHAPE, 3, 0.1)
+    _, larger = networks.build("mlp", SHAPE, 9, 0.1)
+    one_output = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6)])
+    two_moves = poses.network("mlp", SHAPE, Pose(2.0, 0.0, 0.0), 0.1)
+    for pair, own, refusal in (
+        ((one_output, decoder), None, r"encoder: expected two outputs.* of size 3; received \[\[6\]\]"),
+        ((encoder, larger), None, r"encoder: .* of size 9; received \[\[3\], \[3\]\]"),
+        ((encoder, decoder), two_moves, r"pose_network: .* of size 4; received \[\[2\], \[2\]\]"),
+    ):
+        with pytest.raises(crvae_tf.InputError, match=refusal):
+            register(*pair, MOVES, pose_network=own)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A registered model, and the folder with its exported encoder."""
