@@ -26,16 +26,21 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
-    home = _HOMES.get(name, name)
-    if home != "errors":
+    if _HOMES.get(name, name) != "errors":
         _check_backend()
+    return attribute_of(__name__, _HOMES, name)
+
+
+def attribute_of(package: str, homes: dict[str, str], name: str):
+    """Returns an attribute of a package: a public name, from its module in `homes`, or a module."""
+    module_name = f"{package}.{homes.get(name, name)}"
     try:
-        module = importlib.import_module(f"{__name__}.{home}")
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{home}":
+        if error.name != module_name:
             raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
-    return getattr(module, name) if name in _HOMES else module
+        raise AttributeError(f"module {package!r} has no attribute {name!r}") from error
+    return getattr(module, name) if name in homes else module
 
 
 def __dir__() -> list[str]:

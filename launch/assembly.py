@@ -23,7 +23,8 @@ from crvae_tf.training import fit as training
 from launch import tables
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
-_PACKAGES = "tensorflow keras tensorflow-probability tensorflow-datasets keras-cv numpy scikit-learn"
+_FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv")
+_PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _SAMPLES = 128
@@ -53,7 +54,7 @@ def load_data(options: Options) -> ImageData:
 
 def config(options: Options, data: ImageData) -> dict[str, Any]:
     """Returns the contents of `config.json`."""
-    versions = {name: metadata.version(name) for name in _PACKAGES.split()}
+    versions = {name: metadata.version(name) for name in _PACKAGES}
     versions |= {"crvae_tf": crvae_tf.__version__, "python": platform.python_version()}
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
 

@@ -132,9 +132,9 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     bar = tables.ProgressBar(title, f"epochs of {len(jobs)} runs")
     try:
         while waiting or working:
-            waiting = [
-                j for j in waiting if len(working) >= parallel or not _start(j, working, parallel)
-            ]
+            for job in waiting[:]:
+                if len(working) < parallel and _start(job, working, parallel):
+                    waiting.remove(job)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             failures += _collect(working)
             bar(sum(job.epochs_done() for job in jobs), sum(job.options.epochs for job in jobs))

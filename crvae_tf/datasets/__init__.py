@@ -1,28 +1,18 @@
 """Image data: images in a fixed order, preprocessing, and input pipelines."""
 
-import importlib
+from crvae_tf import attribute_of
 
-_HOMES = {
-    "FOLDER_PREFIX": "sources",
-    "NO_LABEL": "images",
-    "ArrayImages": "images",
-    "ImageData": "sources",
-    "Images": "images",
-    "Preprocessing": "preprocessing",
-    "defaults": "sources",
-    "evaluation_batches": "pipelines",
-    "is_prepared": "sources",
-    "load": "sources",
-    "open_images": "sources",
-    "training_batches": "pipelines",
-    "validation_pairs": "pipelines",
+_NAMES = {
+    "images": ("NO_LABEL", "ArrayImages", "Images"),
+    "pipelines": ("evaluation_batches", "training_batches", "validation_pairs"),
+    "preprocessing": ("Preprocessing",),
+    "sources": ("FOLDER_PREFIX", "ImageData", "defaults", "is_prepared", "load", "open_images"),
 }
-"""The module of each name. It is imported on first use, because embedding needs no KerasCV."""
+"""The public names of each module. It is imported on first use, because embedding needs no KerasCV."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return attribute_of(__name__, _HOMES, name)

@@ -93,7 +93,6 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
     `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
     mean, float32 `[N, H, W, C]` in [0, 1].
     """
-
     from crvae_tf import poses  # It imports TFP and KerasCV, which encoders do without.
 
     def decode(latents):

@@ -84,8 +84,8 @@ def document(folder: str | Path, output: str | Path) -> str:
     if overview:
         overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
     head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
-    summary = folder / "summary.md"
-    head += f"\n{summary.read_text(encoding='utf-8')}" if summary.exists() else ""
+    if (in_short := folder / "summary.md").exists():
+        head += f"\n{in_short.read_text(encoding='utf-8')}"
     sections = [_section(path, summary, paths, output) for path, summary in summaries.items()]
     return "\n".join([head, "\n".join(overview), *sections])
 
