@@ -16,7 +16,6 @@ import pytest
 import crvae_tf
 from crvae_tf import InputError, networks
 from crvae_tf.datasets import Preprocessing, folders, open_images, sources
-from crvae_tf.serving import embedding
 from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.serving.index import Index, vectors
@@ -30,6 +29,11 @@ def export_encoder(path, seed):
     pair = networks.build("mlp", (28, 28, 1), LATENT_DIM, width=0.05, seed=seed)
     crvae_tf.export_encoder(crvae_tf.VAE(*pair), path, Preprocessing(28, 1), "dynamic")
     return crvae_tf.load_encoder(path)
+
+
+@pytest.fixture(autouse=True)
+def _several_batches_in_a_file(monkeypatch):
+    monkeypatch.setattr(search, "BATCH_SIZE", 16)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def expected(encoder, digits):
 @pytest.fixture
 def embedded(tmp_path, encoder, digits_images):
     """The test digits' embeddings in files of 100 rows."""
-    return embedding.embed(encoder, digits_images, tmp_path / "index", rows_per_file=100).index
+    return search.embed(encoder, digits_images, tmp_path / "index", rows_per_file=100).index
 
 
 def rows_of(path):
@@ -82,7 +86,7 @@ def assert_embedded(columns, expected):
 
 
 def test_every_row_is_there_once(tmp_path, encoder, digits, digits_images, expected):
-    embedding.embed(encoder, digits_images, tmp_path, rows_per_file=100, batch_size=32)
+    search.embed(encoder, digits_images, tmp_path, rows_per_file=100)
     table = pq.read_table(tmp_path)
     assert table.column_names == ["index", "label", "mean", "stddev"]
     assert table["index"].to_pylist() == list(range(360))
@@ -95,7 +99,7 @@ def test_jobs_fill_one_folder_with_files_of_their_own(tmp_path, encoder, digits_
     written = []
     for job in (2, 0, 1):
         before = set(tmp_path.glob("part-*"))
-        report = embedding.embed(
+        report = search.embed(
             encoder, digits_images, tmp_path, rows_per_file=50, shard_index=job, shard_count=3
         )
         written.append(set(tmp_path.glob("part-*")) - before)
@@ -107,7 +111,7 @@ def test_jobs_fill_one_folder_with_files_of_their_own(tmp_path, encoder, digits_
 
 def test_more_jobs_than_rows_of_one_file_leave_none_idle(tmp_path, encoder, digits_images):
     for job in range(5):
-        report = embedding.embed(encoder, digits_images, tmp_path, shard_index=job, shard_count=5)
+        report = search.embed(encoder, digits_images, tmp_path, shard_index=job, shard_count=5)
         assert report.new_rows == 72
     assert pq.read_table(tmp_path)["index"].to_pylist() == list(range(360))
 
@@ -120,7 +124,7 @@ def test_only_what_is_missing_is_made_again(embedded, encoder, digits_images):
     files[3].unlink()
     (embedded.path / f".unfinished.77.{files[3].name}").write_bytes(b"killed while it was written")
     seen = []
-    report = embedding.embed(
+    report = search.embed(
         encoder, digits_images, embedded.path, progress=lambda *state: seen.append(state)
     )
     assert report.new_rows == 160
@@ -145,12 +149,12 @@ class EncoderThatSeesItsBatch:
 @pytest.mark.parametrize("missing", [[0], [1, 3], [2, 3, 4]])
 def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_images, missing):
     encoder = EncoderThatSeesItsBatch()
-    embedding.embed(encoder, digits_images, tmp_path, rows_per_file=80, batch_size=32)
+    search.embed(encoder, digits_images, tmp_path, rows_per_file=80)
     files = sorted(tmp_path.glob("part-*"))
     whole = [file.read_bytes() for file in files]
     for number in missing:
         files[number].unlink()
-    embedding.embed(encoder, digits_images, tmp_path, batch_size=32)
+    search.embed(encoder, digits_images, tmp_path)
     assert [file.read_bytes() for file in files] == whole
 
 
@@ -159,7 +163,7 @@ def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
 ):
     def embed(job):
         shares = {"shard_index": job, "shard_count": 2}
-        return embedding.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares)
+        return search.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares)
 
     begun = embed(1).index
     with begun.share(0, 2) as share:
@@ -174,12 +178,11 @@ def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
 def embed_until_killed(encoder_path, path, images_path):
     """Embeds an array with many small files, slowly."""
     encoder = crvae_tf.load_encoder(encoder_path)
-    embedding.embed(
+    search.embed(
         encoder,
         open_images(images_path, encoder.preprocessing),
         path,
         rows_per_file=40,
-        batch_size=32,
         progress=lambda done, whole: time.sleep(0.05),
     )
 
@@ -192,7 +195,7 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
     np.save(tmp_path / "images.npy", images)
     arguments = (encoder_path, tmp_path / "embeddings", str(tmp_path / "images.npy"))
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["crvae_tf.serving.embedding"])
+    processes.set_forkserver_preload(["crvae_tf.serving.index"])
     for kill in range(2):
         made = len(list(tmp_path.glob("embeddings/part-*")))
         process = processes.Process(target=embed_until_killed, args=arguments)
@@ -205,7 +208,7 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
         process.join()
         assert process.exitcode == -signal.SIGKILL
     assert Index(arguments[1]).missing()
-    report = embedding.embed(encoder, open_images(arguments[2], encoder.preprocessing), arguments[1])
+    report = search.embed(encoder, open_images(arguments[2], encoder.preprocessing), arguments[1])
     assert 0 < report.new_rows < 3000
     columns = rows_of(arguments[1])
     assert columns["index"].to_pylist() == list(range(3000))
@@ -217,9 +220,9 @@ def test_a_folder_with_embeddings_of_another_encoder_or_of_other_images_is_refus
 ):
     train = open_images("digits", encoder.preprocessing, split="train")
     with pytest.raises(InputError, match="differs in encoder_fingerprint"):
-        embedding.embed(other_encoder, digits_images, embedded.path)
+        search.embed(other_encoder, digits_images, embedded.path)
     with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
-        embedding.embed(encoder, train, embedded.path)
+        search.embed(encoder, train, embedded.path)
 
 
 def change_in_place(path):
@@ -241,17 +244,17 @@ def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder):
     for number, (name, file) in enumerate(changed.items()):
         output = tmp_path / f"embeddings{number}"
         for _ in range(2):
-            embedding.embed(encoder, open_images(name, encoder.preprocessing), output)
+            search.embed(encoder, open_images(name, encoder.preprocessing), output)
         change_in_place(tmp_path / file)
         with pytest.raises(InputError, match=r"differs in input_fingerprint$"):
-            embedding.embed(encoder, open_images(name, encoder.preprocessing), output)
+            search.embed(encoder, open_images(name, encoder.preprocessing), output)
 
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_images):
     (tmp_path / "thesis.tex").write_text("years of work")
     expected = "expected a new or empty folder, or one with unfinished embeddings"
     with pytest.raises(InputError, match=expected):
-        embedding.embed(encoder, digits_images, tmp_path)
+        search.embed(encoder, digits_images, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -293,7 +296,7 @@ def read_listed(folder, name):
 
 def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, encoder, files):
     listing = open_images(f"folder:{files}", encoder.preprocessing)
-    embedding.embed(encoder, listing, tmp_path, rows_per_file=50, batch_size=16)
+    search.embed(encoder, listing, tmp_path, rows_per_file=50)
     columns = rows_of(tmp_path)
     names = columns["file"].to_pylist()
     stored = sorted(path.relative_to(files) for path in files.rglob("*.*"))
@@ -315,12 +318,12 @@ def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files
 def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, torn, caplog):
     listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with caplog.at_level(logging.WARNING):
-        report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
+        report = search.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
     assert report.new_rows == 120
     assert report.broken == ["a/torn.png"]
     assert "a/torn.png, which cannot be decoded: Unknown image file format" in caplog.text
     assert "a/torn.png" not in rows_of(tmp_path / "embeddings")["file"].to_pylist()
-    again = embedding.embed(encoder, listing, tmp_path / "embeddings")
+    again = search.embed(encoder, listing, tmp_path / "embeddings")
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
 
 
@@ -330,17 +333,21 @@ def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder):
     for index in range(250):
         (tmp_path / f"b{index:03d}.png").write_bytes(encoded(blocks(index), "PNG"))
     listing = open_images(f"folder:{tmp_path}", encoder.preprocessing)
-    report = embedding.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
+    report = search.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
     assert pq.read_metadata(report.index.file(0)).num_rows == 0
     assert pq.read_table(tmp_path / "embeddings").num_rows == 250
 
 
-def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding(tmp_path, encoder, torn):
+def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding_until_it_is_gone(
+    tmp_path, encoder, torn
+):
     (torn / "a" / "torn.jpg").write_bytes(b"no image")
     listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
-        embedding.embed(encoder, listing, tmp_path / "embeddings")
-    assert not (tmp_path / "embeddings").exists()
+        search.embed(encoder, listing, tmp_path / "embeddings")
+    (torn / "a" / "torn.jpg").unlink()
+    listing = open_images(f"folder:{torn}", encoder.preprocessing)
+    assert search.embed(encoder, listing, tmp_path / "embeddings").new_rows == 120
 
 
 def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
@@ -359,7 +366,7 @@ def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
         listing = open_images(str(tmp_path / f"{name}.npy"), encoder.preprocessing)
-        embedding.embed(encoder, listing, tmp_path / name, batch_size=16, rows_per_file=20)
+        search.embed(encoder, listing, tmp_path / name, rows_per_file=20)
         columns = rows_of(tmp_path / name)
         assert "label" not in columns
         np.testing.assert_allclose(columns["mean"], expected, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -388,7 +395,7 @@ def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shar
     stored = tfds.load("mnist", data_dir=shared_data_dir, split=split.split("+"), batch_size=-1)
     images, labels = (np.concatenate([part[key] for part in stored]) for key in ("image", "label"))
     listing = open_images("mnist", encoder.preprocessing, shared_data_dir, split)
-    embedding.embed(encoder, listing, tmp_path, rows_per_file=25, batch_size=10)
+    search.embed(encoder, listing, tmp_path, rows_per_file=25)
     columns = rows_of(tmp_path)
     assert columns["index"].to_pylist() == list(range(len(images)))
     assert columns["label"].to_pylist() == labels.tolist()
@@ -437,7 +444,7 @@ def test_a_query_is_an_image_file(tmp_path, encoder, files):
 
 def test_what_is_found_is_shown_upright_also_where_its_name_is_no_utf_8(tmp_path, encoder, files):
     listing = open_images(f"folder:{files}", encoder.preprocessing)
-    index = embedding.embed(encoder, listing, tmp_path).index
+    index = search.embed(encoder, listing, tmp_path).index
     image = str(files / "a" / "caf\udce9\n.gif")
     (found,) = search.nearest(index, search.embed_file(encoder, image), 1)
     assert (found.key, found.label) == (r"a/caf\xe9\x0a.gif", "a")
@@ -452,7 +459,7 @@ def test_images_of_an_array_that_is_gone_are_found_without_pictures(tmp_path, en
     np.save(tmp_path / "array.npy", np.zeros([3, 28, 28], np.uint8))
     listing = open_images(str(tmp_path / "array.npy"), encoder.preprocessing)
     places = {"data_dir": None, "split": None}
-    index = embedding.embed(encoder, listing, tmp_path / "more", places=places).index
+    index = search.embed(encoder, listing, tmp_path / "more", places=places).index
     assert [picture.shape for picture in search.pictures(index, encoder, [0, 2])] == [(28, 28, 1)] * 2
     (tmp_path / "array.npy").unlink()
     assert search.pictures(index, encoder, [0, 2]) == [None, None]
