@@ -109,14 +109,9 @@ def embed(
 ) -> Report:
     """Writes the embeddings of images, or of one job's share of them. Finished files stay.
 
-    Args:
-      encoder: the encoder.
-      images: from `datasets.open_images`.
-      path: the folder to write to, the same for all jobs.
-      rows_per_file: 1 or more; by default 10,000, or fewer to give every job a file.
-      shard_index, shard_count: the number of this job, from 0 on, and the number of jobs.
-      places: where a search finds the encoder and the images.
-      progress: called with the finished rows and all rows of this job.
+    All jobs write to one folder, `path`; `shard_index` is a job's number, from 0 on. A file has 10,000
+    rows by default, or fewer to give every job a file. `places` say where a search finds the encoder
+    and the images. `progress` is called with the finished rows and all rows of this job.
 
     Raises:
       InputError: the folder holds something else, another process runs the same job, or more than 1 %
