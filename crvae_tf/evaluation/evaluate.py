@@ -64,8 +64,7 @@ def evaluate(
       progress: called with the work done and all work.
 
     Returns:
-      `splits`, `consistency` and, if training and test images share their classes, `probe`: see
-      docs/run_folder.md.
+      `splits`, `consistency` and, if classes can be learned, `probe`: see docs/run_folder.md.
 
     Raises:
       InputError: there are fewer than two images, or no samples.
@@ -109,9 +108,7 @@ def image_figures(
     return {name: np.concatenate([p[name] for p in parts]).astype(np.float64) for name in parts[0]}
 
 
-def split_figures(
-    model: keras.Model, figures: dict[str, np.ndarray], nll_samples: int
-) -> dict[str, Any]:
+def split_figures(model: keras.Model, figures: dict[str, np.ndarray], nll_samples: int) -> dict:
     """Returns the figures of a split from those of its images."""
     number = len(figures["nll"])
     sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)

@@ -119,14 +119,10 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each of N >= 2 images' posteriors.
 
-    Each is the mean over images of log q(z|x) minus the log of an aggregated posterior:
-
-    * `lower`: that of all N images, including the sample's own. This lower bound cannot exceed
-      `cap` = ln N (Dieng et al. 2018).
-    * `upper`: that of the other N - 1 images. An upper bound (leave-one-out; Poole et al. 2019).
-    * `disjoint`: that of the first 64 images, for samples of the other images. This is no bound: it is
-      far too high if posteriors are narrow. Sinha et al. 2020 report values of its magnitude, which
-      are impossible for a mutual information.
+    Each is the mean over images of log q(z|x) minus the log of an aggregated posterior. That of all N
+    images gives `lower`, which cannot exceed `cap` = ln N (Dieng et al. 2018); that of the other N - 1,
+    `upper` (leave-one-out; Poole et al. 2019). That of the first 64, for samples of the others, gives
+    `disjoint`: no bound, but of the magnitude of what Sinha et al. 2020 report.
     """
     samples, mean, stddev = (np.asarray(a, np.float64) for a in (samples, mean, stddev))
     own, others = _own_and_others(samples, mean, stddev)

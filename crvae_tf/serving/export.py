@@ -47,13 +47,9 @@ def export_encoder(
     """Writes the encoder as a SavedModel with two signatures, replacing any at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
-    string `[N]`, the contents of image files of any size, and preprocesses them as in training. Both
-    return `mean` and `stddev`, float32 `[N, latent_dim]`. Registered networks also return `content`,
-    the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and down, degrees
-    counter-clockwise, factor; and `upright`, the upright images. `about.json` describes the input.
-
-    The model has `posterior(images)` and `prior`, and may have a `pose`. Preprocessing and binarization
-    are those of its training.
+    string `[N]`, the contents of image files, and preprocesses them as in training. docs/serving.md has
+    the outputs; `about.json` describes the input. The model has `posterior(images)` and `prior`, and
+    may have a `pose`. Preprocessing and binarization are those of its training.
     """
     pose = getattr(model, "pose", None)
 
@@ -173,14 +169,9 @@ class Decoder:
 class Encoder:
     """An exported encoder that checks its inputs; see `load_encoder`.
 
-    Attributes:
-      image_shape: (H, W, C) of its images.
-      latent_dim: the dimensions of the means.
-      preprocessing: what `encode_bytes` does to a decoded file.
-      note: a remark on its input; may be empty.
-      fingerprint: changes with the weights and with what describes the input.
-      signatures: those of the SavedModel.
-      nothing: the embeddings of no images.
+    It has the `image_shape` (H, W, C), the `latent_dim`, the `preprocessing` of `encode_bytes`, a
+    `note` on its input, which may be empty, a `fingerprint`, which changes with the weights and with
+    the input's description, the SavedModel's `signatures`, and `nothing`, the embeddings of no images.
     """
 
     def __init__(self, path: Path):

@@ -111,11 +111,9 @@ def embed(
 
     All jobs write to one folder, `path`; `shard_index` is a job's number, from 0 on. A file has 10,000
     rows by default, or fewer to give every job a file. `places` say where a search finds the encoder
-    and the images. `progress` is called with the finished rows and all rows of this job.
-
-    Raises:
-      InputError: the folder holds something else, another process runs the same job, or more than 1 %
-        of the files are broken.
+    and the images. `progress` is called with the finished rows and all rows of this job. Raises
+    InputError if the folder holds something else, another process has the job, or more than 1 % of the
+    files are broken.
     """
     about = {
         "num_rows": images.num_images,
