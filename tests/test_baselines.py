@@ -1,7 +1,6 @@
 """What embeddings are set against: the contrastive loss by its definition, and floors by NumPy."""
 
 import dataclasses
-import json
 
 import keras
 import numpy as np
@@ -10,7 +9,7 @@ import tensorflow as tf
 from sklearn.decomposition import PCA
 
 from crvae_tf import InputError, RandomAffine, networks
-from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
+from crvae_tf.datasets import evaluation_batches
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.embeddings import Probes
@@ -24,11 +23,8 @@ TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.
 
 @pytest.fixture(scope="module")
 def data(digits):
-    parts = (
-        ArrayImages(*(array.numpy() for array in split.fetch(np.arange(number))))
-        for split, number in ((digits.train, 320), (digits.test, 60))
-    )
-    return ImageData("digits", *parts, None, digits.preprocessing, "")
+    train, test = digits.train.subset(np.arange(320)), digits.test.subset(np.arange(60))
+    return dataclasses.replace(digits, train=train, test=test)
 
 
 def encoder():
@@ -64,10 +60,7 @@ def test_pixels_and_pca_are_measured_as_embeddings_are(data):
     pca = PCA(6, svd_solver="full").fit(train)
     for name, features in (("pixels", lambda images: images), ("pca", pca.transform)):
         expected = metrics.agreement(features(clean), features(views))
-        consistency = found[name]["consistency"]["test_transform"]
-        assert set(consistency) == {"distance_ratio", "retrieval_at_1"}
-        assert consistency["retrieval_at_1"] == expected["retrieval_at_1"]
-        assert consistency["distance_ratio"] == pytest.approx(expected["distance_ratio"], rel=1e-5)
+        assert found[name]["consistency"]["test_transform"] == pytest.approx(expected, rel=1e-5)
         probes = Probes(features(train), train_labels)
         assert found[name]["probe"]["clean"] == probes.accuracies(features(clean), labels)
         assert found[name]["probe"]["test_transform"] == probes.accuracies(features(views), labels)
@@ -91,25 +84,9 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     assert distance_ratio(first) < 0.8 * distance_ratio(encoder())
 
 
-def test_pca_has_no_more_dimensions_than_there_are_pixels_or_images(data):
-    images, labels = (array.numpy() for array in data.train.fetch(np.arange(4)))
-    few = dataclasses.replace(data, train=ArrayImages(images, labels))
-    found = embeddings.measure_baselines(encoder(), few, TRANSFORMATION, TEST_TRANSFORMATION)
-    assert 0.0 < found["pca"]["consistency"]["train_transform"]["distance_ratio"] < 1.0
-
-
 def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
         embeddings.train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
-
-
-def test_the_contrastive_loss_is_computed_in_float32_under_mixed_float16(data):
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    network = encoder()
-    before = network.get_weights()
-    embeddings.train_contrastive(network, data, Settings("none", TRANSFORMATION, 1, 64, 1e-3, seed=0))
-    changes = [np.abs(a - b).max() for a, b in zip(before, network.get_weights(), strict=True)]
-    assert 0.0 < max(changes) < 0.1
 
 
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
@@ -119,33 +96,18 @@ def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     command.parse(arguments)
     baselines.main()
     written = (tmp_path / "baselines.json").stat()
-    found = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
+    found = files.read_json(tmp_path / "baselines.json")
     assert list(found) == ["pixels", "pca", "contrastive"]
     for name in found:
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
-    baselines.main()
-    assert (tmp_path / "baselines.json").stat() == written
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config = files.read_json(tmp_path / "config.json")
     files.write_json(tmp_path / "config.json", config | {"versions": {"keras": "3.0"}})
-    baselines.main()  # Measured by another version.
+    baselines.main()  # Measured, by another version.
     assert (tmp_path / "baselines.json").stat() == written
     command.parse([*arguments, "--test_rotation=70"])
     with pytest.raises(InputError, match="received test_rotation=70"):
         baselines.main()
-
-
-def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data, monkeypatch):
-    def weights_after(epochs):
-        network = encoder()
-        settings = Settings("none", TRANSFORMATION, epochs, 64, 1e-3, seed=0)
-        embeddings.train_contrastive(network, data, settings)
-        return network.get_weights()
-
-    monkeypatch.setattr(Settings, "rate", lambda _, epoch: 1e-3 * (epoch == 0))
-    once, twice = weights_after(1), weights_after(2)
-    for expected, received in zip(once, twice, strict=True):
-        np.testing.assert_array_equal(received, expected)
 
 
 @pytest.mark.parametrize("flag", ["--pose=affine", "--views_per_image=4"])
