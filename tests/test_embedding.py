@@ -70,6 +70,10 @@ def embedded(tmp_path, encoder, digits_images):
     return search.embed(encoder, digits_images, tmp_path / "index", rows_per_file=100).index
 
 
+def embed(encoder, name, output, **given):
+    return search.embed(encoder, open_images(name, encoder.preprocessing), output, **given)
+
+
 def assert_embedded(table, expected):
     for name in ("mean", "stddev"):
         found = np.stack(table[name].to_numpy())
@@ -137,15 +141,16 @@ def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_i
 def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
     tmp_path, encoder, digits_images
 ):
-    def embed(job):
+    def rows_of(job):
         shares = {"shard_index": job, "shard_count": 2}
-        return search.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares)
+        return search.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares).new_rows
 
-    with embed(1).index.share(0, 2):
+    assert rows_of(1) == 180
+    with Index(tmp_path).share(0, 2):
         with pytest.raises(InputError, match="received 0 of 2, which another process is running"):
-            embed(0)
-        assert embed(1).new_rows == 0
-    assert embed(0).new_rows == 180
+            rows_of(0)
+        assert rows_of(1) == 0
+    assert rows_of(0) == 180
     assert {file.name[:5] for file in tmp_path.iterdir()} == {"_embe", "part-"}
 
 
@@ -153,7 +158,7 @@ def embed_until_killed(encoder_path, path, images_path):
     """Embeds an array with many small files, slowly."""
     encoder = crvae_tf.load_encoder(encoder_path)
     slow = {"rows_per_file": 40, "progress": lambda done, whole: time.sleep(0.05)}
-    search.embed(encoder, open_images(images_path, encoder.preprocessing), path, **slow)
+    embed(encoder, images_path, path, **slow)
 
 
 def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, encoder_path, encoder):
@@ -177,7 +182,7 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
         process.join()
         assert process.exitcode == -signal.SIGKILL
     assert Index(arguments[1]).missing()
-    report = search.embed(encoder, open_images(arguments[2], encoder.preprocessing), arguments[1])
+    report = embed(encoder, arguments[2], arguments[1])
     assert 0 < report.new_rows < 3000
     table = pq.read_table(arguments[1])
     assert table["index"].to_pylist() == list(range(3000))
@@ -187,11 +192,10 @@ def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, en
 def test_a_folder_with_embeddings_of_another_encoder_or_of_other_images_is_refused(
     embedded, encoder, other_encoder, digits_images
 ):
-    train = open_images("digits", encoder.preprocessing, split="train")
     with pytest.raises(InputError, match="differs in encoder_fingerprint"):
         search.embed(other_encoder, digits_images, embedded.path)
     with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
-        search.embed(encoder, train, embedded.path)
+        embed(encoder, "digits", embedded.path)
 
 
 @pytest.mark.parametrize(("name", "file"), [("folder:files", "files/1.bmp"), ("a.npy", "a.npy")])
@@ -202,12 +206,12 @@ def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder, mo
         (tmp_path / "files" / f"{index}.bmp").write_bytes(encoded(blocks(index), "BMP"))
     np.save("a.npy", np.zeros((300, 28, 28), np.uint8))
     for _ in range(2):
-        search.embed(encoder, open_images(name, encoder.preprocessing), "embeddings")
+        embed(encoder, name, "embeddings")
     contents = bytearray((tmp_path / file).read_bytes())
     contents[len(contents) // 2] ^= 1
     (tmp_path / file).write_bytes(contents)
     with pytest.raises(InputError, match=r"differs in input_fingerprint$"):
-        search.embed(encoder, open_images(name, encoder.preprocessing), "embeddings")
+        embed(encoder, name, "embeddings")
 
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_images):
@@ -252,8 +256,7 @@ def read_listed(folder, names):
 
 
 def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, encoder, files):
-    listing = open_images(f"folder:{files}", encoder.preprocessing)
-    search.embed(encoder, listing, tmp_path, rows_per_file=50)
+    embed(encoder, f"folder:{files}", tmp_path, rows_per_file=50)
     table = pq.read_table(tmp_path)
     names = table["file"].to_pylist()
     stored = sorted(path.relative_to(files) for path in files.rglob("*.*"))
@@ -273,14 +276,13 @@ def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files
 
 
 def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, torn, caplog):
-    listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with caplog.at_level(logging.WARNING):
-        report = search.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=30)
+        report = embed(encoder, f"folder:{torn}", tmp_path / "embeddings", rows_per_file=30)
     assert report.new_rows == 120
     assert report.broken == ["a/torn.png"]
     assert "a/torn.png, which cannot be decoded: Unknown image file format" in caplog.text
     assert "a/torn.png" not in pq.read_table(tmp_path / "embeddings")["file"].to_pylist()
-    again = search.embed(encoder, listing, tmp_path / "embeddings")
+    again = embed(encoder, f"folder:{torn}", tmp_path / "embeddings")
     assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
 
 
@@ -289,8 +291,7 @@ def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder):
         (tmp_path / f"{name}.png").write_bytes(b"no image")
     for index in range(250):
         (tmp_path / f"b{index:03d}.png").write_bytes(encoded(blocks(index), "PNG"))
-    listing = open_images(f"folder:{tmp_path}", encoder.preprocessing)
-    report = search.embed(encoder, listing, tmp_path / "embeddings", rows_per_file=2)
+    report = embed(encoder, f"folder:{tmp_path}", tmp_path / "embeddings", rows_per_file=2)
     assert pq.read_metadata(report.index.file(0)).num_rows == 0
     assert pq.read_table(tmp_path / "embeddings").num_rows == 250
 
@@ -299,12 +300,10 @@ def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding_until_it_is_
     tmp_path, encoder, torn
 ):
     (torn / "a" / "torn.jpg").write_bytes(b"no image")
-    listing = open_images(f"folder:{torn}", encoder.preprocessing)
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
-        search.embed(encoder, listing, tmp_path / "embeddings")
+        embed(encoder, f"folder:{torn}", tmp_path / "embeddings")
     (torn / "a" / "torn.jpg").unlink()
-    listing = open_images(f"folder:{torn}", encoder.preprocessing)
-    assert search.embed(encoder, listing, tmp_path / "embeddings").new_rows == 120
+    assert embed(encoder, f"folder:{torn}", tmp_path / "embeddings").new_rows == 120
 
 
 def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
@@ -322,8 +321,7 @@ def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
     }
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
-        listing = open_images(str(tmp_path / f"{name}.npy"), encoder.preprocessing)
-        search.embed(encoder, listing, tmp_path / name, rows_per_file=20)
+        embed(encoder, str(tmp_path / f"{name}.npy"), tmp_path / name, rows_per_file=20)
         table = pq.read_table(tmp_path / name)
         assert "label" not in table.column_names
         found = np.stack(table["mean"].to_numpy())
@@ -395,8 +393,7 @@ def test_a_query_is_an_image_file(tmp_path, encoder, files):
 
 
 def test_what_is_found_is_shown_upright_also_where_its_name_is_no_utf_8(tmp_path, encoder, files):
-    listing = open_images(f"folder:{files}", encoder.preprocessing)
-    index = search.embed(encoder, listing, tmp_path).index
+    index = embed(encoder, f"folder:{files}", tmp_path).index
     image = str(files / "a" / "caf\udce9\n.gif")
     (found,) = search.nearest(index, search.embed_file(encoder, image), 1)
     assert (found.key, found.label) == (r"a/caf\xe9\x0a.gif", "a")
@@ -409,9 +406,8 @@ def test_what_is_found_is_shown_upright_also_where_its_name_is_no_utf_8(tmp_path
 
 def test_images_of_an_array_that_is_gone_are_found_without_pictures(tmp_path, encoder):
     np.save(tmp_path / "array.npy", np.zeros([3, 28, 28], np.uint8))
-    listing = open_images(str(tmp_path / "array.npy"), encoder.preprocessing)
     places = {"data_dir": None, "split": None}
-    index = search.embed(encoder, listing, tmp_path / "more", places=places).index
+    index = embed(encoder, str(tmp_path / "array.npy"), tmp_path / "more", places=places).index
     assert [picture.shape for picture in search.pictures(index, encoder, [0, 2])] == [(28, 28, 1)] * 2
     (tmp_path / "array.npy").unlink()
     assert search.pictures(index, encoder, [0, 2]) == [None, None]
