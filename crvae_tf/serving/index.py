@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -238,30 +239,21 @@ def vectors(column: pa.ChunkedArray) -> np.ndarray:
     return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
-class Neighbour(NamedTuple):
-    """A nearest image: the Euclidean distance of its embedding, its file or index, and its class."""
-
-    distance: float
-    key: str | int
-    label: str | int | None
-
-
-def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
+def nearest(index: Index, query: np.ndarray, number: int) -> list[Any]:
     """Returns the `number` images whose embeddings are nearest to `query` `[content_dim]`, in order.
 
-    It compares the query with all images, one file at a time, in constant memory. Of two images at
-    the same distance, the first comes first. Raises InputError if files are missing or damaged.
+    Each has a `distance`, which is Euclidean, a `key`, its file or index, and a `label`, or None. The
+    first of two images at the same distance comes first. It reads one file at a time, in constant
+    memory. Raises InputError if files are missing or damaged.
     """
-    best = []
+    found = []
     for table, contents in index.parts():
-        distances = np.linalg.norm(contents - query, axis=1)
-        rows = np.argsort(distances, kind="stable")[:number]
-        keys = table[index.key].take(rows).to_pylist()
-        labelled = "label" in table.column_names
-        labels = table["label"].take(rows).to_pylist() if labelled else [None] * len(rows)
-        found = map(Neighbour, distances[rows].tolist(), keys, labels)
-        best = sorted([*best, *found], key=lambda neighbour: neighbour.distance)[:number]
-    return best
+        rows = pd.DataFrame({"distance": np.linalg.norm(contents - query, axis=1)})
+        rows["key"] = table[index.key].to_pandas()
+        rows["label"] = table["label"].to_pandas() if "label" in table.column_names else None
+        found.append(rows.nsmallest(number, "distance"))
+    best = pd.concat(found).nsmallest(number, "distance")
+    return list(best.itertuples(index=False, name="Neighbour"))
 
 
 def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
