@@ -1,12 +1,8 @@
-"""Embeddings in files: every row once, whatever the files, the jobs and the kills; and what is near."""
+"""Embeddings in files: every row once, whatever the files and the jobs; and what is near."""
 
 import logging
 import os
-import random
 import shutil
-import signal
-import time
-from multiprocessing import get_context
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -152,41 +148,6 @@ def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
         assert rows_of(1) == 0
     assert rows_of(0) == 180
     assert {file.name[:5] for file in tmp_path.iterdir()} == {"_embe", "part-"}
-
-
-def embed_until_killed(encoder_path, path, images_path):
-    """Embeds an array with many small files, slowly."""
-    encoder = crvae_tf.load_encoder(encoder_path)
-    slow = {"rows_per_file": 40, "progress": lambda done, whole: time.sleep(0.05)}
-    embed(encoder, images_path, path, **slow)
-
-
-def test_killed_twice_at_random_and_resumed_every_row_is_there_once(tmp_path, encoder_path, encoder):
-    seed = random.randrange(2**32)
-    print(f"moments of seed {seed}")
-    moments = random.Random(seed)
-    images = np.random.default_rng(0).integers(0, 256, (3000, 28, 28), np.uint8)
-    np.save(tmp_path / "images.npy", images)
-    arguments = (encoder_path, tmp_path / "embeddings", str(tmp_path / "images.npy"))
-    processes = get_context("forkserver")
-    processes.set_forkserver_preload(["crvae_tf.serving.index"])
-    for kill in range(2):
-        made = len(list(tmp_path.glob("embeddings/part-*")))
-        process = processes.Process(target=embed_until_killed, args=arguments)
-        process.start()
-        # The first may be killed before it has made anything; the other makes a file more.
-        while kill and process.is_alive() and len(list(tmp_path.glob("embeddings/part-*"))) <= made:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-    assert Index(arguments[1]).missing()
-    report = embed(encoder, arguments[2], arguments[1])
-    assert 0 < report.new_rows < 3000
-    table = pq.read_table(arguments[1])
-    assert table["index"].to_pylist() == list(range(3000))
-    assert_embedded(table, encoder(unit_interval(images[..., np.newaxis])))
 
 
 def test_a_folder_with_embeddings_of_another_encoder_or_of_other_images_is_refused(
