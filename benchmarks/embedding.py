@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from benchmarks import measurement
 from benchmarks.measurement import Figure
-from crvae_tf.serving.embedding import BATCH_SIZE
+from crvae_tf.serving.index import BATCH_SIZE
 
 SIZES = (6_000, 60_000)
 

@@ -54,7 +54,7 @@ def main() -> None:
     """Writes the rows of this job."""
     import crvae_tf
     from crvae_tf import datasets
-    from crvae_tf.serving import embedding
+    from crvae_tf.serving import index
     from launch import tables
 
     check()
@@ -66,7 +66,7 @@ def main() -> None:
     print(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions", file=sys.stderr)
     began = time.perf_counter()
     bar = tables.ProgressBar("embedding", "images")
-    report = embedding.embed(
+    report = index.embed(
         encoder,
         images,
         given.output,

@@ -62,7 +62,7 @@ def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
 
 
 def embedding(report: Any, seconds: float) -> str:
-    """Returns the report of a call of `embedding.embed` in lines, and what to do next."""
+    """Returns the report of a call of `index.embed` in lines, and what to do next."""
     index = report.index
     rate = report.new_rows / seconds
     lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]

@@ -1,7 +1,6 @@
 """What embeddings are set against: the contrastive loss by its definition, and floors by NumPy."""
 
 import dataclasses
-import json
 
 import keras
 import numpy as np
@@ -9,15 +8,14 @@ import pytest
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-import launch.baselines
 from crvae_tf import InputError, RandomAffine, networks
-from crvae_tf.datasets import ArrayImages, ImageData, evaluation_batches
+from crvae_tf.datasets import evaluation_batches
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.evaluation import baselines, embeddings, metrics
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.embeddings import Probes
 from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
-from launch import command
+from launch import baselines, command
 from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
 
 TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
@@ -25,11 +23,8 @@ TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.
 
 @pytest.fixture(scope="module")
 def data(digits):
-    parts = (
-        ArrayImages(*(array.numpy() for array in split.fetch(np.arange(number))))
-        for split, number in ((digits.train, 320), (digits.test, 60))
-    )
-    return ImageData("digits", *parts, None, digits.preprocessing, "")
+    train, test = digits.train.subset(np.arange(320)), digits.test.subset(np.arange(60))
+    return dataclasses.replace(digits, train=train, test=test)
 
 
 def encoder():
@@ -52,12 +47,12 @@ def test_the_contrastive_loss_is_its_definition(temperature):
     for i in range(10):
         scores = {k: np.exp(both[i] @ both[k] / temperature) for k in range(10) if k != i}
         losses[i] = -np.log(scores[(i + 5) % 10] / sum(scores.values()))
-    found = baselines.contrastive_loss(tf.constant(outputs), tf.constant(views), temperature)
+    found = embeddings.contrastive_loss(tf.constant(outputs), tf.constant(views), temperature)
     np.testing.assert_allclose(found, (losses[:5] + losses[5:]) / 2.0, rtol=1e-5)
 
 
 def test_pixels_and_pca_are_measured_as_embeddings_are(data):
-    found = baselines.measure(encoder(), data, TRANSFORMATION, TEST_TRANSFORMATION)
+    found = embeddings.measure_baselines(encoder(), data, TRANSFORMATION, TEST_TRANSFORMATION)
     assert list(found) == ["pixels", "pca", "contrastive"]
     (train, train_labels), (clean, labels) = images_of(data.train), images_of(data.test)
     views, _ = images_of(data.test, TEST_TRANSFORMATION)
@@ -65,10 +60,7 @@ def test_pixels_and_pca_are_measured_as_embeddings_are(data):
     pca = PCA(6, svd_solver="full").fit(train)
     for name, features in (("pixels", lambda images: images), ("pca", pca.transform)):
         expected = metrics.agreement(features(clean), features(views))
-        consistency = found[name]["consistency"]["test_transform"]
-        assert set(consistency) == {"distance_ratio", "retrieval_at_1"}
-        assert consistency["retrieval_at_1"] == expected["retrieval_at_1"]
-        assert consistency["distance_ratio"] == pytest.approx(expected["distance_ratio"], rel=1e-5)
+        assert found[name]["consistency"]["test_transform"] == pytest.approx(expected, rel=1e-5)
         probes = Probes(features(train), train_labels)
         assert found[name]["probe"]["clean"] == probes.accuracies(features(clean), labels)
         assert found[name]["probe"]["test_transform"] == probes.accuracies(features(views), labels)
@@ -78,7 +70,7 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     def trained():
         keras.utils.set_random_seed(7)
         network = encoder()
-        baselines.train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
+        embeddings.train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
         return network
 
     first, again = trained(), trained()
@@ -92,62 +84,30 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     assert distance_ratio(first) < 0.8 * distance_ratio(encoder())
 
 
-def test_pca_has_no_more_dimensions_than_there_are_pixels_or_images(data):
-    images, labels = (array.numpy() for array in data.train.fetch(np.arange(4)))
-    few = dataclasses.replace(data, train=ArrayImages(images, labels))
-    found = baselines.measure(encoder(), few, TRANSFORMATION, TEST_TRANSFORMATION)
-    assert 0.0 < found["pca"]["consistency"]["train_transform"]["distance_ratio"] < 1.0
-
-
 def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
-        baselines.train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
-
-
-def test_the_contrastive_loss_is_computed_in_float32_under_mixed_float16(data):
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    network = encoder()
-    before = network.get_weights()
-    baselines.train_contrastive(network, data, Settings("none", TRANSFORMATION, 1, 64, 1e-3, seed=0))
-    changes = [np.abs(a - b).max() for a, b in zip(before, network.get_weights(), strict=True)]
-    assert 0.0 < max(changes) < 0.1
+        embeddings.train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
 
 
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(embeddings, "PROBE_IMAGES", 200)
-    monkeypatch.setattr(baselines, "PROBE_IMAGES", 200)
     given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
     arguments = ["launch.baselines", *given.split(), f"--output_dir={tmp_path}"]
     command.parse(arguments)
-    launch.baselines.main()
+    baselines.main()
     written = (tmp_path / "baselines.json").stat()
-    found = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
+    found = files.read_json(tmp_path / "baselines.json")
     assert list(found) == ["pixels", "pca", "contrastive"]
     for name in found:
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
-    launch.baselines.main()
-    assert (tmp_path / "baselines.json").stat() == written
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config = files.read_json(tmp_path / "config.json")
     files.write_json(tmp_path / "config.json", config | {"versions": {"keras": "3.0"}})
-    launch.baselines.main()  # Measured by another version.
+    baselines.main()  # Measured, by another version.
     assert (tmp_path / "baselines.json").stat() == written
     command.parse([*arguments, "--test_rotation=70"])
     with pytest.raises(InputError, match="received test_rotation=70"):
-        launch.baselines.main()
-
-
-def test_the_contrastive_encoder_is_trained_at_the_rate_of_each_epoch(data, monkeypatch):
-    def weights_after(epochs):
-        network = encoder()
-        settings = Settings("none", TRANSFORMATION, epochs, 64, 1e-3, seed=0)
-        baselines.train_contrastive(network, data, settings)
-        return network.get_weights()
-
-    monkeypatch.setattr(Settings, "rate", lambda _, epoch: 1e-3 * (epoch == 0))
-    once, twice = weights_after(1), weights_after(2)
-    for expected, received in zip(once, twice, strict=True):
-        np.testing.assert_array_equal(received, expected)
+        baselines.main()
 
 
 @pytest.mark.parametrize("flag", ["--pose=affine", "--views_per_image=4"])
@@ -156,4 +116,4 @@ def test_what_no_baseline_has_is_refused(tmp_path, flag):
     name, _, value = flag.partition("=")
     message = f"^{name[2:]}: expected left out, no baseline has it; received {value}$"
     with pytest.raises(InputError, match=message):
-        launch.baselines.main()
+        baselines.main()

@@ -1,6 +1,7 @@
-"""What is exported, used as a user has it: TensorFlow alone, NumPy, and `load_encoder`."""
+"""What is exported, used as a user has it: TensorFlow alone, NumPy, `load_encoder`, other formats."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -22,7 +23,8 @@ from crvae_tf import (
     networks,
 )
 from crvae_tf.datasets import Preprocessing
-from crvae_tf.serving.export import load_decoder
+from crvae_tf.serving.export import convert, load_decoder
+from tests.conftest import python_blocks
 
 LATENT_DIM = 5
 IMAGES = 64
@@ -146,8 +148,6 @@ def test_the_decoder_gives_the_likelihoods_mean(made, exported, trained):
     latents = np.load(exported / "given.npz", allow_pickle=True)["latents"]
     expected = trained.model.likelihood(tf.constant(latents)).mean()
     np.testing.assert_allclose(made["decoded"], expected, atol=1e-6)
-    assert made["decoded"].min() >= 0.0
-    assert made["decoded"].max() <= 1.0
 
 
 @pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
@@ -214,6 +214,8 @@ def test_what_the_encoder_takes_is_said_beside_it(exported, encoder):
     assert about["pixels"] == "float32 in [0, 1]"
     assert "takes the gray image as it is" in encoder.note == about["note"]
     assert (encoder.image_shape, encoder.latent_dim) == ((28, 28, 1), LATENT_DIM)
+    assert encoder(np.zeros((0, 28, 28, 1), np.float32)).mean.shape == (0, LATENT_DIM)
+    assert encoder.encode_bytes([]).mean.shape == (0, LATENT_DIM)
 
 
 def test_an_export_takes_the_place_of_the_one_before(tmp_path):
@@ -229,27 +231,16 @@ def test_an_export_takes_the_place_of_the_one_before(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
-def test_no_images_have_no_embeddings(encoder):
-    assert encoder(np.zeros((0, 28, 28, 1), np.float32)).mean.shape == (0, LATENT_DIM)
-    assert encoder.encode_bytes([]).mean.shape == (0, LATENT_DIM)
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((2, 28, 28), np.float32), "float32 [N, 28, 28, 1]; received float32 [2, 28, 28]"),
-        (np.zeros((2, 28, 28, 1), np.uint8), "float32 [N, 28, 28, 1]; received uint8 [2, 28, 28, 1]"),
-        (np.full((2, 28, 28, 1), 255, np.float32), "values in [0, 1]; received 255.0 to 255.0"),
-        (np.full((2, 28, 28, 1), np.nan, np.float32), "values in [0, 1]; received nan to nan"),
-    ],
-)
-def test_images_of_another_shape_type_or_range_are_refused(encoder, images, message):
-    with pytest.raises(InputError) as error:
-        encoder(images)
-    assert str(error.value) == f"images: expected {message}"
-
-
-def test_bytes_that_are_no_image_are_refused(encoder, gray):
+def test_images_of_another_shape_type_or_range_and_other_bytes_are_refused(encoder, gray):
+    images, shape = np.zeros((2, 28, 28, 1), np.float32), "float32 [N, 28, 28, 1]"
+    for wrong, expected in (
+        (images[..., 0], f"{shape}; received float32 [2, 28, 28]"),
+        (images.astype(np.uint8), f"{shape}; received uint8 [2, 28, 28, 1]"),
+        (images + 255.0, "values in [0, 1]; received 255.0 to 255.0"),
+        (images + np.nan, "values in [0, 1]; received nan to nan"),
+    ):
+        with pytest.raises(InputError, match=re.escape(f"images: expected {expected}")):
+            encoder(wrong)
     whole = png(gray[0])
     for broken in (b"no image", b"", whole[: len(whole) // 2]):
         with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP"):
@@ -257,6 +248,62 @@ def test_bytes_that_are_no_image_are_refused(encoder, gray):
 
 
 @pytest.mark.parametrize("part", ["", "nowhere", "decoder"])
-def test_a_folder_without_an_encoder_is_refused(exported, part):
-    with pytest.raises(InputError, match="expected an exported encoder; received "):
-        load_encoder(exported / part)
+def test_a_folder_without_an_encoder_is_refused_and_not_converted(exported, part):
+    for use in (load_encoder, lambda path: convert(path, path.with_suffix(".tflite"))):
+        with pytest.raises(InputError, match="expected an exported encoder; received "):
+            use(exported / part)
+    assert not list(exported.rglob("*.tflite"))
+
+
+@pytest.fixture(scope="module", params=["mlp", "wae"])
+def small(request, tmp_path_factory):
+    """The folder with a small encoder, and that encoder."""
+    folder = tmp_path_factory.mktemp(request.param) / "encoder"
+    model = VAE(*networks.build(request.param, (28, 28, 1), LATENT_DIM, width=0.05))
+    export_encoder(model, folder, Preprocessing(28, 1), "dynamic")
+    return folder, load_encoder(folder)
+
+
+def test_the_code_of_the_page_serves_what_load_encoder_does(small, gray, large, tmp_path):
+    folder, encoder = small
+    files = [png(image) for image in large]
+    for number, data in enumerate(files):
+        (tmp_path / f"{number}.png").write_bytes(data)
+    code = "\n".join(python_blocks("docs/serving.md", "In Python"))
+    code = code.replace("runs/digits/encoder", str(folder)).replace("images/*", f"{tmp_path}/*")
+    served = {}
+    exec(code, served)
+    images = gray[:7] / np.float32(255.0)
+    mean, stddev, *_ = encoder(images)
+    np.testing.assert_allclose(served["embed"](images=images)["stddev"], stddev, rtol=1e-5)
+    embedded = np.concatenate(list(served["embedded"].as_numpy_iterator()))
+    np.testing.assert_allclose(embedded, encoder.encode_bytes(files).mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(served["layer"](images)["mean"], mean, rtol=1e-5, atol=1e-6)
+    weights, bias = served["classifier"].layers[-1].get_weights()
+    classified = served["classifier"](images)
+    np.testing.assert_allclose(classified, mean @ weights + bias, rtol=1e-4, atol=1e-5)
+
+
+def run_tflite(path, images):
+    return tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")(images=images)
+
+
+def run_onnx(path, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"images": images}), strict=True))
+
+
+@pytest.mark.parametrize(("suffix", "run"), [(".tflite", run_tflite), (".onnx", run_onnx)])
+def test_other_formats_agree_with_the_saved_model(small, gray, suffix, run):
+    folder, encoder = small
+    images = gray[:7] / np.float32(255.0)
+    if run is run_onnx:
+        for module in ("tf2onnx", "onnxruntime"):
+            pytest.importorskip(module, reason="the extra onnx is not installed")
+    convert(folder, folder.with_suffix(suffix))
+    embedded = run(folder.with_suffix(suffix), images)
+    for name in ("mean", "stddev"):
+        np.testing.assert_allclose(embedded[name], getattr(encoder(images), name), atol=1e-4)

@@ -69,7 +69,7 @@ def test_an_array_that_holds_a_program_is_refused_and_not_run(tmp_path):
 def test_a_file_of_embeddings_that_was_cut_short_is_named(tmp_path, share):
     path = tmp_path / "part.parquet"
     vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    index.write(path, {"index": np.arange(50), "mean": vectors}, [])
+    index.write(path, {"index": np.arange(50), "mean": vectors})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match=re.escape(f"{path}: expected a file of embeddings")):
         index.read(path)

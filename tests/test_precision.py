@@ -27,7 +27,8 @@ def mnist_nll(precision, data, directory, epochs):
         steps_per_execution=10,
     )
     batches = datasets.evaluation_batches(data.test, 50, "dynamic", limit=500)
-    return evaluation.split_figures(model, batches, nll_samples=100)["nll"]
+    of_images = evaluation.image_figures(model, batches, 100, lambda done: None)
+    return evaluation.split_figures(model, of_images, nll_samples=100)["nll"]
 
 
 @pytest.mark.timeout(900)

@@ -1,6 +1,7 @@
 """Measures embeddings: how well those of views agree, and how well classifiers do on them.
 
-An embedder is a function from batches (indices, images, labels) to `[images, dimensions]`.
+An embedder is a function from batches (indices, images, labels) to `[images, dimensions]`. The
+baselines are raw pixels, PCA and a contrastive encoder, which have no likelihood.
 """
 
 import functools
@@ -12,15 +13,19 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.datasets import ImageData, evaluation_batches, training_batches
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.evaluation import metrics
+from crvae_tf.maximization import BoundMaximizer
+from crvae_tf.training.callbacks import FiniteGuard
+from crvae_tf.training.fit import Settings
 from crvae_tf.transforms import RandomAffine
 
 _LOGGER = logging.getLogger(__name__)
@@ -38,6 +43,10 @@ _LARGEST = {"translation": np.inf, "rotation": 180.0, "scaling": 0.99}
 """The largest sizes of invariance curves: pixels, degrees, a fraction."""
 _IMAGES_PER_STEP = 50
 
+TEMPERATURE = 0.5
+"""The temperature of the contrastive loss; Chen et al. 2020 use it for small images."""
+_HEAD_UNITS = 128
+
 
 class Embedder:
     """Maps batches of images to posteriors of their content: of z without any pose."""
@@ -51,11 +60,7 @@ class Embedder:
         self._embed = tf.function(embed, reduce_retracing=True)
 
     def __call__(self, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (mean, stddev), each `[images, dimensions]`.
-
-        Raises:
-          NotFiniteError: a mean or a standard deviation is NaN or infinite.
-        """
+        """Returns (mean, stddev), `[images, dimensions]`; raises NotFiniteError at NaN and infinity."""
         pairs = [self._embed(images) for _, images, _ in batches]
         mean, stddev = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         broken = np.flatnonzero(~np.isfinite(mean + stddev).all(axis=-1))
@@ -72,11 +77,7 @@ class Embedder:
 
 
 class Probes:
-    """A linear and a nearest-neighbour classifier.
-
-    They are fitted on `embeddings` `[images, dimensions]` of clean training images and their `labels`,
-    integers `[images]` of two classes or more.
-    """
+    """Classifiers fitted on `embeddings` `[images, dimensions]` and integer `labels` `[images]`."""
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray):
         self.num_images = len(embeddings)
@@ -95,18 +96,15 @@ class Probes:
 class _Yardstick:
     """Measures an embedder on views of test images; see `figures_of`, of which the arguments are."""
 
-    def __init__(
-        self, embed: Embed, data: ImageData, num_images: int, batch_size: int = _IMAGES_PER_STEP
-    ):
+    def __init__(self, embed: Embed, data: ImageData, num_images: int):
         def batches(view: RandomAffine | None, limit: int) -> tf.data.Dataset:
-            return evaluation_batches(data.test, batch_size, "none", view, limit)
+            return evaluation_batches(data.test, _IMAGES_PER_STEP, "none", view, limit)
 
         self._embed = functools.lru_cache(maxsize=1)(lambda *view: embed(batches(*view)))
         self._number, self._nearest = num_images, min(CONSISTENCY_IMAGES, num_images)
-        images = [images for _, images, _ in batches(None, self._nearest).as_numpy_iterator()]
-        self._identities = metrics.identities_of(np.concatenate(images))
+        self._identities = metrics.identities_of(_column(batches(None, self._nearest), 1))
         self._clean = self._embed(None, self._nearest)
-        self._labels = _labels_of(batches(None, num_images))
+        self._labels = _column(batches(None, num_images), 2)
         self.probes = _fit_probes(embed, data, self._labels)
 
     def agreement(self, view: RandomAffine) -> dict[str, float]:
@@ -118,42 +116,29 @@ class _Yardstick:
         return self.probes.accuracies(self._embed(view, self._number), self._labels)
 
 
-def _labels_of(batches: tf.data.Dataset) -> np.ndarray:
-    return np.concatenate([labels for _, _, labels in batches.as_numpy_iterator()])
+def _column(batches: tf.data.Dataset, number: int) -> np.ndarray:
+    return np.concatenate([batch[number] for batch in batches.as_numpy_iterator()])
 
 
 def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
-    """Returns probes, or logs why there are none: the test classes cannot be learned."""
-    if not (data.train.has_labels and data.test.has_labels):
-        _LOGGER.info("no probe: the images have no classes")
-        return None
+    """Returns probes, or logs that there are none: the test classes cannot be learned."""
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
-    labels = _labels_of(train)
-    missing = np.setdiff1d(test_labels, labels).tolist()
-    if len(np.unique(labels)) < 2 or missing:
-        why = f"lack the classes {missing} of test images" if missing else "are of one class"
-        _LOGGER.warning("no probe: the training images %s", why)
+    labels = _column(train, 2)
+    if len(np.unique(labels)) < 2 or not set(test_labels) <= set(labels):
+        _LOGGER.info("no probe: the training images lack two classes, or those of the test images")
         return None
     return Probes(embed(train), labels)
 
 
 def figures_of(
-    embed: Embed,
-    data: ImageData,
-    views: dict[str, RandomAffine],
-    num_images: int,
-    batch_size: int = _IMAGES_PER_STEP,
+    embed: Embed, data: ImageData, views: dict[str, RandomAffine], num_images: int
 ) -> dict[str, Any]:
     """Returns `consistency` without KLs and, if classes can be learned, `probe`; see `evaluate`.
 
-    Args:
-      embed: the embedder; it gets images without binarisation, as it is served.
-      data: the images.
-      views: transformations by name.
-      num_images: the number of test images to use, 2 or more.
-      batch_size: images in a batch.
+    `views` are transformations by name. `embed` gets images without binarisation, as it is served, of
+    which it measures a sample of `num_images`, 2 or more.
     """
-    yardstick = _Yardstick(embed, data, num_images, batch_size)
+    yardstick = _Yardstick(embed, data, num_images)
     found = {"consistency": {name: yardstick.agreement(view) for name, view in views.items()}}
     if yardstick.probes:
         accuracies = {n: yardstick.accuracies(view) for n, view in ({"clean": None} | views).items()}
@@ -162,28 +147,20 @@ def figures_of(
 
 
 def measure_invariance(
-    model: keras.Model,
-    data: ImageData,
-    binarization: str,
-    test_transformation: RandomAffine,
-    num_images: int = CONSISTENCY_IMAGES,
+    model: keras.Model, data: ImageData, binarization: str, test_transformation: RandomAffine
 ) -> InvarianceCurves:
     """Returns figures of an embedding for views of growing size, which the paper does not have.
 
-    A view is transformed in one way alone, uniformly up to the size. The KL uses images as in training:
-    an image and its view are binarised separately, so it is above 0 even at size 0.
-
-    Args:
-      model, data, binarization: as for `evaluate`.
-      test_transformation: the sizes go from 0 to twice its ranges, if possible.
-      num_images: the size of a fixed sample of test images, 2 or more.
+    It uses a fixed sample of 1,000 test images. A view is transformed in one way alone, uniformly up to
+    the size, from 0 to twice the range of `test_transformation`, if possible. The KL uses images as in
+    training: an image and its view are binarised separately, so it is above 0 even at size 0.
 
     Returns:
       Nine dictionaries for each of `translation` (pixels), `rotation` (degrees) and `scaling` (a
       fraction): the `size`; `kl`, in nats; `retrieval_at_1`; and the accuracies of `PROBES`, None
       without classes.
     """
-    embedder, num_images = Embedder(model), data.test.up_to(num_images)
+    embedder, num_images = Embedder(model), data.test.up_to(CONSISTENCY_IMAGES)
     yardstick = _Yardstick(embedder.means, data, num_images)
 
     def posteriors(view: RandomAffine | None) -> tuple[np.ndarray, np.ndarray]:
@@ -198,10 +175,8 @@ def measure_invariance(
         found["retrieval_at_1"] = yardstick.agreement(view)["retrieval_at_1"]
         return found | (yardstick.accuracies(view) if yardstick.probes else dict.fromkeys(PROBES))
 
-    return {
-        name: [point(name, size) for size in sizes_of(name, getattr(test_transformation, name))]
-        for name in _LARGEST
-    }
+    sizes = {name: sizes_of(name, getattr(test_transformation, name)) for name in _LARGEST}
+    return {name: [point(name, size) for size in of_name] for name, of_name in sizes.items()}
 
 
 def sizes_of(name: str, test_range: float) -> list[float]:
@@ -213,3 +188,94 @@ def sizes_of(name: str, test_range: float) -> list[float]:
     180.0
     """
     return np.linspace(0.0, min(2.0 * test_range, _LARGEST[name]), SIZES).tolist()
+
+
+class ContrastiveEncoder(BoundMaximizer):
+    """SimCLR (Chen et al. 2020) on pairs (images, views): a VAE's `encoder`, trained through a head.
+
+    Its mean is the embedding; its log variance is unused. `seed` is of the head's initial weights.
+    """
+
+    def __init__(self, encoder: keras.Model, seed: int):
+        super().__init__(seed, ())
+        self.encoder = keras.Model(encoder.inputs, encoder.outputs[0])
+        initializers = (keras.initializers.GlorotUniform(seed=seed + i) for i in range(2))
+        hidden, output = (keras.layers.Dense(_HEAD_UNITS, kernel_initializer=i) for i in initializers)
+        features = keras.Input(encoder.outputs[0].shape[1:])
+        self.head = keras.Model(features, output(keras.layers.ReLU()(hidden(features))))
+        self.built = True
+
+    def terms(self, data, seed, training):
+        images, views = data
+        outputs = [self.head(self.encoder(part, training=training)) for part in (images, views)]
+        outputs = [tf.cast(output, tf.float32) for output in outputs]
+        return {"loss": contrastive_loss(*outputs, TEMPERATURE)}
+
+
+def contrastive_loss(outputs: tf.Tensor, view_outputs: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns the normalised temperature-scaled cross entropy, Equation 1 of Chen et al. 2020.
+
+    Each output is classified: its partner is the right one of the 2 batch - 1 others. The logits are
+    cosines of outputs `[batch, dimensions]`, divided by the temperature. The loss, `[batch]`, nats, is
+    the mean of an image's and of its view's.
+    """
+    both = tf.math.l2_normalize(tf.concat([outputs, view_outputs], axis=0), axis=-1)
+    number = tf.shape(outputs)[0]
+    similarities = tf.matmul(both, both, transpose_b=True) / temperature
+    itself = tf.eye(2 * number, dtype=tf.bool)
+    similarities = tf.where(itself, similarities.dtype.min, similarities)
+    partners = tf.roll(tf.range(2 * number), number, axis=0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(partners, similarities)
+    return tf.reduce_mean(tf.reshape(losses, [2, number]), axis=0)
+
+
+def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings) -> None:
+    """Trains an encoder with the contrastive loss on the same pairs as a CR-VAE.
+
+    Raises NotFiniteError if the loss, a gradient or a weight becomes NaN or infinite.
+    """
+    model = ContrastiveEncoder(encoder, settings.seed)
+    optimizer = keras.optimizers.Adam(settings.rate(0), global_clipnorm=settings.clip_norm)
+    model.compile(optimizer=optimizer)
+    common = settings.batch_size, settings.binarization, settings.transformation, settings.seed
+    model.fit(
+        training_batches(data.train, *common, range(settings.epochs)),
+        epochs=settings.epochs,
+        steps_per_epoch=data.train.steps_per_epoch(settings.batch_size),
+        verbose=0,
+        callbacks=[FiniteGuard(None), keras.callbacks.LearningRateScheduler(settings.rate)],
+    )
+
+
+def measure_baselines(
+    encoder: keras.Model,
+    data: ImageData,
+    transformation: RandomAffine,
+    test_transformation: RandomAffine,
+    num_images: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Returns `consistency`, without KLs, and `probe` for `pixels`, `pca` and `contrastive`.
+
+    The arguments are as for `evaluate`, but for the `encoder`, which `train_contrastive` trained. The
+    PCA is fitted on 10,000 clean training images and has as many dimensions as the encoder at most.
+    """
+    train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
+    pixels = _embed(_pixels)(train)
+    dimensions = min(encoder.outputs[0].shape[-1], *pixels.shape)
+    pca = PCA(dimensions, svd_solver="full").fit(pixels)
+    features = {
+        "pixels": _pixels,
+        "pca": lambda images: pca.transform(_pixels(images)),
+        "contrastive": lambda images: encoder(images)[0].numpy(),
+    }
+    views = {"train_transform": transformation, "test_transform": test_transformation}
+    number = data.test.up_to(num_images)
+    return {name: figures_of(_embed(f), data, views, number) for name, f in features.items()}
+
+
+def _pixels(images: tf.Tensor) -> np.ndarray:
+    return images.numpy().reshape(len(images), -1)
+
+
+def _embed(features: Callable[[tf.Tensor], np.ndarray]) -> Embed:
+    return lambda batches: np.concatenate([features(images) for _, images, _ in batches])

@@ -56,8 +56,7 @@ def evaluate(
     Args:
       model: has `posterior(images)`, `likelihood(latents)` and `prior`, like `VAE` and `CRVAE`.
       data: the images.
-      binarization: that of the training.
-      transformation: t(x~|x) of the training.
+      binarization, transformation: those of the training.
       test_transformation: that of the transformed test set.
       nll_samples: K, the importance samples of the negative log-likelihood, 1 or more.
       num_images: the number of test images to use, 2 or more; None uses all.
@@ -65,8 +64,7 @@ def evaluate(
       progress: called with the work done and all work.
 
     Returns:
-      `splits`, `consistency` and, if training and test images share their classes, `probe`: see
-      docs/run_folder.md.
+      `splits`, `consistency` and, if classes can be learned, `probe`: see docs/run_folder.md.
 
     Raises:
       InputError: there are fewer than two images, or no samples.
@@ -86,7 +84,7 @@ def evaluate(
     )
     views = {"train_transform": transformation, "test_transform": test_transformation}
     embedder, nearest = Embedder(model), min(CONSISTENCY_IMAGES, num_images)
-    found = embeddings.figures_of(embedder.means, data, views, num_images, batch_size)
+    found = embeddings.figures_of(embedder.means, data, views, num_images)
     clean = embedder(batches(None, nearest))
     for name, view in views.items():
         kls = metrics.divergence(*clean, *embedder(batches(view, nearest)))
@@ -110,23 +108,22 @@ def image_figures(
     return {name: np.concatenate([p[name] for p in parts]).astype(np.float64) for name in parts[0]}
 
 
-def split_figures(
-    model: keras.Model, figures: dict[str, np.ndarray], nll_samples: int
-) -> dict[str, Any]:
+def split_figures(model: keras.Model, figures: dict[str, np.ndarray], nll_samples: int) -> dict:
     """Returns the figures of a split from those of its images."""
     number = len(figures["nll"])
     sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)
-    posteriors = (figures[name][sample] for name in ("sample", "mean", "stddev"))
-    information = metrics.mutual_information(*posteriors)
-    rate, distortion = float(figures["rate"].mean()), float(figures["distortion"].mean())
+    information = metrics.mutual_information(
+        *(figures[n][sample] for n in ("sample", "mean", "stddev"))
+    )
+    means = {name: float(figures[name].mean()) for name in ("nll", "rate", "distortion")}
     return {
         "num_images": number,
-        "nll": float(figures["nll"].mean()),
+        "nll": means["nll"],
         "nll_stderr": float(scipy.stats.sem(figures["nll"])),
         "nll_samples": nll_samples,
-        "elbo": -(rate + distortion),
-        "rate": rate,
-        "distortion": distortion,
+        "elbo": -(means["rate"] + means["distortion"]),
+        "rate": means["rate"],
+        "distortion": means["distortion"],
         **{f"mutual_information_{name}": value for name, value in information.items()},
         "active_units": metrics.active_units(figures["mean"].var(axis=0)),
         **_without_constant(model, figures),
@@ -152,7 +149,7 @@ def _batch_figures(
 ) -> dict[str, tf.Tensor]:
     posterior = model.posterior(images)
     key = randomness.key(_EVALUATION_SEED, Purpose.POSTERIOR_EVALUATION)
-    latents = _Drawn(posterior, _noise(posterior, indices, key, samples=1)).latents[0]
+    latents = _latents(posterior, _noise(posterior, indices, key, samples=1))[0]
     return {
         "nll": negative_log_likelihood(model, images, indices, nll_samples),
         "rate": objectives.rate(posterior, model.prior),
@@ -176,10 +173,13 @@ def negative_log_likelihood(
     total = tf.fill(tf.shape(indices), -math.inf)
     for step in tf.range(math.ceil(samples / _SAMPLES_PER_STEP)):
         noise = _noise(posterior, indices, randomness.fold_in(key, step), _SAMPLES_PER_STEP)
-        drawn = _Drawn(posterior, noise[: samples - step * _SAMPLES_PER_STEP])
-        likelihood = model.likelihood(drawn.latents)
-        weights = objectives.log_weights(drawn, model.prior, likelihood, drawn.latents, images)
-        total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(weights, axis=0))
+        noise = noise[: samples - step * _SAMPLES_PER_STEP]
+        latents = _latents(posterior, noise)
+        # The latents are rounded: at a small standard deviation, their own density is nats off.
+        standard = tfp.distributions.Normal(0.0, 1.0).log_prob(noise)
+        density = tf.reduce_sum(standard - tf.math.log(posterior.stddev()), axis=-1)
+        joint = model.likelihood(latents).log_prob(images) + model.prior.log_prob(latents)
+        total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(joint - density, axis=0))
     return math.log(samples) - total
 
 
@@ -194,21 +194,8 @@ def _noise(
     return tf.transpose(noise, [1, 0, 2])
 
 
-class _Drawn:
-    """A posterior and `latents` `[samples, batch, latent_dim]` of it, made from standard normal noise.
-
-    The latents are rounded. At a small standard deviation, their own density would be nats off that
-    of the noise, which `log_prob` returns.
-    """
-
-    def __init__(self, posterior: tfp.distributions.Distribution, noise: tf.Tensor):
-        self._noise, self._stddev = noise, posterior.stddev()
-        self.latents = posterior.mean() + self._stddev * noise
-
-    def log_prob(self, latents: tf.Tensor) -> tf.Tensor:
-        """Returns log q(z|x) of its own latents, `[samples, batch]`."""
-        standard = tfp.distributions.Normal(0.0, 1.0).log_prob(self._noise)
-        return tf.reduce_sum(standard - tf.math.log(self._stddev), axis=-1)
+def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
+    return posterior.mean() + posterior.stddev() * noise
 
 
 def estimate_seconds(model: keras.Model, num_images: int, nll_samples: int) -> float:

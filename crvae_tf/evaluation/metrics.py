@@ -18,18 +18,17 @@ _ROWS = 512
 
 
 class Quantity(NamedTuple):
-    """A figure of a model."""
+    """A figure of a model: `key` names it in `evaluation.json`, `label` in tables.
+
+    `better` is `lower`, `higher`, or empty. `metric` names it in tables of many runs, if not its key.
+    """
 
     key: str
-    """Its name in `evaluation.json`."""
     label: str
-    """Its name in tables."""
     unit: str = ""
     better: str = ""
-    """`lower`, `higher`, or empty if neither is better."""
     decimals: int = 2
     metric: str = ""
-    """Its name in tables of many runs, if not its key."""
 
     @property
     def name(self) -> str:
@@ -49,8 +48,6 @@ class Quantity(NamedTuple):
 
 
 NLL = Quantity("nll", "NLL", "nats", "lower")
-"""A figure of a split; its standard error and K have keys of their own."""
-
 SPLIT = (
     Quantity("elbo", "ELBO", "nats", "higher"),
     Quantity("rate", "rate", "nats"),
@@ -61,25 +58,17 @@ SPLIT = (
     Quantity("mutual_information_disjoint", "mutual information, disjoint, no bound", "nats"),
     Quantity("active_units", "active units", decimals=1),
 )
-"""The other figures of each of `splits`."""
-
 GAUSSIAN = Quantity("half_squared_error_plus_rate", "half the squared error + rate", "nats", "lower")
-"""The negative ELBO without its constant, for unit Gaussian likelihoods."""
-
 CONSISTENCY = (
     Quantity("kl", "KL(q(z|x) || q(z~|x~))", "nats", "lower", metric="consistency_kl"),
     Quantity("symmetric_kl", "symmetric KL", "nats", "lower"),
     Quantity("distance_ratio", "distance of pair / of strangers", "", "lower", decimals=3),
     Quantity("retrieval_at_1", "retrieval at 1", "", "higher", decimals=3),
 )
-"""The figures of each transformation in `consistency`."""
-
 PROBE = (
     Quantity("linear", "linear probe", "", "higher", 3, "probe_linear"),
     Quantity("nearest_neighbours", "5 nearest neighbours", "", "higher", 3, "probe_nearest_neighbours"),
 )
-"""The accuracies of each condition in `probe`."""
-
 PARTS = {"splits": (NLL, *SPLIT, GAUSSIAN), "consistency": CONSISTENCY, "probe": PROBE}
 """The quantities by the part of `evaluation.json` that holds them."""
 
@@ -95,23 +84,24 @@ CONDITIONS = {
 """The titles of splits, transformations and clean images."""
 
 
-def heading(name: str, split: str) -> str:
-    """Returns the column heading of a quantity under a condition."""
-    return f"{BY_NAME[name].label}, {CONDITIONS[split]}"
-
-
 def active_units(variance_of_means: np.ndarray) -> int:
     """Returns the number of latent dimensions with Var_x(E_q[z]) > 0.01 (Burda et al. 2015)."""
     return int(np.sum(variance_of_means > ACTIVE_UNIT_VARIANCE))
 
 
-def gaussian_kl(
-    mean: np.ndarray, stddev: np.ndarray, other_mean: np.ndarray, other_stddev: np.ndarray
-) -> np.ndarray:
+def gaussian_kl(mean, stddev, other_mean, other_stddev) -> np.ndarray:
     """Returns KL(N(mean, stddev^2) || N(other_mean, other_stddev^2)), `[images]`, nats."""
     ratio = stddev / other_stddev
     shift = (mean - other_mean) / other_stddev
     return 0.5 * np.sum(ratio**2 + shift**2 - 1.0 - 2.0 * np.log(ratio), axis=-1)
+
+
+def divergence(mean, stddev, view_mean, view_stddev) -> dict[str, float]:
+    """Returns `kl`, the mean KL(q(z|x) || q(z~|x~)), and `symmetric_kl`, of both directions, nats."""
+    arrays = [np.asarray(array, np.float64) for array in (mean, stddev, view_mean, view_stddev)]
+    kl = gaussian_kl(*arrays).mean()
+    reverse = gaussian_kl(*arrays[2:], *arrays[:2]).mean()
+    return {"kl": float(kl), "symmetric_kl": float(0.5 * (kl + reverse))}
 
 
 def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
@@ -129,14 +119,10 @@ def gaussian_log_density(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarr
 def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray) -> dict[str, float]:
     """Returns estimates of I_q(x; z), nats, from one sample of each of N >= 2 images' posteriors.
 
-    Each is the mean over images of log q(z|x) minus the log of an aggregated posterior:
-
-    * `lower`: that of all N images, including the sample's own. This lower bound cannot exceed
-      `cap` = ln N (Dieng et al. 2018).
-    * `upper`: that of the other N - 1 images. An upper bound (leave-one-out; Poole et al. 2019).
-    * `disjoint`: that of the first 64 images, for samples of the other images. This is no bound: it is
-      far too high if posteriors are narrow. Sinha et al. 2020 report values of its magnitude, which
-      are impossible for a mutual information.
+    Each is the mean over images of log q(z|x) minus the log of an aggregated posterior. That of all N
+    images gives `lower`, which cannot exceed `cap` = ln N (Dieng et al. 2018); that of the other N - 1,
+    `upper` (leave-one-out; Poole et al. 2019). That of the first 64, for samples of the others, gives
+    `disjoint`: no bound, but of the magnitude of what Sinha et al. 2020 report.
     """
     samples, mean, stddev = (np.asarray(a, np.float64) for a in (samples, mean, stddev))
     own, others = _own_and_others(samples, mean, stddev)
@@ -151,9 +137,7 @@ def mutual_information(samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
     }
 
 
-def _own_and_others(
-    samples: np.ndarray, mean: np.ndarray, stddev: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _own_and_others(samples, mean, stddev) -> tuple[np.ndarray, np.ndarray]:
     """Returns log q(z_i|x_i) and log sum_(j != i) q(z_i|x_j), each `[N]`."""
     # The expanded squares of `gaussian_log_density` lose the digits of narrow posteriors.
     own, others = norm.logpdf(samples, mean, stddev).sum(axis=-1), np.empty(len(samples))
@@ -165,31 +149,15 @@ def _own_and_others(
     return own, others
 
 
-def divergence(
-    mean: np.ndarray, stddev: np.ndarray, view_mean: np.ndarray, view_stddev: np.ndarray
-) -> dict[str, float]:
-    """Returns `kl`, the mean KL(q(z|x) || q(z~|x~)), and `symmetric_kl`, of both directions, nats."""
-    arrays = (np.asarray(a, np.float64) for a in (mean, stddev, view_mean, view_stddev))
-    mean, stddev, view_mean, view_stddev = arrays
-    kl = gaussian_kl(mean, stddev, view_mean, view_stddev).mean()
-    reverse = gaussian_kl(view_mean, view_stddev, mean, stddev).mean()
-    return {"kl": float(kl), "symmetric_kl": float(0.5 * (kl + reverse))}
-
-
 def agreement(
     embeddings: np.ndarray, view_embeddings: np.ndarray, identities: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Returns how well the embeddings of images and of a view of each agree, `[N, dimensions]`, N >= 2.
+    """Returns how well embeddings `[N, dimensions]` of N >= 2 images and of a view of each agree.
 
-    Args:
-      embeddings, view_embeddings: the embeddings.
-      identities: see `identities_of`; by default all images are different.
-
-    Returns:
-      `distance_ratio`: the mean Euclidean distance of a view to its own image, divided by that to the
-      others. It is 0 for an invariant encoder and about 1 for one that does not recognise views.
-      `retrieval_at_1`: the share of views whose nearest image is their own or its copy. Each of n
-      equally near images counts 1/n.
+    `distance_ratio` is the mean Euclidean distance of a view to its own image, divided by that to the
+    others: 0 for an invariant encoder, about 1 for one that does not recognise views. `retrieval_at_1`
+    is the share of views whose nearest image is their own or its copy, by `identities_of`; each of n
+    equally near images counts 1/n.
     """
     distances = cdist(np.asarray(view_embeddings, np.float64), np.asarray(embeddings, np.float64))
     number = len(distances)

@@ -6,7 +6,7 @@ Using a SavedModel needs only TensorFlow. SavedModels are code: load only those 
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -29,16 +29,16 @@ _GRAY_NOTE = (
 
 
 class Embeddings(NamedTuple):
-    """Posteriors of images: diagonal Gaussians."""
+    """Posteriors of images, diagonal Gaussians: `mean` and `stddev`, float32 `[images, latent_dim]`.
+
+    `content`, float32 `[images, content_dim]`, is the embedding: `mean` unless networks are registered.
+    Only these have a `pose`, float32 `[images, 4]`: pixels right, pixels down, degrees, factor.
+    """
 
     mean: np.ndarray
-    """float32 `[images, latent_dim]`."""
     stddev: np.ndarray
-    """float32 `[images, latent_dim]`."""
     content: np.ndarray
-    """float32 `[images, content_dim]`: the embedding; `mean` unless the networks are registered."""
     pose: np.ndarray | None = None
-    """float32 `[images, 4]` of registered networks: pixels right, pixels down, degrees, factor."""
 
 
 def export_encoder(
@@ -47,13 +47,9 @@ def export_encoder(
     """Writes the encoder as a SavedModel with two signatures, replacing any at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
-    string `[N]`, the contents of image files of any size, and preprocesses them as in training. Both
-    return `mean` and `stddev`, float32 `[N, latent_dim]`. Registered networks also return `content`,
-    the first dimensions of `mean`; `pose`, float32 `[N, 4]`: pixels to the right and down, degrees
-    counter-clockwise, factor; and `upright`, the upright images. `about.json` describes the input.
-
-    The model has `posterior(images)` and `prior`, and may have a `pose`. Preprocessing and binarization
-    are those of its training.
+    string `[N]`, the contents of image files, and preprocesses them as in training. docs/serving.md has
+    the outputs; `about.json` describes the input. The model has `posterior(images)` and `prior`, and
+    may have a `pose`. Preprocessing and binarization are those of its training.
     """
     pose = getattr(model, "pose", None)
 
@@ -81,9 +77,10 @@ def export_encoder(
         "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
-    endpoints = {"serving_default": (encode, images), "encode_bytes": (encode_bytes, image_bytes)}
     with files.whole_folder(path) as folder:
-        _write(model, folder, endpoints)
+        _write(
+            model, folder, serving_default=(encode, images), encode_bytes=(encode_bytes, image_bytes)
+        )
         files.write_json(folder / _ABOUT, about)
 
 
@@ -101,57 +98,55 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
     with files.whole_folder(path) as folder:
-        _write(model, folder, {"serving_default": (decode, latents)})
+        _write(model, folder, serving_default=(decode, latents))
+
+
+def _write(model: keras.Model, folder: Path, **endpoints: tuple) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, spec) in endpoints.items():
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)
 
 
 def convert(encoder: str | PathLike, path: str | PathLike) -> None:
     """Converts the encoder in the folder `encoder` to the file `path`, `*.tflite` or `*.onnx`.
 
-    Raises:
-      InputError: there is no exported encoder, or tf2onnx is not installed.
+    Raises InputError if there is no exported encoder, or if tf2onnx is not installed.
     """
-    image_shape = load_encoder(encoder).image_shape
+    loaded = load_encoder(encoder)
     with files.whole_file(path) as unfinished:
         if Path(path).suffix == ".onnx":
-            _write_onnx(encoder, image_shape, unfinished)
+            _write_onnx(loaded, unfinished)
         else:
             signatures = ["serving_default"]
             converter = tf.lite.TFLiteConverter.from_saved_model(str(encoder), signatures)
             unfinished.write_bytes(converter.convert())
 
 
-def _write_onnx(encoder: str | PathLike, image_shape: tuple[int, int, int], path: Path) -> None:
+def _write_onnx(encoder: "Encoder", path: Path) -> None:
     try:
         import tf2onnx
     except ImportError as error:
         expected = 'one with tf2onnx: pip install "crvae-tf[onnx]"'
         raise InputError("environment", expected, "one without it") from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
-    saved_model = tf.saved_model.load(str(encoder))  # The signatures do not keep it alive.
-    images = tf.TensorSpec([None, *image_shape], tf.float32, name="images")
-    encode = tf.function(lambda images: saved_model.signatures["serving_default"](images=images))
+    images = tf.TensorSpec([None, *encoder.image_shape], tf.float32, name="images")
+    encode = tf.function(lambda images: encoder.signatures["serving_default"](images=images))
     tf2onnx.convert.from_function(encode, [images], opset=_ONNX_OPSET, output_path=str(path))
 
 
 def load_encoder(path: str | PathLike) -> "Encoder":
-    """Loads an encoder that `export_encoder` wrote.
-
-    Raises:
-      InputError: there is none at `path`.
-    """
+    """Loads an encoder that `export_encoder` wrote; raises InputError if there is none at `path`."""
     return _loaded(Encoder, path, "an exported encoder")
 
 
 def load_decoder(path: str | PathLike) -> "Decoder":
-    """Loads a decoder that `export_decoder` wrote.
-
-    Raises:
-      InputError: there is none at `path`.
-    """
+    """Loads a decoder that `export_decoder` wrote; raises InputError if there is none at `path`."""
     return _loaded(Decoder, path, "an exported decoder")
 
 
-def _loaded(kind: Callable, path: str | PathLike, expected: str):
+def _loaded(kind: type, path: str | PathLike, expected: str):
     try:
         return kind(Path(path))
     except (OSError, ValueError, KeyError, TypeError, *DAMAGED_VARIABLES) as error:
@@ -159,11 +154,7 @@ def _loaded(kind: Callable, path: str | PathLike, expected: str):
 
 
 class Decoder:
-    """An exported decoder; see `load_decoder`.
-
-    Attributes:
-      latent_dim: the dimensions of its latents.
-    """
+    """An exported decoder of latents `[N, latent_dim]`; see `load_decoder`."""
 
     def __init__(self, path: Path):
         self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
@@ -178,13 +169,9 @@ class Decoder:
 class Encoder:
     """An exported encoder that checks its inputs; see `load_encoder`.
 
-    Attributes:
-      image_shape: (H, W, C) of its images.
-      latent_dim: the dimensions of the means.
-      preprocessing: what `encode_bytes` does to a decoded file.
-      note: a remark on its input; may be empty.
-      fingerprint: changes when the encoder changes.
-      nothing: the embeddings of no images.
+    It has the `image_shape` (H, W, C), the `latent_dim`, the `preprocessing` of `encode_bytes`, a
+    `note` on its input, which may be empty, a `fingerprint`, which changes with the weights and with
+    the input's description, the SavedModel's `signatures`, and `nothing`, the embeddings of no images.
     """
 
     def __init__(self, path: Path):
@@ -193,67 +180,44 @@ class Encoder:
         self.latent_dim = about["latent_dim"]
         self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
-        self.fingerprint = _fingerprint(path)
+        parts = sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")])
+        self.fingerprint = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
         self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
-        self._encode = self._saved_model.signatures["serving_default"]
-        self._encode_bytes = self._saved_model.signatures["encode_bytes"]
+        self.signatures = self._saved_model.signatures
         # Convolutions of no images may have a wrong shape.
         first = self.encode_pixels(np.zeros([1, *self.image_shape], np.uint8))
         self.nothing = Embeddings(*(None if rows is None else rows[:0] for rows in first))
 
     def __call__(self, images: np.ndarray) -> Embeddings:
-        """Embeds images, float32 `[N, H, W, C]` in [0, 1].
-
-        Raises:
-          InputError: their size, type or values are wrong.
-        """
+        """Embeds images, float32 `[N, H, W, C]` in [0, 1]; raises InputError if they are others."""
         images = np.asarray(images)
         if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
             expected = f"float32 [N, {', '.join(map(str, self.image_shape))}]"
             raise InputError("images", expected, f"{images.dtype} {list(images.shape)}")
         if not np.all((images >= 0.0) & (images <= 1.0)):
             raise InputError("images", "values in [0, 1]", f"{images.min()} to {images.max()}")
-        return _embeddings(self._encode(images=tf.constant(images)))
+        return self._embeddings("serving_default", images=tf.constant(images))
 
     def upright(self, images: np.ndarray) -> np.ndarray | None:
         """Returns images `[N, H, W, C]` brought upright; None without registered networks."""
-        outputs = self._encode(images=tf.constant(images))
+        outputs = self.signatures["serving_default"](images=tf.constant(images))
         return outputs["upright"].numpy() if "upright" in outputs else None
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
         """Embeds preprocessed images, uint8 `[N, H, W, C]`."""
-        return _embeddings(self._encode(images=to_unit_interval(images)))
+        return self._embeddings("serving_default", images=to_unit_interval(images))
 
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
-        """Embeds image files, given their contents.
-
-        Raises:
-          InputError: TensorFlow cannot decode one of them.
-        """
+        """Embeds image files, given their contents; raises InputError if one cannot be decoded."""
         try:
-            image_bytes = tf.constant(list(image_bytes), tf.string)
-            return _embeddings(self._encode_bytes(image_bytes=image_bytes))
+            return self._embeddings(
+                "encode_bytes", image_bytes=tf.constant(list(image_bytes), tf.string)
+            )
         except tf.errors.InvalidArgumentError as error:
             expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
             raise InputError("image_bytes", expected, "other bytes") from error
 
-
-def _embeddings(outputs: dict[str, tf.Tensor]) -> Embeddings:
-    arrays = {name: outputs[name].numpy() for name in Embeddings._fields if name in outputs}
-    return Embeddings(**{"content": arrays["mean"]} | arrays)
-
-
-def _fingerprint(path: Path) -> str:
-    """Returns a hash of the weights and of `about.json`."""
-    digest = hashlib.sha256()
-    for file in sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")]):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _write(model: keras.Model, folder: Path, endpoints: dict) -> None:
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for name, (function, spec) in endpoints.items():
-        archive.add_endpoint(name, function, input_signature=[spec])
-    archive.write_out(str(folder), verbose=False)
+    def _embeddings(self, signature: str, **inputs: tf.Tensor) -> Embeddings:
+        outputs = self.signatures[signature](**inputs)
+        arrays = {name: outputs[name].numpy() for name in Embeddings._fields if name in outputs}
+        return Embeddings(**{"content": arrays["mean"]} | arrays)

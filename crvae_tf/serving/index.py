@@ -1,32 +1,36 @@
-"""A folder of embeddings, which finds the nearest images by the distance of their embeddings.
+"""A folder of embeddings: written in constant memory, and searched for the nearest images.
 
-It holds a description and Parquet files, each whole or absent. A file has a row for each image: `file`
-or `index`, `label` if images have classes, and the encoder's vectors. Its metadata name the image files
-that could not be read.
+It holds a description and Parquet files, each whole or absent, of a fixed number of images. So an
+interrupted job resumes with the missing files, and several jobs can share a folder. Every image that
+can be read has one row: `file` or `index`, `label` if images have classes, and the encoder's vectors.
 """
 
 import contextlib
-import json
+import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crvae_tf.datasets import FOLDER_PREFIX, folders, open_images
+from crvae_tf.datasets import FOLDER_PREFIX, Images, folders, open_images
+from crvae_tf.datasets.images import check_broken_share, grouped
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
 from crvae_tf.serving import export
-from crvae_tf.serving.export import Encoder
+from crvae_tf.serving.export import Embeddings, Encoder
+
+ROWS_PER_FILE = 10_000
+BATCH_SIZE = 256
 
 FILE, INDEX = "file", "index"
 """The column that identifies a row."""
 
-_BROKEN = "broken"
 # Readers of Parquet folders ignore names that begin with an underscore or a dot.
 _ABOUT = "_embedding.json"
 
@@ -34,8 +38,7 @@ _ABOUT = "_embedding.json"
 class Index:
     """A folder of embeddings, finished or not; `about` is what `_embedding.json` holds.
 
-    Raises:
-      InputError: the folder has no embeddings.
+    Raises InputError if there is none at `path`.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -47,31 +50,6 @@ class Index:
         except (InputError, KeyError, TypeError) as error:
             raise InputError("index", "a folder of embeddings that launch.embed wrote", path) from error
         self.num_files = math.ceil(self.num_rows / self.rows_per_file)
-
-    @classmethod
-    def begun(cls, path: Path, about: dict[str, Any], others: dict[str, Any]) -> "Index":
-        """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ.
-
-        Raises:
-          InputError: the folder holds something else.
-        """
-        path.mkdir(parents=True, exist_ok=True)
-        if not (path / _ABOUT).exists():
-            # Another job may start at the same moment.
-            if any(file.name != _ABOUT and not file.name.startswith(".") for file in path.iterdir()):
-                expected = "a new or empty folder, or one with unfinished embeddings"
-                raise InputError("output", expected, f"{path}, with other files")
-            files.write_json(path / _ABOUT, others | about)
-        index = cls(path)
-        if different := [name for name in about if index.about.get(name) != about[name]]:
-            expected = "a new folder, or one with embeddings of the same encoder and images"
-            raise InputError("output", expected, f"{path}, which differs in {', '.join(different)}")
-        return index
-
-    def remove_if_empty(self) -> None:
-        """Removes the folder if it has no rows."""
-        if [file.name for file in self.path.iterdir()] == [_ABOUT]:
-            files.remove(self.path)
 
     def file(self, number: int) -> Path:
         """Returns the path of the file `number`."""
@@ -88,11 +66,7 @@ class Index:
 
     @contextlib.contextmanager
     def share(self, job: int, jobs: int) -> Iterator[range]:
-        """Yields the files of one of several jobs, and locks the job.
-
-        Raises:
-          InputError: another process runs this job.
-        """
+        """Yields the files of one of several jobs; raises InputError if another process has the job."""
         path = self.path / f".share-{job}-of-{jobs}"
         with open(path, "wb") as lock:
             if not files.locked(lock):
@@ -105,11 +79,7 @@ class Index:
                 path.unlink(missing_ok=True)
 
     def parts(self) -> Iterator[tuple[pa.Table, np.ndarray]]:
-        """Yields each file's table and its embeddings: the contents.
-
-        Raises:
-          InputError: some are missing, or one is damaged.
-        """
+        """Yields each file's table and its embeddings; raises InputError if some are missing."""
         if missing := self.missing():
             expected = f"a folder of {self.num_files} files; run launch.embed again to complete it"
             first = self.file(missing[0]).name
@@ -119,10 +89,129 @@ class Index:
             yield table, vectors(table["content" if "content" in table.column_names else "mean"])
 
 
-def write(path: Path, columns: dict[str, Any], broken: Sequence[str]) -> None:
-    """Writes columns, `[rows]` or `[rows, dimensions]`, and the names of broken image files."""
-    arrays = {name: _arrow(np.asarray(column)) for name, column in columns.items()}
-    table = pa.table(arrays).replace_schema_metadata({_BROKEN: json.dumps(broken)})
+class Report(NamedTuple):
+    """What a call of `embed` did: `broken` are the files of this job that cannot be read."""
+
+    index: Index
+    new_rows: int
+    broken: list[str]
+
+
+def embed(
+    encoder: Encoder,
+    images: Images,
+    path: str | os.PathLike,
+    *,
+    rows_per_file: int | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    places: dict[str, str | None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> Report:
+    """Writes the embeddings of images, or of one job's share of them. Finished files stay.
+
+    All jobs write to one folder, `path`; `shard_index` is a job's number, from 0 on. A file has 10,000
+    rows by default, or fewer to give every job a file. `places` say where a search finds the encoder
+    and the images. `progress` is called with the finished rows and all rows of this job. Raises
+    InputError if the folder holds something else, another process has the job, or more than 1 % of the
+    files are broken.
+    """
+    about = {
+        "num_rows": images.num_images,
+        "input_fingerprint": images.fingerprint,
+        "encoder_fingerprint": encoder.fingerprint,
+    } | ({"rows_per_file": rows_per_file} if rows_per_file else {})
+    others = {"input": images.origin, "key": FILE if images.names else INDEX, **(places or {})}
+    others["rows_per_file"] = min(ROWS_PER_FILE, math.ceil(images.num_images / shard_count))
+    index = _begun(Path(path), about, others)
+    with index.share(shard_index, shard_count) as share:
+        return _write_missing(encoder, images, index, share, progress)
+
+
+def _begun(path: Path, about: dict[str, Any], others: dict[str, Any]) -> Index:
+    """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ."""
+    path.mkdir(parents=True, exist_ok=True)
+    names = {file.name for file in path.iterdir()}
+    # Another job may start at the same moment, and a refused one leaves its description.
+    if _ABOUT not in names and any(not name.startswith(".") for name in names):
+        expected = "a new or empty folder, or one with unfinished embeddings"
+        raise InputError("output", expected, f"{path}, with other files")
+    if _ABOUT not in names or names == {_ABOUT}:
+        files.write_json(path / _ABOUT, others | about)
+    index = Index(path)
+    if different := [name for name in about if index.about.get(name) != about[name]]:
+        expected = "a new folder, or one with embeddings of the same encoder and images"
+        raise InputError("output", expected, f"{path}, which differs in {', '.join(different)}")
+    return index
+
+
+def _write_missing(
+    encoder: Encoder, images: Images, index: Index, share: range, progress: Callable
+) -> Report:
+    """Writes the missing files of a share."""
+    missing = sorted(set(share) & set(index.missing()))
+    present = sorted(set(share) - set(missing))
+    earlier, whole = (sum(len(index.rows(n)) for n in numbers) for numbers in (present, share))
+    broken = [name for number in present for name in _unread(images, index, number)]
+    new_rows = 0
+    for number, batches in _by_file(images, index, missing):
+        made = []
+        for indices, pixels, labels in batches:
+            made.append((indices, labels, encoder.encode_pixels(pixels)))
+            new_rows += len(indices)
+            progress(earlier + new_rows, whole)
+        there = [row for rows, *_ in made for row in rows]
+        broken += images.tell_broken(np.setdiff1d(index.rows(number), there))
+        check_broken_share(broken, whole, "input")
+        for left in index.path.glob(f".*.{index.file(number).name}"):
+            left.unlink(missing_ok=True)  # A killed process left it.
+        write(index.file(number), _columns(encoder, images, made))
+    return Report(index, new_rows, broken)
+
+
+def _unread(images: Images, index: Index, number: int) -> list[str]:
+    """Returns the names of the images that the file `number` lacks."""
+    table, rows = read(index.file(number)), index.rows(number)
+    names = images.names[rows.start : rows.stop] if images.names else []
+    return sorted(set(names) - set(table[FILE].to_pylist())) if names else []
+
+
+def _by_file(images: Images, index: Index, numbers: list[int]) -> Iterator[tuple[int, Iterator]]:
+    """Yields each of the files `numbers` and its batches; at the end those whose images are broken.
+
+    No batch spans two files. On some processors the last bits of an embedding depend on the batch, so
+    a file does not depend on which others are missing.
+    """
+    if bounds := [bound for number in numbers for bound in grouped(index.rows(number), BATCH_SIZE)]:
+        batches = images.ranges(bounds).prefetch(2).as_numpy_iterator()
+        left = set(numbers)
+        for number, group in itertools.groupby(batches, lambda b: int(b[0][0]) // index.rows_per_file):
+            left.remove(number)
+            yield number, group
+        yield from ((number, iter(())) for number in sorted(left))
+
+
+def _columns(
+    encoder: Encoder, images: Images, made: list[tuple[np.ndarray, np.ndarray, Embeddings]]
+) -> dict[str, np.ndarray]:
+    """Returns a file's columns: `made` has its batches' indices, labels and embeddings."""
+    nothing = np.zeros(0, np.int64)
+    indices, labels, embedded = zip((nothing, nothing, encoder.nothing), *made, strict=True)
+    indices, labels = np.concatenate(indices), np.concatenate(labels)
+    columns = {INDEX: indices}
+    if images.names:
+        columns = {FILE: np.array([images.names[i] for i in indices], np.str_)}
+    if images.has_labels:
+        names = images.class_names
+        columns["label"] = labels if names is None else np.array(names, np.str_)[labels]
+    # Without a pose the content is the mean.
+    given = Embeddings._fields if encoder.nothing.pose is not None else ("mean", "stddev")
+    return columns | {name: np.concatenate([getattr(e, name) for e in embedded]) for name in given}
+
+
+def write(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Writes columns, `[rows]` or `[rows, dimensions]`."""
+    table = pa.table({name: _arrow(column) for name, column in columns.items()})
     with files.whole_file(path, parents=False) as unfinished:
         # Dictionaries do not compress floats.
         options = {"compression": "zstd", "use_dictionary": ["label"], "write_page_checksum": True}
@@ -130,27 +219,12 @@ def write(path: Path, columns: dict[str, Any], broken: Sequence[str]) -> None:
 
 
 def read(path: Path) -> pa.Table:
-    """Reads what `write` wrote.
-
-    Raises:
-      InputError: the file is damaged.
-    """
+    """Reads what `write` wrote; raises InputError if it is damaged."""
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:
         expected = "a file of embeddings; remove it and run launch.embed again"
         raise InputError(str(path), expected, "a damaged file") from error
-
-
-def broken_of(table: pa.Table) -> list[str]:
-    """Returns the names of a table's broken image files."""
-    return json.loads(table.schema.metadata[_BROKEN.encode()])
-
-
-def vectors(column: pa.ChunkedArray) -> np.ndarray:
-    """Returns a column of vectors, `[rows, dimensions]`."""
-    column = column.combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 def _arrow(column: np.ndarray) -> pa.Array:
@@ -159,43 +233,33 @@ def _arrow(column: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
 
 
-class Neighbour(NamedTuple):
-    """A nearest image."""
-
-    distance: float
-    """Euclidean distance of its embedding from the query's."""
-    key: str | int
-    """Its file or its index."""
-    label: str | int | None
-    """Its class, if it has one."""
+def vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns a column of vectors, `[rows, dimensions]`."""
+    column = column.combine_chunks()
+    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
-def nearest(index: Index, query: np.ndarray, number: int) -> list[Neighbour]:
+def nearest(index: Index, query: np.ndarray, number: int) -> list[Any]:
     """Returns the `number` images whose embeddings are nearest to `query` `[content_dim]`, in order.
 
-    It compares the query with all images, one file at a time, in constant memory. Of two images at
-    the same distance, the first comes first.
-
-    Raises:
-      InputError: the embeddings are incomplete, or a file is damaged.
+    Each has a `distance`, which is Euclidean, a `key`, its file or index, and a `label`, or None. The
+    first of two images at the same distance comes first. It reads one file at a time, in constant
+    memory. Raises InputError if files are missing or damaged.
     """
-    best = []
+    found = []
     for table, contents in index.parts():
-        distances = np.linalg.norm(contents - query, axis=1)
-        rows = np.argsort(distances, kind="stable")[:number]
-        keys = table[index.key].take(rows).to_pylist()
-        labelled = "label" in table.column_names
-        labels = table["label"].take(rows).to_pylist() if labelled else [None] * len(rows)
-        found = map(Neighbour, distances[rows].tolist(), keys, labels)
-        best = sorted([*best, *found], key=lambda neighbour: neighbour.distance)[:number]
-    return best
+        rows = pd.DataFrame({"distance": np.linalg.norm(contents - query, axis=1)})
+        rows["key"] = table[index.key].to_pandas()
+        rows["label"] = table["label"].to_pandas() if "label" in table.column_names else None
+        found.append(rows.nsmallest(number, "distance"))
+    best = pd.concat(found).nsmallest(number, "distance")
+    return list(best.itertuples(index=False, name="Neighbour"))
 
 
 def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
-    """Returns the encoder that made the embeddings; `moved_to` is its new place, if it moved.
+    """Returns the encoder that made the embeddings; raises InputError if there is none, or another.
 
-    Raises:
-      InputError: there is none, or it is another.
+    `moved_to` is its new place, if it moved.
     """
     encoder = export.load_encoder(str(moved_to or index.about.get("encoder")))
     if encoder.fingerprint != index.about["encoder_fingerprint"]:
@@ -204,11 +268,7 @@ def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
 
 
 def embed_file(encoder: Encoder, path: str | os.PathLike) -> np.ndarray:
-    """Returns the embedding of an image file, `[content_dim]`.
-
-    Raises:
-      InputError: it is not an image file.
-    """
+    """Returns the embedding of an image file, `[content_dim]`; raises InputError if it is none."""
     try:
         if not os.path.isfile(path):
             raise FileNotFoundError(path)

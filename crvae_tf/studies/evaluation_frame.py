@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from crvae_tf.errors import InputError
-from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, PARTS, heading
+from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, PARTS
 from crvae_tf.runs.run import Run
 
 Evaluations = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
@@ -118,7 +118,7 @@ def columns_of(names: Iterable[str], splits: Iterable[str]) -> list[Column]:
 
 def markdown(heads: Sequence[str], columns: Iterable[Column], lines: Iterable[Sequence[Any]]) -> str:
     """Returns a table in Markdown, whose last columns are of quantities."""
-    heads = [*heads, *(heading(*column) for column in columns)]
+    heads = [*heads, *(f"{BY_NAME[name].label}, {CONDITIONS[split]}" for name, split in columns)]
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (heads, *lines)]
     rows.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
