@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from crvae_tf.training.checkpoints import found
+from crvae_tf.training.callbacks import found_checkpoints
 from tests.conftest import ROOT
 from tests.small_training import untimed
 
@@ -115,7 +115,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 def variables(folder: Path) -> dict[str, np.ndarray]:
     """All variables of the last checkpoint, the optimizer's too."""
-    reader = tf.train.load_checkpoint(str(found(folder)[-1]))
+    reader = tf.train.load_checkpoint(str(found_checkpoints(folder)[-1]))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names if name.endswith("VARIABLE_VALUE")}
 

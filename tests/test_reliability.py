@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from crvae_tf import VAE, networks, objectives
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs.run import Run
-from crvae_tf.training.checkpoints import Checkpoints
+from crvae_tf.training.callbacks import Checkpoints
 from crvae_tf.training.fit import Settings
 from tests.small_training import EPOCHS, IMAGES, CrashError, assert_same_to_the_bit, crash, train
 

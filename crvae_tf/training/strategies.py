@@ -44,11 +44,6 @@ def make(name: str) -> Strategy:
         raise InputError("strategy", expected, f"multi_worker: {reason(error)}") from error
 
 
-def of(model: Any) -> Strategy:
-    """Returns the strategy that a model was made under."""
-    return getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
-
-
 def num_workers(strategy: Strategy) -> int:
     """Returns how many processes train together."""
     if strategy.num_replicas_in_sync == 1:
@@ -97,23 +92,17 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
             raise LostWorkerError from error
 
 
-class Interruption:
-    """The signal, if any, that told the process to stop."""
+@contextlib.contextmanager
+def noted(signals: list[int]) -> Iterator[None]:
+    """Adds the first SIGTERM or SIGINT that arrives to `signals`; a second acts as it always does."""
 
-    def __init__(self):
-        self.signal: int | None = None
+    def note(number, frame):
+        signals.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Notes the first SIGTERM or SIGINT that arrives; a second one acts as it always does."""
-
-        def note(number, frame):
-            self.signal = number
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-        with _handled({signal.SIGTERM: note, signal.SIGINT: note}) as before:
-            yield
+    with _handled({signal.SIGTERM: note, signal.SIGINT: note}) as before:
+        yield
 
 
 @contextlib.contextmanager
@@ -123,9 +112,9 @@ def _handled(handlers: dict[int, Any]) -> Iterator[dict[int, Any]]:
     A signal that the process ignores stays ignored: a shell has what it starts in the background ignore
     SIGINT. Only the main thread may set handlers.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     in_main = threading.current_thread() is threading.main_thread()
-    before = {n: handler for n, handler in before.items() if in_main and handler != signal.SIG_IGN}
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT) if in_main}
+    before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
     for number in before.keys() & handlers.keys():
         signal.signal(number, handlers[number])
     try:
