@@ -16,8 +16,7 @@ from crvae_tf.errors import InputError, NotFiniteError, reason
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a truncated checkpoint or SavedModel."""
 
-UNFINISHED = ".unfinished."
-"""The prefix of an unfinished file's name."""
+UNFINISHED = ".unfinished."  # The prefix of an unfinished file's name.
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -57,9 +56,7 @@ def read_json(path: str | Path, lines: bool = False) -> Any:
 def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
     """Yields a path to write to, with the suffix of `path`, and moves the file to `path` at the end.
 
-    Args:
-      path: the file.
-      parents: whether to create missing folders above it.
+    `parents` says whether to create missing folders above it.
     """
     with _unfinished_beside(Path(path), parents) as unfinished:
         yield unfinished

@@ -20,28 +20,21 @@ from crvae_tf.training import strategies
 
 _LOGGER = logging.getLogger(__name__)
 
-_PICTURES_EVERY = 5
-"""Epochs between pictures."""
+_PICTURES_EVERY = 5  # Epochs.
 _SAMPLES = 64
-_WARM_UP, _TIMED = 2, 8
-"""Calls that trace and compile and are not timed, and the call after which the estimate is made."""
+_WARM_UP, _TIMED = 2, 8  # Calls that trace and are not timed, and the one after which is estimated.
 _SECONDS_BETWEEN_LINES = 60.0
-_TERMS = ("loss", "val_loss", "rate", "distortion", "consistency")
-"""The terms that a line of progress shows."""
+_SHOWN_TERMS = ("loss", "val_loss", "rate", "distortion", "consistency")
 _PREFIX = "ckpt-"
 _KEPT = 2
-_DUE = 1
-"""A checkpoint is due; the numbers of SIGINT and SIGTERM are higher."""
+_DUE = 1  # Of a checkpoint that is due; the numbers of SIGINT and SIGTERM are higher.
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes one line of JSON to `metrics.jsonl` at the end of each epoch.
+    """Writes one line of JSON to `metrics.jsonl` at the end of each epoch of `num_images`.
 
-    Args:
-      run: keeps the lines; those after the finished epochs are dropped.
-      epochs: finished before.
-      num_images: of an epoch.
-      seen: images of the next epoch that were seen before; its `seconds` count from there.
+    Lines after the `epochs` that are finished are dropped. Of the next epoch, `seen` images were seen
+    before; its `seconds` count from there.
     """
 
     def __init__(self, run: Run, epochs: int, num_images: int, seen: int):
@@ -66,11 +59,10 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Shows the means of each epoch, counted from 1, and reconstructions and samples in TensorBoard.
+    """Shows the means of each epoch, reconstructions of `rows` of images, and samples in TensorBoard.
 
     Keras' own callback leaks memory: TensorFlow keeps every Python number that becomes a tensor for as
-    long as the process lives, but no array. The images to reconstruct are rows of `[images, H, W, C]`;
-    `seed` is that of the samples.
+    long as the process lives, but no array.
     """
 
     def __init__(self, run: Run, rows: Sequence[np.ndarray], epochs: int, seed: int):
@@ -184,7 +176,7 @@ class Progress(keras.callbacks.Callback):
     def _tell(self, place: str, logs: dict[str, float], now: float, done: int) -> None:
         left = self._step_seconds(now, done) * (self._epochs * self._steps - done)
         rest = f", {_clock(left)} left" if left > 0.0 else ""
-        terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _TERMS if n in logs]
+        terms = [f"{n.removesuffix('_loss')} {logs[n]:.1f}" for n in _SHOWN_TERMS if n in logs]
         where = f"epoch {self._epoch + 1}/{self._epochs}{place}"
         _LOGGER.info("  ".join([where, *terms, f"{_clock(now - self._began)}{rest}"]))
 
@@ -196,16 +188,9 @@ def _clock(seconds: float) -> str:
 class Checkpoints(keras.callbacks.Callback):
     """Keeps the weights, the optimizer's state and the epoch's means so far.
 
-    It writes a checkpoint at the end of each epoch, now and then within it, and when the run is told to
-    stop; the last two are kept. A run that resumes ends with the same bits as one that never stopped.
-
-    Args:
-      model: compiled, its optimizer built.
-      run: keeps them.
-      steps: of an epoch.
-      every_minutes: minutes between checkpoints within an epoch, or None for none.
-      check: is called before a checkpoint within an epoch; raises where none shall be written.
-      signals: those that have told the run to stop; see `strategies.noted`.
+    It writes a checkpoint at the end of each epoch of so many `steps`, every so many minutes within it
+    unless `check` raises, and when one of `signals` has told the run to stop. The last two are kept. A
+    run that resumes ends with the same bits as one that never stopped.
     """
 
     def __init__(
@@ -223,17 +208,14 @@ class Checkpoints(keras.callbacks.Callback):
         self._every_seconds = math.inf if every_minutes is None else 60.0 * every_minutes
         self._position = tf.Variable(0, dtype=tf.int64, trainable=False)
         means = [v.value for metric in model.metrics for v in metric.variables]
-        self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, means=means, position=self._position
-        )
+        parts = {"model": model, "optimizer": model.optimizer, "means": means}
+        self._checkpoint = tf.train.Checkpoint(**parts, position=self._position)
         self._saved_at = time.monotonic()
 
     def restore(self) -> int:
         """Restores the last readable checkpoint and returns the steps taken so far, 0 without one.
 
-        Raises:
-          InputError: the checkpoints are another model's, or none of them can be read, or another
-            worker has read a later one.
+        Raises InputError if they are another model's or unreadable, or a worker has read a later one.
         """
         folder = self._run.resumed_checkpoints
         paths = found_checkpoints(folder)

@@ -17,15 +17,14 @@ from crvae_tf.training.callbacks import Checkpoints, FiniteGuard, MetricsLog, Pr
 from crvae_tf.transforms import RandomAffine
 
 _ROW = 16
-_BURDA_STAGES = 8
-BURDA_EPOCHS = (3**_BURDA_STAGES - 1) // 2
+BURDA_EPOCHS = (3**8 - 1) // 2
 """Epochs of the schedule of Burda et al. 2015."""
 
 
 def _burda(epoch: int, epochs: int) -> float:
     """Stage i = 0 ... 7 lasts 3^i epochs and has a share of 10^(-i / 7)."""
-    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, _BURDA_STAGES))
-    return 10.0 ** (-stage / (_BURDA_STAGES - 1))
+    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, 8))
+    return 10.0 ** (-stage / 7)
 
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
@@ -122,7 +121,7 @@ def train(
       later_seconds: returns about how long what follows the training takes, for the logged estimate.
 
     Returns:
-      One dictionary for each epoch: its number from 1 on, the mean of each term, and timings.
+      The lines of `metrics.jsonl`.
 
     Raises:
       InputError: the checkpoint does not fit the model.

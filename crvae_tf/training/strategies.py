@@ -1,7 +1,6 @@
 """The devices and the workers that train a model, what workers must agree on, and signals to stop.
 
-A worker is a process of several that train one model together. The first, the chief, alone writes the
-run's directory; each of the others has a temporary one of its own, so that all of them do the same.
+Workers are processes that train one model together. The first, the chief, alone writes the run.
 """
 
 import contextlib
@@ -25,10 +24,7 @@ def make(name: str) -> Strategy:
     """Returns a strategy of `tf.distribute`: `none`, one device; `mirrored`; or `multi_worker`.
 
     The last waits here for the other workers that TF_CONFIG names, and must be made before TensorFlow
-    has computed anything.
-
-    Raises:
-      InputError: there is no such strategy, or TF_CONFIG does not say who the workers are.
+    has computed anything. Raises InputError if TF_CONFIG does not say who they are.
     """
     check_choice("strategy", name, ("none", "mirrored", "multi_worker"))
     if name == "mirrored":
@@ -40,8 +36,8 @@ def make(name: str) -> Strategy:
         with _handled({signal.SIGINT: signal.SIG_DFL}):
             return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
-        expected = "one whose workers TF_CONFIG names"
-        raise InputError("strategy", expected, f"multi_worker: {reason(error)}") from error
+        received = f"multi_worker: {reason(error)}"
+        raise InputError("strategy", "one whose workers TF_CONFIG names", received) from error
 
 
 def num_workers(strategy: Strategy) -> int:
@@ -70,13 +66,10 @@ def _gathered(strategy: Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
-    """Yields the run in `directory` to the chief, and to another worker a run of its own.
+    """Yields the run in `directory` to the chief, and to another worker a temporary one of its own.
 
-    That one lies in a temporary folder and goes on from the chief's checkpoints. The workers end
-    together.
-
-    Raises:
-      LostWorkerError: another worker ended before.
+    That one goes on from the chief's checkpoints. The workers end together; raises LostWorkerError if
+    another one ended before.
     """
     with contextlib.ExitStack() as stack:
         run = Run(directory)
