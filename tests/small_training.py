@@ -30,9 +30,9 @@ def noise():
     return ImageData("noise", split, split, split, Preprocessing(8, 1), "fingerprint")
 
 
-def new_model(latent_dim=3, width=0.05, weights_seed=0):
+def new_model(latent_dim=3, width=0.05, weights_seed=0, base=VAE):
     """A CR-VAE of the images of `noise`."""
-    return CRVAE(VAE(*networks.build("mlp", (8, 8, 1), latent_dim, width, weights_seed), seed=3))
+    return CRVAE(base(*networks.build("mlp", (8, 8, 1), latent_dim, width, weights_seed), seed=3))
 
 
 def train(run, data, model=None, later_seconds=lambda: 0.0, **options):
