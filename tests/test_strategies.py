@@ -57,8 +57,3 @@ def test_workers_that_cannot_be_made_out_are_answered_in_one_line(monkeypatch, c
     with pytest.raises(InputError, match=r"^strategy: expected one whose workers TF_CONFIG ") as error:
         strategies.make("multi_worker")
     assert "\n" not in str(error.value)
-
-
-def test_a_strategy_of_another_name_is_an_input_error():
-    with pytest.raises(InputError, match=r"^strategy: expected one of none, .*; received nonsense$"):
-        strategies.make("nonsense")

