@@ -161,8 +161,9 @@ def calm_training(strategy: tf.distribute.Strategy, directory: str, later_second
 
 def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]:
     """Returns the epochs that are trained where several steps at a time are asked for."""
-    with strategies.run_of(strategy, directory) as run, strategy.scope():
-        _, lines = small_training.train(run, small_training.noise(), epochs=1, steps_per_execution=5)
+    with strategy.scope():
+        options = {"epochs": 1, "steps_per_execution": 5}
+        _, lines = small_training.train(directory, small_training.noise(), **options)
     return [line["epoch"] for line in lines]
 
 
