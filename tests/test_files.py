@@ -33,30 +33,21 @@ def test_a_folder_is_there_with_all_its_files_and_nothing_of_the_old_one(tmp_pat
     assert contents(tmp_path) == {"out/encoder/sub/new.txt": "new.txt"}
 
 
-def write_file(path):
-    with files.whole_file(path / "note.txt") as unfinished:
-        unfinished.write_text("half of the te")
-        yield
-
-
-def write_folder(path):
-    with files.whole_folder(path / "encoder") as folder:
-        (folder / "new.txt").write_text("new")
-        yield
-
-
 @pytest.mark.parametrize("held", [False, True])
-@pytest.mark.parametrize("write", [write_file, write_folder])
-def test_what_cannot_be_written_leaves_only_what_was_there(tmp_path, held, write):
+@pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
+def test_what_cannot_be_written_leaves_only_what_was_there(tmp_path, held, whole):
+    def write(text):
+        with whole(tmp_path / "place") as unfinished:
+            note = unfinished / "note.txt" if unfinished.is_dir() else unfinished
+            note.write_text(text)
+            if text == "half":
+                raise KeyboardInterrupt
+
     if held:
-        (tmp_path / "note.txt").write_text("old")
-        (tmp_path / "encoder").mkdir()
-        (tmp_path / "encoder" / "old.txt").write_text("old")
+        write("old")
     before = contents(tmp_path)
-    writing = write(tmp_path)
-    next(writing)
     with pytest.raises(KeyboardInterrupt):
-        writing.throw(KeyboardInterrupt)
+        write("half")
     assert contents(tmp_path) == before
 
 
