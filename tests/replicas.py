@@ -24,11 +24,7 @@ PENALTY = 0.5
 RATES = {"mlp": 0.1, "wae": 0.01, "registered mlp": 0.01}
 WIDTHS = {"mlp": 0.05, "wae": 0.02, "registered mlp": 0.05}
 SIZES = {"uneven_last_batch": (7, 4), "uneven_first_batch": (5, 5), "empty_replica": (5, 4)}
-
-
-def cases_of(network: str) -> list[str]:
-    """Returns the cases that are trained; one shows what registered networks add."""
-    return ["uneven_last_batch"] if network.startswith("registered") else list(SIZES)
+CASES = {name: list(SIZES) for name in RATES} | {"registered mlp": ["uneven_last_batch"]}
 
 
 class CalmVAE(crvae_tf.VAE):
@@ -125,14 +121,11 @@ def shares(strategy: tf.distribute.Strategy) -> list:
     def listed(pair):
         return [part.numpy().round(4).tolist() for part in pair]
 
-    def local(pair):
-        return zip(*map(strategy.experimental_local_results, pair), strict=True)
-
-    distributed = strategy.experimental_distribute_dataset(batches())
-    return [
-        [listed(pair), [listed(share) for share in local(shared)]]
-        for pair, shared in zip(batches(), distributed, strict=True)
-    ]
+    found, distributed = [], strategy.experimental_distribute_dataset(batches())
+    for pair, shared in zip(batches(), distributed, strict=True):
+        local = zip(*map(strategy.experimental_local_results, shared), strict=True)
+        found.append([listed(pair), [listed(share) for share in local]])
+    return found
 
 
 def figures(strategy: tf.distribute.Strategy) -> dict:
@@ -170,19 +163,17 @@ def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]
 def two_replicas() -> tf.distribute.Strategy:
     """Returns a strategy on two parts of the CPU."""
     (cpu,) = tf.config.list_physical_devices("CPU")
-    parts = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, parts)
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def replicas(folder: str) -> dict:
     """Returns everything on one and on two replicas, by the number of replicas."""
     two = two_replicas()
-    by_number = {"1": strategies.make("none"), "2": two}
     results = {
-        number: {network: outcomes(strategy, cases_of(network), network) for network in WIDTHS}
+        number: {network: outcomes(strategy, cases, network) for network, cases in CASES.items()}
         | {"figures": figures(strategy)}
-        for number, strategy in by_number.items()
+        for number, strategy in (("1", strategies.make("none")), ("2", two))
     }
     return results | {
         "bounds_of_one_image": bounds_of_one_image(two),

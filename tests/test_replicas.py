@@ -46,7 +46,7 @@ def assert_same_training(one, other, rounding: float = 1e-6) -> None:
 
 @pytest.mark.parametrize(
     ("network", "case"),
-    [(network, case) for network in replicas.WIDTHS for case in replicas.cases_of(network)],
+    [(network, case) for network, cases in replicas.CASES.items() for case in cases],
 )
 def test_two_replicas_take_the_steps_of_one(outcomes, network, case):
     # The gradient of a bias before batch normalisation is nothing but rounding.
