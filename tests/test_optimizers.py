@@ -15,7 +15,7 @@ def weights_after(optimizer, gradients):
     optimizer.build(variables)
     step = tf.function(lambda a, b: optimizer.apply([a, b], variables))
     for pair in gradients:
-        step(*(tf.constant(each, tf.float32) for each in pair))
+        step(*map(tf.constant, pair))
     return [v.numpy() for v in (*variables, *optimizer.variables)]
 
 
@@ -23,7 +23,8 @@ def weights_after(optimizer, gradients):
 def test_the_steps_are_those_of_keras(options):
     generator = np.random.default_rng(0)
     sizes = [0.0, *10.0 ** np.linspace(-6.0, 3.0, 19)]  # No gradient, then from tiny to huge ones.
-    gradients = [[size * generator.standard_normal(n, np.float32) for n in (3, 500)] for size in sizes]
+    draw = generator.standard_normal
+    gradients = [[size * draw(n).astype(np.float32) for n in (3, 500)] for size in sizes]
     ours = weights_after(Adam(1e-2, name="adam", **options), gradients)
     theirs = weights_after(keras.optimizers.Adam(1e-2, name="adam", **options), gradients)
     assert abs(theirs[0] - np.linspace(-1.0, 1.0, 3)).min() > 1e-2  # They went somewhere.
