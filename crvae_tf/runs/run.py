@@ -55,8 +55,7 @@ class Run:
           may_differ: names in `config` that do not decide it.
           may_change: names of evaluation options, whose new values replace the old evaluation.
 
-        Raises:
-          InputError: the directory holds another run, other files, or a run that another process uses.
+        Raises InputError if the directory holds other files, another run, or one that is being used.
         """
         if self.directory.is_file():
             raise InputError("output_dir", "a folder", f"the file {self.directory}")

@@ -95,10 +95,9 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 class FiniteGuard(keras.callbacks.Callback):
-    """Stops the run when a term of the objective, the gradient or a weight is NaN or infinite.
+    """Stops the run when a term or gradient of a step, or a weight after an epoch, is not finite.
 
-    It checks terms and gradients after each step, and weights at the end of each epoch. The error names
-    the last checkpoint in `folder`, if there is one.
+    The error names the last checkpoint in `folder`, if there is one.
     """
 
     def __init__(self, folder: Path | None):
@@ -135,10 +134,7 @@ class FiniteGuard(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Logs how long the run takes, then a line an epoch, or a minute within one, with the time left.
-
-    `later_seconds` returns how long what follows the training takes.
-    """
+    """Logs how long the run takes, then a line an epoch, or a minute within one, with the time left."""
 
     def __init__(self, epochs: int, steps_per_epoch: int, later_seconds: Callable[[], float]):
         super().__init__()

@@ -74,8 +74,7 @@ class Settings:
 class Adam(keras.optimizers.Adam):
     """Keras' Adam (Kingma and Ba 2015), with each variable's update as one operation of TensorFlow.
 
-    Keras' own takes about ten, which for small networks take longer than what they compute. Its
-    numbers, the names of its variables and what a checkpoint holds are the same.
+    Keras' own takes about ten, which for small networks take longer than what they compute.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -126,8 +125,7 @@ def train(
     Raises:
       InputError: the checkpoint does not fit the model.
       Interrupted: SIGTERM or SIGINT arrived; a checkpoint was written.
-      NotFiniteError: a term of the objective, the gradient or a weight is not finite; no checkpoint
-        that is kept has such a weight.
+      NotFiniteError: a term, the gradient or a weight is not finite; no checkpoint has such a weight.
     """
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
