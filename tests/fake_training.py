@@ -1,8 +1,6 @@
 """Stands in for launch.train where a test is about many runs: writes what a run leaves behind, slowly.
 
 It knows the names of a run's files by heart: to import them is to import TensorFlow.
-
-python -m tests.fake_training --output_dir=RUN --epochs=2 --seconds=0.1 [--outcome=fails|killed]
 """
 
 import argparse

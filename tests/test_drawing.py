@@ -18,21 +18,10 @@ def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior():
     np.testing.assert_allclose(drawn.mean(axis=0), expected.mean(axis=0), atol=0.05)
 
 
-def plane_of(axes):
-    """The points of images and views, and the arrows' (from, to)."""
-    points = [np.asarray(collection.get_offsets()) for collection in axes.collections]
-    return *points, [(arrow.xyann, arrow.xy) for arrow in axes.texts]
-
-
 def test_tiles_stand_in_the_order_of_the_rows():
-    images = np.arange(24.0).reshape(6, 2, 2, 1)
-    expected = [
-        [0, 1, 4, 5, 8, 9],
-        [2, 3, 6, 7, 10, 11],
-        [12, 13, 16, 17, 20, 21],
-        [14, 15, 18, 19, 22, 23],
-    ]
-    np.testing.assert_array_equal(drawing.tiled([images[:3], images[3:]])[..., 0], expected)
+    images = np.arange(16.0).reshape(4, 2, 2, 1)
+    expected = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    np.testing.assert_array_equal(drawing.tiled([images[:2], images[2:]])[..., 0], expected)
 
 
 def test_the_latent_plane_lies_along_the_first_two_principal_components(drawn):
@@ -41,19 +30,21 @@ def test_the_latent_plane_lies_along_the_first_two_principal_components(drawn):
     views = means + np.array([0.0, 0.0, 3.0])
     drawing.latent_planes("plane.png", {"r$_$x": (means, views)})
     drawn[0].draw_without_rendering()  # A name is no formula.
-    images, moved, arrows = plane_of(drawn[0].axes[0])
+    axes = drawn[0].axes[0]
+    images, moved = (np.asarray(points.get_offsets()) for points in axes.collections)
     centred = means - (means + views).mean(axis=0) / 2.0
     np.testing.assert_allclose(np.abs(images), np.abs(centred[:, 1:]), atol=0.02)
     np.testing.assert_allclose(np.abs(moved - images), [[0.0, 3.0]] * 4, atol=0.02)
+    arrows = [(arrow.xyann, arrow.xy) for arrow in axes.texts]
     np.testing.assert_array_equal(arrows, np.stack([images, moved], axis=1))
 
 
 def test_one_latent_dimension_is_drawn_on_a_line(drawn):
     means = np.arange(4.0)[:, np.newaxis]
     drawing.latent_planes("plane.png", {"": (means, means + 0.5)})
-    images, views, _ = plane_of(drawn[0].axes[0])
-    np.testing.assert_allclose(images, [[x - 1.75, 0.0] for x in range(4)], atol=1e-9)
-    np.testing.assert_allclose(views, [[x - 1.25, 0.0] for x in range(4)], atol=1e-9)
+    for points, offset in zip(drawn[0].axes[0].collections, (1.75, 1.25), strict=True):
+        expected = [[x - offset, 0.0] for x in range(4)]
+        np.testing.assert_allclose(points.get_offsets(), expected, atol=1e-9)
 
 
 def test_rows_hold_their_images_in_order(drawn):

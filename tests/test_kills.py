@@ -1,6 +1,5 @@
 """Commands that are killed at random moments end as commands that nobody kills."""
 
-import json
 import os
 import random
 import shutil
@@ -16,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from crvae_tf.training.checkpoints import found
+from crvae_tf.runs import files
+from crvae_tf.training.callbacks import found_checkpoints
 from tests.conftest import ROOT
 from tests.small_training import untimed
 
@@ -61,9 +61,8 @@ def give(name: str, end: Path, seconds: float | None = None, kill=os.kill, **pla
 def places(tmp_path_factory):
     """A run that nothing killed, and images."""
     folder = tmp_path_factory.mktemp("places")
-    np.save(
-        folder / "images.npy", np.random.default_rng(0).integers(0, 256, [40_000, 28, 28], np.uint8)
-    )
+    images = np.random.default_rng(0).integers(0, 256, [40_000, 28, 28], np.uint8)
+    np.save(folder / "images.npy", images)
     give("train", folder / "run")
     return {"run": folder / "run", "images": folder / "images.npy"}
 
@@ -97,10 +96,6 @@ def assert_same_end(whole: Path, broken: Path) -> None:
     assert any(compared.values())
 
 
-def metrics(path: Path) -> list[dict]:
-    return untimed([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
-
-
 def arrays(path: Path) -> dict[str, np.ndarray]:
     held = {}
 
@@ -115,7 +110,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 def variables(folder: Path) -> dict[str, np.ndarray]:
     """All variables of the last checkpoint, the optimizer's too."""
-    reader = tf.train.load_checkpoint(str(found(folder)[-1]))
+    reader = tf.train.load_checkpoint(str(found_checkpoints(folder)[-1]))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names if name.endswith("VARIABLE_VALUE")}
 
@@ -123,7 +118,7 @@ def variables(folder: Path) -> dict[str, np.ndarray]:
 READERS = {
     "evaluation.json": Path.read_bytes,
     "table_4.csv": Path.read_bytes,
-    "metrics.jsonl": metrics,
+    "metrics.jsonl": lambda path: untimed(files.read_json(path, lines=True)),
     "model.weights.h5": arrays,
     "checkpoints": variables,
     ".parquet": lambda path: pq.read_table(path).to_pydict(),

@@ -3,7 +3,6 @@
 import gc
 import json
 import math
-import os
 import shutil
 import signal
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from crvae_tf.evaluation import evaluate as evaluation
+from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
 from tests.command_line import assert_told, outcome_of
@@ -27,25 +27,23 @@ class OddRun:
     """A run on 40 black images: a batch larger than the data, K = 1, one latent, one channel."""
 
     def __init__(self, folder):
-        self.images = folder / "images"
+        self.images, self.run = folder / "images", Run(folder / "run")
         self.images.mkdir()
         for index in range(40):
             (self.images / f"{index}.png").write_bytes(encoded(np.zeros([9, 7], np.uint8), "PNG"))
-        self.run = Run(folder / "run")
-        self.arguments = (*ODD, f"--dataset=folder:{self.images}", f"--output_dir={folder / 'run'}")
 
     def train(self, *more):
-        return self._give(train.main, options.define_training, *self.arguments, *more)
+        given = *ODD, f"--dataset=folder:{self.images}", *more
+        return self._give(train.main, options.define_training, *given)
 
     def evaluate(self, *more):
-        place = f"--output_dir={self.run.directory}"
-        return self._give(evaluate.main, options.define_evaluation, place, *more)
+        return self._give(evaluate.main, options.define_evaluation, *more)
 
-    def _give(self, main, define, *arguments):
+    def _give(self, main, define, *given):
         """Gives a command as in a process of its own: it has read no images and holds no lock."""
         assembly._load.cache_clear()
         gc.collect()  # The traceback of an error holds the run, and so its lock.
-        return outcome_of(main, define, *arguments)
+        return outcome_of(main, define, f"--output_dir={self.run.directory}", *given)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +78,8 @@ def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_
 
 
 def test_a_finished_run_is_shown_with_other_packages_and_moved_images(odd, tmp_path, monkeypatch):
-    config = odd.run.read_config()
-    odd.run.config.write_text(json.dumps(config | {"versions": config["versions"] | {"keras": "2.0"}}))
-    before = odd.run.config.read_bytes()
+    config = odd.run.read_config() | {"versions": {"keras": "2.0"}}
+    files.write_json(odd.run.config, config)
     place = tmp_path / "moved"
     odd.images.rename(place)
     monkeypatch.chdir(tmp_path)
@@ -93,7 +90,7 @@ def test_a_finished_run_is_shown_with_other_packages_and_moved_images(odd, tmp_p
         place.rename(odd.images)
     assert outcome.code == 0, outcome
     assert "NLL, K = 3" in outcome.out
-    assert odd.run.config.read_bytes() == before
+    assert odd.run.read_config() == config
 
 
 def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
@@ -117,7 +114,7 @@ def test_a_command_told_to_stop_says_how_to_go_on_and_exits_by_the_signal(odd, m
     arguments = ["--batch_size=4", "--epochs=2", "--steps_per_execution=1"]
     with monkeypatch.context() as patched:
         patched.setattr(
-            evaluation, "estimate_seconds", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or 0.0
+            evaluation, "estimate_seconds", lambda *_: signal.raise_signal(signal.SIGTERM) or 0
         )
         stopped = odd.train(*arguments)
     assert stopped.code == 128 + signal.SIGTERM

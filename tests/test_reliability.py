@@ -9,16 +9,17 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from crvae_tf import VAE, networks, objectives
+from crvae_tf import VAE, networks
 from crvae_tf.errors import InputError, Interrupted, NotFiniteError
 from crvae_tf.runs.run import Run
-from crvae_tf.training.checkpoints import Checkpoints
+from crvae_tf.training.callbacks import Checkpoints
 from crvae_tf.training.fit import Settings
-from tests.small_training import EPOCHS, IMAGES, CrashError, assert_same_to_the_bit, crash, train
+from tests.small_training import EPOCHS, IMAGES, assert_same_to_the_bit, train
 
-tfd = tfp.distributions
+
+def crash():
+    raise KeyboardInterrupt
 
 
 def terminate():
@@ -30,7 +31,7 @@ def terminate():
 def crashed_once(noise, tmp_path_factory):
     """The folder of a run with checkpoints of six and of seven steps."""
     folder = tmp_path_factory.mktemp("crashed_once")
-    with pytest.raises(CrashError):  # It is asked for its estimate, and crashes, after eight steps.
+    with pytest.raises(KeyboardInterrupt):  # It is asked for its estimate after eight steps.
         train(folder, noise, checkpoint_minutes=0.0, later_seconds=crash)
     return folder
 
@@ -51,8 +52,8 @@ def test_a_run_that_crashed_in_an_epoch_ends_as_one_that_did_not(crashed, noise,
     assert_same_to_the_bit(train(crashed, noise), unbroken)
 
 
-def test_several_steps_at_a_time_end_as_steps_one_by_one(crashed, tmp_path, noise, unbroken):
-    assert_same_to_the_bit(train(tmp_path / "whole", noise, steps_per_execution=5), unbroken)
+def test_several_steps_at_a_time_end_as_steps_one_by_one(crashed, noise, unbroken):
+    """From the checkpoint of step 6 on, two at a time: more would not divide an epoch of ten steps."""
     for path in crashed.glob("checkpoints/ckpt-7*"):
         path.unlink()
     assert_same_to_the_bit(train(crashed, noise, steps_per_execution=100), unbroken)
@@ -140,17 +141,13 @@ def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".env", "config.json", "figures"]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term_and_the_checkpoint(tmp_path, noise):
-    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: .* = (nan|inf|-inf)") as stopped:
-        train(tmp_path, noise, learning_rate=1e12, checkpoint_minutes=0.0)
-    assert "ckpt-" in str(stopped.value)
-    assert "\n" not in str(stopped.value)
-
-
-def test_of_a_run_that_goes_on_within_an_epoch_the_step_is_named_as_the_epoch_counts(crashed, noise):
+def test_a_term_that_is_not_finite_stops_the_run_and_is_named_with_step_and_checkpoint(crashed, noise):
     """It goes on after seven steps; the eighth, at such a rate, leaves weights that the ninth shows."""
-    with pytest.raises(NotFiniteError, match=r"epoch 1, step 9: .* checkpoint is .*/ckpt-7;"):
+    with pytest.raises(
+        NotFiniteError, match=r"epoch 1, step 9: .* = (nan|inf|-inf).* checkpoint is .*/ckpt-7;"
+    ) as stopped:
         train(crashed, noise, learning_rate=1e12)
+    assert "\n" not in str(stopped.value)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(tmp_path, noise):
@@ -186,22 +183,6 @@ def test_weights_that_are_not_finite_after_a_later_epoch_leave_the_run_as_it_was
         train(tmp_path, noise, epochs=2, batch_size=IMAGES)
     assert [path.name for path in tmp_path.glob("checkpoints/*.index")] == ["ckpt-1.index"]
     assert [line["epoch"] for line in Run(tmp_path).read_metrics()] == [1]
-
-
-@pytest.mark.parametrize("stddev", [1e-6, 1e-3, 1.0, 1e3, 1e6])
-@pytest.mark.parametrize("other", [1e-6, 1.0, 1e6])
-def test_divergences_are_finite_and_those_of_float64(stddev, other):
-    shape = [2, 5]
-    single = [tfd.Independent(tfd.Normal(tf.ones(shape), s), 1) for s in (stddev, other)]
-    wide = tf.ones(shape, tf.float64)
-    double = [tfd.Independent(tfd.Normal(wide, tf.constant(s, tf.float64)), 1) for s in (stddev, other)]
-    for direction in objectives.KL_DIRECTIONS:
-        np.testing.assert_allclose(
-            objectives.consistency(*single, direction),
-            objectives.consistency(*double, direction),
-            rtol=1e-5,
-            atol=1e-5,
-        )
 
 
 def test_a_training_that_is_over_leaves_no_graph_and_no_number_behind(tmp_path, noise, monkeypatch):

@@ -1,19 +1,15 @@
 """Two replicas, and two workers, train as one does. The training is in `replicas.py`."""
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from crvae_tf.training import strategies
 from tests import cluster, replicas, small_training
-from tests.conftest import ROOT
 
-SECONDS = 280
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "",
@@ -22,52 +18,26 @@ ENVIRONMENT = {
 }
 
 
-def start(what: str, folder: pathlib.Path, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.replicas", what, str(folder)],
-        cwd=ROOT,
-        env=os.environ | ENVIRONMENT | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def result(process: subprocess.Popen) -> dict:
-    output, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(output.splitlines()[-1])
+def results(what, folder, environments) -> list[dict]:
+    """Returns what `replicas.py` prints under each environment."""
+    command = "tests.replicas", what, str(folder)
+    processes = [cluster.start(*command, **ENVIRONMENT, **variables) for variables in environments]
+    ends = cluster.ends(processes)
+    assert all(status == 0 for status, _, _ in ends), ends
+    return [json.loads(output.splitlines()[-1]) for _, output, _ in ends]
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict:
-    return result(start("replicas", tmp_path_factory.mktemp("replicas")))
+    return results("replicas", tmp_path_factory.mktemp("replicas"), [{}])[0]
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory) -> dict:
-    return result(start("calm", tmp_path_factory.mktemp("calm")))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> pathlib.Path:
-    """Where the workers' runs lie, `several` and `two`."""
-    return tmp_path_factory.mktemp("workers")
-
-
-@pytest.fixture(scope="module")
-def workers(folder) -> list[dict]:
-    processes = [start("worker", folder, **variables) for variables in cluster.environments(2)]
-    try:
-        return [result(process) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+def workers(tmp_path_factory) -> list[dict]:
+    return results("worker", tmp_path_factory.mktemp("workers"), cluster.environments())
 
 
 def assert_same_training(one, other, rounding: float = 1e-6) -> None:
-    assert isinstance(one, dict), one
-    assert isinstance(other, dict), other
     for a, b in zip(one["weights"], other["weights"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=rounding)
     # A rate near 0 is the difference of terms near 1, so float32 rounds it by some 1e-7.
@@ -76,7 +46,7 @@ def assert_same_training(one, other, rounding: float = 1e-6) -> None:
 
 @pytest.mark.parametrize(
     ("network", "case"),
-    [(network, case) for network in replicas.WIDTHS for case in replicas.cases_of(network)],
+    [(network, case) for network, cases in replicas.CASES.items() for case in cases],
 )
 def test_two_replicas_take_the_steps_of_one(outcomes, network, case):
     # The gradient of a bias before batch normalisation is nothing but rounding.
@@ -94,24 +64,11 @@ def test_two_replicas_train_where_several_steps_at_a_time_are_asked_for(outcomes
     assert outcomes["several_steps"] == [1]
 
 
-@pytest.mark.slow
-def test_two_workers_train_where_several_steps_at_a_time_are_asked_for(workers):
-    assert [worker["several_steps"] for worker in workers] == [[1], [1]]
-
-
 def test_two_replicas_evaluate_to_the_figures_of_one(outcomes):
-    one, two = (flat(outcomes[number]["figures"]) for number in ("1", "2"))
+    figures = pd.json_normalize([outcomes[number]["figures"] for number in ("1", "2")])
+    one, two = figures.to_dict("records")
     assert one["splits.test.num_images"] == small_training.IMAGES
     assert one == pytest.approx(two, rel=1e-5)
-
-
-def flat(figures: dict, prefix: str = "") -> dict[str, float]:
-    """Returns the leaves of nested dictionaries by their path."""
-    leaves = {}
-    for name, value in figures.items():
-        path = f"{prefix}{name}"
-        leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return leaves
 
 
 def test_the_shares_of_two_replicas_are_the_batch(outcomes):
@@ -141,22 +98,11 @@ def test_a_worker_that_is_told_to_stop_stops_all_of_them_after_the_same_step(wor
 
 
 @pytest.mark.slow
-def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(calm, workers):
+def test_workers_go_on_from_the_chiefs_checkpoint_to_what_one_ends_with(tmp_path, workers):
+    calm = replicas.calm_training(strategies.make("none"), tmp_path)
     for worker in workers:
         for a, b in zip(calm["weights"], worker["resumed"]["weights"], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     for expected, line in zip(calm["lines"], workers[0]["resumed"]["lines"], strict=True):
         for name in ("loss", "bound", "view_bound", "val_loss"):
             assert line[name] == pytest.approx(expected[name], rel=1e-5)
-
-
-@pytest.mark.slow
-def test_the_chief_alone_writes_the_run(folder, workers):
-    chief, other = (worker["resumed"] for worker in workers)
-    assert chief["directory"] == str(folder / "two")
-    assert chief["left"]
-    assert other["directory"].startswith(workers[1]["temporary"])
-    assert not other["left"]
-    assert sorted(path.name for path in folder.iterdir()) == ["several", "two"]
-    parts = {"checkpoints", "metrics.jsonl", "model.weights.h5", "tensorboard"}
-    assert {path.name for path in (folder / "two").iterdir()} == parts

@@ -2,17 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import h5py
 import keras
 import pytest
 
 from crvae_tf import VAE, InputError, networks
-from crvae_tf.runs import files
 from crvae_tf.runs.run import Run, load_weights, save_weights
-from tests.conftest import ROOT
 from tests.small_training import assert_same_weights
 
 CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "here", "nll_samples": 5}
@@ -79,34 +75,6 @@ def test_a_folder_without_a_configuration_is_told(tmp_path, text):
         Run(tmp_path).read_config()
 
 
-def test_a_run_is_complete_when_all_that_it_leaves_behind_is_there(tmp_path):
-    run = begin(tmp_path)
-    for part in ("model.weights.h5", "evaluation.json", "encoder", "decoder", "figures"):
-        assert not run.is_complete()
-        (tmp_path / part).mkdir()
-    assert run.is_complete()
-
-
-def test_metrics_and_evaluation_are_read_as_they_were_written(tmp_path):
-    run = Run(tmp_path)
-    assert (run.read_metrics(), run.read_evaluation()) == ([], None)
-    run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
-    files.write_json(run.evaluation, {"nll": 80.5})
-    assert run.read_metrics() == [{"epoch": 1}, {"epoch": 2}]
-    assert run.read_evaluation() == {"nll": 80.5}
-    run.metrics.write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(InputError, match=r"metrics.jsonl: expected lines of JSON; received "):
-        run.read_metrics()
-
-
-def test_a_run_that_was_moved_is_not_written_anew(tmp_path):
-    run = begin(tmp_path / "run")
-    os.rename(tmp_path / "run", tmp_path / "moved")
-    with pytest.raises(FileNotFoundError, match="removed or moved during the run"):
-        run.write_json(run.evaluation, {})
-    assert os.listdir(tmp_path) == ["moved"]
-
-
 def new_model(latent_dim=3, seed=0):
     return VAE(*networks.build("mlp", (8, 8, 1), latent_dim, 0.1, seed))
 
@@ -126,11 +94,9 @@ def test_the_optimizer_is_kept_and_is_not_in_the_file(tmp_path):
     optimizer = model.optimizer
     save_weights(model, tmp_path / "any name")
     assert model.optimizer is optimizer
-    sizes = []
     with h5py.File(tmp_path / "any name") as file:
-        file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
-    metrics = sum(v.shape.num_elements() for metric in model.metrics for v in metric.variables)
-    assert model.count_params() <= sum(sizes) <= model.count_params() + metrics
+        assert "optimizer" not in file
+        assert "encoder" in file
 
 
 def test_a_file_without_the_models_weights_is_refused_in_one_line(tmp_path):
@@ -144,20 +110,3 @@ def test_a_file_without_the_models_weights_is_refused_in_one_line(tmp_path):
         with pytest.raises(InputError, match="expected weights of this model; received ") as error:
             load_weights(new_model(latent_dim=2), path)
         assert "\n" not in str(error.value)
-
-
-def test_where_a_file_may_not_grow_that_large_the_process_goes_on(tmp_path):
-    program = f"""
-import resource
-from crvae_tf.runs.run import load_weights, save_weights
-from tests.test_runs import new_model
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    save_weights(new_model(), {str(tmp_path / "model.weights.h5")!r})
-except OSError as error:
-    print(error.strerror)
-"""
-    command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "File too large\n"), ended.stderr

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from launch import command
+from tests import cluster
 from tests.command_line import outcome_of
-from tests.conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LINE = "\nStopped. Run the same command again to resume.\n"
@@ -38,10 +36,9 @@ def _signals_are_not_ignored():
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_signal(tmp_path, number):
     (tmp_path / "tensorflow.py").write_text(STOPPED.format(number=int(number)))
-    given = [sys.executable, "-m", "launch.train", f"--output_dir={tmp_path / 'run'}"]
-    path = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(given, cwd=ROOT, env=path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", LINE)
+    place = f"--output_dir={tmp_path / 'run'}"
+    process = cluster.start("launch.train", place, PYTHONPATH=str(tmp_path))
+    assert cluster.ends([process]) == [(128 + number, "", LINE)]
     assert not (tmp_path / "run").exists()
 
 

@@ -21,7 +21,6 @@ from crvae_tf.transforms import RandomAffine
 
 _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
 _COLUMNS = 16
-_ARROW = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
 
 
 def first_images(
@@ -49,12 +48,7 @@ def samples(model: keras.Model, number: int, seed: int) -> np.ndarray:
 
 
 def latent_planes(path: str | PathLike, planes: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Draws Figure 1 of Sinha et al. 2020 for models side by side: images and views in a plane.
-
-    Args:
-      path: of the PNG file.
-      planes: by title, the means of the images' posteriors and of their views', `[images, latent_dim]`.
-    """
+    """Draws Figure 1 of Sinha et al. 2020 for models side by side; see `draw_plane` for their means."""
     figure = Figure(figsize=(4.2 * len(planes), 4.4), layout="constrained")
     panels = figure.subplots(1, len(planes), squeeze=False)[0]
     for axes, (title, means) in zip(panels, planes.items(), strict=True):
@@ -66,23 +60,22 @@ def latent_planes(path: str | PathLike, planes: Mapping[str, tuple[np.ndarray, n
 
 
 def draw_plane(axes: Axes, means: np.ndarray, view_means: np.ndarray) -> None:
-    """Draws images (red) and their views (blue), joined by arrows, in their principal plane."""
+    """Draws images (red) and their views (blue), joined by arrows, in their principal plane.
+
+    The means of the posteriors are `[images, latent_dim]`.
+    """
     both = np.concatenate([means, view_means])
     both = np.pad(both, [(0, 0), (0, max(0, 2 - both.shape[1]))])  # One latent is a line in a plane.
     red, blue = np.split(PCA(2, svd_solver="full").fit_transform(both), 2)
+    arrow = {"arrowstyle": "->", "color": "0.6", "shrinkA": 2.0, "shrinkB": 2.0}
     for image, view in zip(red, blue, strict=True):
-        axes.annotate("", xy=view, xytext=image, arrowprops=_ARROW)
+        axes.annotate("", xy=view, xytext=image, arrowprops=arrow)
     axes.scatter(*red.T, s=14.0, color="tab:red", label="image")
     axes.scatter(*blue.T, s=14.0, color="tab:blue", label="transformed view")
 
 
 def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
-    """Draws images under titles, at most 16 side by side.
-
-    Args:
-      path: of the PNG file.
-      rows: by title, `[images, H, W, C]` in [0, 1]; if more than 16, a multiple.
-    """
+    """Draws images `[images, H, W, C]` in [0, 1] under titles, 16 side by side; more are a multiple."""
     number = max(map(len, rows.values()))
     columns = min(_COLUMNS, number)
     size = 0.6 * columns + 0.2, (0.6 * (number // columns) + 0.25) * len(rows)
@@ -95,12 +88,7 @@ def image_rows(path: str | PathLike, rows: Mapping[str, np.ndarray]) -> None:
 
 
 def training_curves(path: str | PathLike, lines: Sequence[Mapping[str, float]]) -> None:
-    """Draws each term of the objective against the epoch, with its validation if there is one.
-
-    Args:
-      path: of the PNG file.
-      lines: of `metrics.jsonl`; without any nothing is drawn.
-    """
+    """Draws each term of `metrics.jsonl` against the epoch; without any lines nothing is drawn."""
     if not (terms := terms_of(lines)):
         return
     frame = pd.DataFrame(lines).set_index("epoch")

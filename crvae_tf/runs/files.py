@@ -16,8 +16,7 @@ from crvae_tf.errors import InputError, NotFiniteError, reason
 DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 """What TensorFlow raises for a truncated checkpoint or SavedModel."""
 
-UNFINISHED = ".unfinished."
-"""The prefix of an unfinished file's name."""
+UNFINISHED = ".unfinished."  # The prefix of an unfinished file's name.
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -27,11 +26,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON with a final newline.
-
-    Raises:
-      NotFiniteError: it holds NaN or infinity, which JSON cannot express.
-    """
+    """Writes `value` as indented JSON; raises NotFiniteError if it holds NaN or infinity."""
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except ValueError as error:
@@ -41,11 +36,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path, lines: bool = False) -> Any:
-    """Returns the value in a JSON file, or the list of its lines' values.
-
-    Raises:
-      InputError: there is no such file, or it is damaged.
-    """
+    """Returns a JSON file's value, or the list of its lines'; raises InputError if it is damaged."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         return list(map(json.loads, text.splitlines())) if lines else json.loads(text)
@@ -55,12 +46,7 @@ def read_json(path: str | Path, lines: bool = False) -> Any:
 
 @contextlib.contextmanager
 def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
-    """Yields a path to write to, with the suffix of `path`, and moves the file to `path` at the end.
-
-    Args:
-      path: the file.
-      parents: whether to create missing folders above it.
-    """
+    """Yields a path to write to and moves the file to `path` at the end; creates missing `parents`."""
     with _unfinished_beside(Path(path), parents) as unfinished:
         yield unfinished
         with open(unfinished, "rb") as written:
@@ -102,10 +88,7 @@ def remove(path: Path) -> None:
 
 
 def locked(file: int | IO) -> bool:
-    """Locks an open file or folder; returns False if another process has locked it.
-
-    The lock ends when this process and the children that inherited the file close it or end.
-    """
+    """Locks an open file until all processes that hold it close it; returns False if another has."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

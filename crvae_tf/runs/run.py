@@ -18,16 +18,13 @@ from crvae_tf.runs import files
 
 Config = dict[str, Any]
 
-COMMIT_VARIABLE = "CRVAE_COMMIT"
-"""Environment variable that names the commit of a copy without history."""
+COMMIT_VARIABLE = "CRVAE_COMMIT"  # Names the commit of a copy without history.
 
 
 class Run:
-    """The directory of one training run.
+    """The directory of one training run, which need not exist.
 
-    Args:
-      directory: the run's directory; it need not exist.
-      resumed: the directory of the run whose checkpoints it resumes from; by default its own.
+    It resumes from the checkpoints of the run in `resumed`, by default its own.
     """
 
     def __init__(self, directory: str | Path, resumed: str | Path | None = None):
@@ -56,11 +53,9 @@ class Run:
         Args:
           config: every option, and anything else that decides the outcome.
           may_differ: names in `config` that do not decide it.
-          may_change: names of evaluation options. The run takes over their new values, and its
-            old evaluation is removed.
+          may_change: names of evaluation options, whose new values replace the old evaluation.
 
-        Raises:
-          InputError: the directory holds another run, other files, or a run that another process uses.
+        Raises InputError if the directory holds other files, another run, or one that is being used.
         """
         if self.directory.is_file():
             raise InputError("output_dir", "a folder", f"the file {self.directory}")
@@ -96,8 +91,7 @@ class Run:
     def lock(self) -> None:
         """Locks the run until this object or its process ends, and removes unfinished files.
 
-        Raises:
-          InputError: another process has locked the run.
+        Raises InputError if another process has locked the run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         self._held = os.open(self.directory, os.O_RDONLY)
@@ -110,17 +104,11 @@ class Run:
                 files.remove(path)
 
     def check_there(self) -> None:
-        """Raises FileNotFoundError if the locked folder was removed, moved or replaced.
-
-        Files written later would go to a new folder, which could not be resumed.
-        """
-        if self._held is None:
-            return
-        held = os.fstat(self._held)
-        if not (self.directory.is_dir() and os.path.samestat(held, self.directory.stat())):
-            raise FileNotFoundError(
-                f"{self.directory}: expected the run's folder; it was removed or moved during the run"
-            )
+        """Raises FileNotFoundError if the locked folder was moved: a new one could not be resumed."""
+        there = os.stat(self.directory) if self.directory.is_dir() else None
+        if self._held is not None and not (there and os.path.samestat(os.fstat(self._held), there)):
+            told = "expected the run's folder; it was removed or moved during the run"
+            raise FileNotFoundError(f"{self.directory}: {told}")
 
     def write_json(self, path: Path, value: Any) -> None:
         """Writes one of the run's files; see `check_there`."""
@@ -181,22 +169,14 @@ class _Memory(io.BytesIO):
 
 def save_weights(model: keras.Model, path: str | Path) -> None:
     """Writes the model's weights, without the optimizer's, as Keras does, to a whole file."""
-    memory, optimizer = _Memory(), getattr(model, "optimizer", None)
-    try:
-        model.optimizer = None  # Keras would write its moments, too.
-        model.save_weights(memory)
-    finally:
-        model.optimizer = optimizer
+    memory, skipped = _Memory(), [getattr(model, "optimizer", None)]
+    keras.saving.save_weights(model, memory, objects_to_skip=skipped)
     with files.whole_file(path) as unfinished:
         unfinished.write_bytes(memory.getbuffer())
 
 
 def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Loads weights that `save_weights` or Keras wrote.
-
-    Raises:
-      InputError: the file is missing or damaged, or its weights fit another model.
-    """
+    """Loads weights that `save_weights` or Keras wrote; raises InputError if they do not fit."""
     if not os.path.exists(path):
         raise InputError(str(path), "the weights of a finished run", "no such file")
     try:
@@ -207,8 +187,7 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
 
 def hardware() -> str:
     """Returns the processor, the number of cores this process may use, and the GPUs."""
-    information = Path("/proc/cpuinfo")
-    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     processor = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     gpus = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
@@ -219,10 +198,7 @@ def hardware() -> str:
 
 
 def commit() -> str | None:
-    """Returns the commit of the package's code, or None if it is unknown.
-
-    It says so if tracked files have changed since.
-    """
+    """Returns the commit of the package's code, and whether that has changed; None if unknown."""
     named = os.environ.get(COMMIT_VARIABLE)
     if named or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return named

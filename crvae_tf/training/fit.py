@@ -13,20 +13,18 @@ from crvae_tf.datasets import ImageData
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run, save_weights
 from crvae_tf.training import strategies
-from crvae_tf.training.callbacks import FiniteGuard, MetricsLog, Progress, TensorBoard
-from crvae_tf.training.checkpoints import Checkpoints
+from crvae_tf.training.callbacks import Checkpoints, FiniteGuard, MetricsLog, Progress, TensorBoard
 from crvae_tf.transforms import RandomAffine
 
 _ROW = 16
-_BURDA_STAGES = 8
-BURDA_EPOCHS = (3**_BURDA_STAGES - 1) // 2
+BURDA_EPOCHS = (3**8 - 1) // 2
 """Epochs of the schedule of Burda et al. 2015."""
 
 
 def _burda(epoch: int, epochs: int) -> float:
     """Stage i = 0 ... 7 lasts 3^i epochs and has a share of 10^(-i / 7)."""
-    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, _BURDA_STAGES))
-    return 10.0 ** (-stage / (_BURDA_STAGES - 1))
+    stage = sum(epoch >= (3**i - 1) // 2 for i in range(1, 8))
+    return 10.0 ** (-stage / 7)
 
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
@@ -39,34 +37,34 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a model is trained."""
+    """How a model is trained.
+
+    Attributes:
+      binarization: see `datasets.training_batches`; so is `views_per_image`.
+      transformation: t(x~|x), or None to train on images alone.
+      batch_size: images in a step, over all replicas.
+      learning_rate: of Adam, in the first epoch.
+      schedule: how the rate falls from epoch to epoch: one of `SCHEDULES`.
+      clip_norm: the largest norm of the whole gradient, or None to leave it as it is.
+      checkpoint_minutes: minutes between checkpoints within an epoch, or None for none.
+      steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
+        largest number that divides those of an epoch is taken; on several replicas 1.
+      jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
+        under a strategy.
+    """
 
     binarization: str
-    """See `datasets.training_batches`."""
     transformation: RandomAffine | None
-    """t(x~|x), or None to train on images alone."""
     epochs: int
-    """Passes over the training images, 1 or more."""
     batch_size: int
-    """Images in a step, over all replicas."""
     learning_rate: float
-    """Of Adam, in the first epoch."""
     seed: int
-    """Of every draw."""
     schedule: str = "constant"
-    """How the rate falls from epoch to epoch: one of `SCHEDULES`."""
     views_per_image: int = 1
-    """See `datasets.training_batches`."""
     clip_norm: float | None = None
-    """The largest norm of the whole gradient, or None to leave it as it is."""
     checkpoint_minutes: float | None = None
-    """Minutes between checkpoints within an epoch, or None for none."""
     steps_per_execution: int = 1
-    """How many steps TensorFlow takes before it returns to Python, at most: the largest number that
-    divides those of an epoch is taken; on several replicas 1."""
     jit: bool | None = None
-    """Whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not under a
-    strategy."""
 
     def rate(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0."""
@@ -76,8 +74,7 @@ class Settings:
 class Adam(keras.optimizers.Adam):
     """Keras' Adam (Kingma and Ba 2015), with each variable's update as one operation of TensorFlow.
 
-    Keras' own takes about ten, which for small networks take longer than what they compute. Its
-    numbers, the names of its variables and what a checkpoint holds are the same.
+    Keras' own takes about ten, which for small networks take longer than what they compute.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -116,26 +113,25 @@ def train(
     """Trains `model` with Adam from its last checkpoint to the end, and writes its weights.
 
     Args:
-      model: not compiled; built, with its weights as they begin. One with registered networks is also
-        given the transformations that made the views.
+      model: not compiled; built, with its weights as they begin.
       data: the images.
       run: keeps checkpoints, metrics and weights.
       settings: say how to train it.
       later_seconds: returns about how long what follows the training takes, for the logged estimate.
 
     Returns:
-      One dictionary for each epoch: its number from 1 on, the mean of each term, and timings.
+      The lines of `metrics.jsonl`.
 
     Raises:
       InputError: the checkpoint does not fit the model.
       Interrupted: SIGTERM or SIGINT arrived; a checkpoint was written.
-      NotFiniteError: a term of the objective, the gradient or a weight is not finite; no checkpoint
-        that is kept has such a weight.
+      NotFiniteError: a term, the gradient or a weight is not finite; no checkpoint has such a weight.
     """
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
     guard = FiniteGuard(run.checkpoints)
-    checkpoints = Checkpoints(model, run, steps, settings.checkpoint_minutes, guard.check_weights)
+    minutes, signals = settings.checkpoint_minutes, []
+    checkpoints = Checkpoints(model, run, steps, minutes, guard.check_weights, signals)
     position = checkpoints.restore()
     epoch, step = divmod(position, steps)
     views = dict.fromkeys([None, settings.transformation])
@@ -144,16 +140,15 @@ def train(
     board = TensorBoard(run, shown, settings.epochs, settings.seed)
     progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
-    with checkpoints.interruption.noted():
+    with strategies.noted(signals):
         _fit(model, data, settings, position, callbacks)
     checkpoints.stop_if_told()
-    run.check_there()
     save_weights(model, run.weights)
     return log.lines
 
 
 def _compile(model: keras.Model, settings: Settings) -> None:
-    with strategies.of(model).scope():
+    with model.distribute_strategy.scope():
         optimizer = Adam(settings.rate(0), global_clipnorm=settings.clip_norm, name="adam")
         model.compile(optimizer, jit_compile="auto" if settings.jit is None else settings.jit)
         model.optimizer.build(model.trainable_variables)  # The loss scaler's where there is one.
@@ -199,7 +194,7 @@ def _batches(
         data.train, *common, settings.seed, epochs, first_step, triples, settings.views_per_image
     )
     validation = data.validation and datasets.validation_pairs(data.validation, *common, triples)
-    return iter(strategies.of(model).experimental_distribute_dataset(batches)), validation
+    return iter(model.distribute_strategy.experimental_distribute_dataset(batches)), validation
 
 
 def _scalars(logs: dict[str, tf.Tensor]) -> dict[str, float]:
@@ -214,7 +209,7 @@ def default_steps_per_execution(model: keras.Model) -> int:
 
 def _steps_per_execution(model: keras.Model, settings: Settings, steps: int) -> int:
     """Returns the largest number that divides `steps` and may be taken at a time."""
-    if strategies.of(model).num_replicas_in_sync > 1:
+    if model.distribute_strategy.num_replicas_in_sync > 1:
         return 1  # Keras' loop over steps fails on several replicas.
     limit = min(settings.steps_per_execution, steps)
     return max(number for number in range(1, limit + 1) if steps % number == 0)

@@ -1,7 +1,6 @@
 """The devices and the workers that train a model, what workers must agree on, and signals to stop.
 
-A worker is a process of several that train one model together. The first, the chief, alone writes the
-run's directory; each of the others has a temporary one of its own, so that all of them do the same.
+Workers are processes that train one model together. The first, the chief, alone writes the run.
 """
 
 import contextlib
@@ -25,10 +24,7 @@ def make(name: str) -> Strategy:
     """Returns a strategy of `tf.distribute`: `none`, one device; `mirrored`; or `multi_worker`.
 
     The last waits here for the other workers that TF_CONFIG names, and must be made before TensorFlow
-    has computed anything.
-
-    Raises:
-      InputError: there is no such strategy, or TF_CONFIG does not say who the workers are.
+    has computed anything. Raises InputError if TF_CONFIG does not say who they are.
     """
     check_choice("strategy", name, ("none", "mirrored", "multi_worker"))
     if name == "mirrored":
@@ -40,13 +36,8 @@ def make(name: str) -> Strategy:
         with _handled({signal.SIGINT: signal.SIG_DFL}):
             return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
-        expected = "one whose workers TF_CONFIG names"
-        raise InputError("strategy", expected, f"multi_worker: {reason(error)}") from error
-
-
-def of(model: Any) -> Strategy:
-    """Returns the strategy that a model was made under."""
-    return getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
+        received = f"multi_worker: {reason(error)}"
+        raise InputError("strategy", "one whose workers TF_CONFIG names", received) from error
 
 
 def num_workers(strategy: Strategy) -> int:
@@ -75,13 +66,10 @@ def _gathered(strategy: Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
-    """Yields the run in `directory` to the chief, and to another worker a run of its own.
+    """Yields the run in `directory` to the chief, and to another worker a temporary one of its own.
 
-    That one lies in a temporary folder and goes on from the chief's checkpoints. The workers end
-    together.
-
-    Raises:
-      LostWorkerError: another worker ended before.
+    That one goes on from the chief's checkpoints. The workers end together; raises LostWorkerError if
+    another one ended before.
     """
     with contextlib.ExitStack() as stack:
         run = Run(directory)
@@ -97,23 +85,17 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
             raise LostWorkerError from error
 
 
-class Interruption:
-    """The signal, if any, that told the process to stop."""
+@contextlib.contextmanager
+def noted(signals: list[int]) -> Iterator[None]:
+    """Adds the first SIGTERM or SIGINT that arrives to `signals`; a second acts as it always does."""
 
-    def __init__(self):
-        self.signal: int | None = None
+    def note(number, frame):
+        signals.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Notes the first SIGTERM or SIGINT that arrives; a second one acts as it always does."""
-
-        def note(number, frame):
-            self.signal = number
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-        with _handled({signal.SIGTERM: note, signal.SIGINT: note}) as before:
-            yield
+    with _handled({signal.SIGTERM: note, signal.SIGINT: note}) as before:
+        yield
 
 
 @contextlib.contextmanager
@@ -123,9 +105,9 @@ def _handled(handlers: dict[int, Any]) -> Iterator[dict[int, Any]]:
     A signal that the process ignores stays ignored: a shell has what it starts in the background ignore
     SIGINT. Only the main thread may set handlers.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     in_main = threading.current_thread() is threading.main_thread()
-    before = {n: handler for n, handler in before.items() if in_main and handler != signal.SIG_IGN}
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT) if in_main}
+    before = {n: handler for n, handler in before.items() if handler != signal.SIG_IGN}
     for number in before.keys() & handlers.keys():
         signal.signal(number, handlers[number])
     try:
