@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from crvae_tf.errors import InputError
-from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import report
-from crvae_tf.studies.report import Served, page, pictures, sheets
-from crvae_tf.studies.report.pictures import Embedded
+from crvae_tf.studies import pictures, report
+from crvae_tf.studies.pictures import Embedded, Served
 from crvae_tf.transforms import RandomAffine
 from tests import made_up
 
@@ -51,7 +49,7 @@ def make_run(tmp_path):
 
 
 def sheets_of(*directories):
-    return {sheet.title: sheet for sheet in sheets.evaluation(report.read(directories))}
+    return {sheet.title: sheet for sheet in report.evaluations(report.read(directories))}
 
 
 def is_best(sheet, label):
@@ -86,7 +84,7 @@ def test_options_that_differ_are_told_from_those_that_do_not(make_run):
             make_run("c", data_dir="elsewhere", beta=4.0, jit=None),
         ]
     )
-    differing, common = sheets.configuration(read, leave_out=("data_dir",))
+    differing, common = report.configuration(read, leave_out=("data_dir",))
     assert {name: list(texts) for name, texts in differing.frame.T.items()} == {
         "nll_samples": ["5", "50", "5"],
         "versions.keras": ["3.10.0", "3.15.1", "3.15.1"],
@@ -145,7 +143,7 @@ def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
     metrics = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
     record = SimpleNamespace(number=1, colour="red", metrics=metrics)
     axes = Figure().subplots()
-    page._draw_term(axes, [record], "loss")
+    report._draw_term(axes, [record], "loss")
     assert axes.get_ylim()[1] == pytest.approx(10.0, abs=2.0)
     assert axes.texts[0].get_text() == "1"
     assert axes.texts[0].xy == (10, 1.0)
@@ -161,7 +159,7 @@ def test_traversals_show_the_dimensions_that_change_the_image_most(monkeypatch):
     base = np.array([[5.0, 1.0, 1.0, 1.0]], np.float32)
     monkeypatch.setattr(pictures, "_TRAVERSED", 2)
     monkeypatch.setattr(pictures, "png", lambda image: image)
-    found = pictures._traversals(Served([Embedded(None, base, base)], decode))
+    found = pictures._traversals(Served(None, decode, [Embedded(None, base, base)]))
     assert list(found) == ["z2", "z3"]
     steps = np.linspace(-3.0, 3.0, 9)
     np.testing.assert_allclose(found["z2"][0, :, 0], 0.3 + 0.4 * steps, atol=1e-6)
@@ -172,7 +170,9 @@ def test_neighbours_are_by_the_content(monkeypatch):
     images = np.arange(7.0)[:, None, None, None] * np.ones([7, 4, 4, 1])
     content = np.arange(7.0)[:, np.newaxis]
     monkeypatch.setattr(pictures, "png", lambda image: image[2::6, 2::6, 0].tolist())
-    rows = pictures._neighbours(Served([Embedded(images, None, c) for c in (content, content + 1.1)]))
+    rows = pictures._neighbours(
+        Served(embedded=[Embedded(images, None, c) for c in (content, content + 1.1)])
+    )
     caption = "views; the nearest is their own image for 0 of 6"
     assert list(rows) == ["images", caption]
     assert rows["images"][0] == [0, 1, 2, 3, 4, 5]  # The image itself, and the others by distance.
@@ -190,10 +190,9 @@ def test_the_distance_of_a_moving_image_is_in_units_of_two_different_images():
     column.upright = lambda images: None
     clean = Embedded(images, None, column(images).content)
     transformation = RandomAffine(2.0, 0.0, 0.0)
-    found = pictures._moving(column, clean, transformation)
-    np.testing.assert_allclose(found.distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
-    assert found.images[[0, -1], 4, [2, 6], 0].tolist() == [1.0, 1.0]
-    assert found.upright is None
+    steps, distances = pictures._moving(Served(column, None, [clean], transformation))
+    np.testing.assert_allclose(distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
+    assert [steps[0].images[0, 4, 2, 0], steps[-1].images[0, 4, 6, 0]] == [1.0, 1.0]
 
 
 def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_path):
@@ -201,27 +200,18 @@ def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_
     for part in ("encoder", "decoder"):
         (tmp_path / "a" / part).mkdir()
         (tmp_path / "a" / part / "saved_model.pb").write_bytes(b"not a model")
-    found = report.serve(run, lambda: pytest.fail("there is no encoder"))
+    found = pictures.serve(run, lambda: pytest.fail("there is no encoder"))
     assert found.remarks == ["encoder cannot be loaded", "decoder cannot be loaded"]
-    assert [section.draw(found) for section in pictures.SECTIONS] == [{}] * len(pictures.SECTIONS)
+    assert not any(draw(found) for draw in pictures.SECTIONS.values())
 
 
 def test_a_report_on_runs_without_anything_says_so(make_run):
     read = report.read([make_run("empty", epochs=0), make_run("started", epochs=1)])
-    text = report.render(read, [report.Served()] * 2)
+    text = report.render(read, [Served()] * 2)
     assert "<strong>empty</strong>: unfinished, 0 of 2 epochs; no evaluation.json" in text
     assert 'id="training-curves"' in text
     assert 'id="evaluation"' not in text
     assert "image/png" not in text
-
-
-def test_a_run_without_its_data_shows_the_pictures_it_drew_itself(make_run, tmp_path):
-    folder = make_run("a")
-    (tmp_path / "a" / "figures").mkdir()
-    drawing.image_rows(tmp_path / "a" / "figures" / "samples.png", {"": np.zeros((4, 8, 8, 1))})
-    text = report.render(report.read([folder]), [report.Served()])
-    assert text.count("data:image/png;base64,") == 1
-    assert "own samples.png" in text
 
 
 def test_a_png_holds_the_pixels():

@@ -10,7 +10,7 @@ import pytest
 from crvae_tf.evaluation.metrics import BY_NAME
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
-from crvae_tf.studies.report import page
+from crvae_tf.studies import report as page
 from launch import assembly, options, report
 from tests.command_line import defined, outcome_of
 from tests.made_up import evaluation, probe

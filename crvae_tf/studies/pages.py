@@ -72,22 +72,17 @@ def document(folder: str | Path, output: str | Path) -> str:
       InputError: there is no such file, or one holds no summary.
     """
     folder, output = Path(folder), Path(output)
-    paths = sorted(folder.glob("*.json"))
-    if not paths:
+    summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    if not summaries:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
-    summaries = {path: _read(path) for path in paths}
-    overview = [
-        f"* {_title(summary)}: {paper.count(summary['verdicts'])}."
-        for summary in summaries.values()
-        if summary["study"] == "table"
-    ]
-    if overview:
-        overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
-    head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    head = [_HEAD.format(folder=folder.as_posix(), output=output.as_posix())]
     if (in_short := folder / "summary.md").exists():
-        head += f"\n{in_short.read_text(encoding='utf-8')}"
-    sections = [_section(path, summary, paths, output) for path, summary in summaries.items()]
-    return "\n".join([head, "\n".join(overview), *sections])
+        head.append(in_short.read_text(encoding="utf-8"))
+    tables = [summary for summary in summaries.values() if summary["study"] == "table"]
+    if tables:
+        counts = [f"* {_title(table)}: {paper.count(table['verdicts'])}." for table in tables]
+        head += ["The paper's claims, mutual information by two estimators:\n", *counts, ""]
+    return "\n".join(head + [_section(path, summary, output) for path, summary in summaries.items()])
 
 
 def _read(path: Path) -> Summary:
@@ -113,23 +108,17 @@ def _markdown(summary: Summary) -> str:
     return (paper if summary["study"] == "table" else comparisons).markdown(summary)
 
 
-def _section(path: Path, summary: Summary, paths: Sequence[Path], output: Path) -> str:
+def _section(path: Path, summary: Summary, output: Path) -> str:
     pictures = [
-        f"![{picture.stem}]({Path(os.path.relpath(picture, output.parent)).as_posix()})\n"
+        f"![{picture.stem}]({os.path.relpath(picture, output.parent)})"
         for picture in sorted(path.parent.glob("*.png"))
-        if _owner(picture, paths) == path
+        if f"{picture.stem}_".startswith(f"{path.stem}_")
     ]
     note = path.with_suffix(".md")
     notes = [note.read_text(encoding="utf-8")] if note.exists() else []
     made = _provenance_list(summary["provenance"])
     parts = [f"## {_title(summary)}", made, _markdown(summary), *pictures, *notes]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def _owner(picture: Path, paths: Sequence[Path]) -> Path | None:
-    """Returns the summary whose name is the longest that the picture's begins with."""
-    own = [path for path in paths if f"{picture.stem}_".startswith(f"{path.stem}_")]
-    return max(own, key=lambda path: len(path.stem), default=None)
 
 
 def _provenance_list(made: dict[str, Any]) -> str:
