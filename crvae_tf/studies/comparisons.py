@@ -35,7 +35,6 @@ _COLUMNS = (
     *itertools.product(["probe_linear", "probe_nearest_neighbours"], ["clean", *_TRANSFORMS]),
 )
 _ETA_PANELS = ("nll", "rate", "consistency_kl", "retrieval_at_1")
-_SPREAD_NOTE = "± is the sample standard deviation over seeds, where there are several."
 _SETTINGS_NOTE = (
     "A setting is named by its flags; all other flags are the same. Retrieval and probes are of the "
     "embedding. `pixels`, `pca` and `contrastive` (SimCLR, by the same network on the same pairs) have "
@@ -85,7 +84,8 @@ def markdown(summary: dict[str, Any]) -> str:
         parts += [_SETTINGS_NOTE] if study == "invariance" else []
     missing = [f"`{label}`" for label in summary["labels"] if label not in set(summary["rows"].method)]
     parts += [f"Not run: {', '.join(missing)}."] if missing else []
-    return "\n\n".join([*parts, _SPREAD_NOTE]) + "\n"
+    parts += ["± is the sample standard deviation over seeds, where there are several.\n"]
+    return "\n\n".join(parts)
 
 
 def _eta_verdict(rows: pd.DataFrame) -> str:
@@ -94,13 +94,13 @@ def _eta_verdict(rows: pd.DataFrame) -> str:
     values = {eta_of(row.method): row.values for row in nlls.itertuples()}
     means = {eta: statistics.fmean(of_seeds) for eta, of_seeds in values.items()}
     choice = f"The paper's choice, eta = {PAPER_ETA:g},"
-    best = f"The lowest NLL is at eta = {min(means, key=means.get):g}. {choice}" if means else choice
     rival = min(means.keys() - {PAPER_ETA}, key=means.get, default=None)
     if rival is None or PAPER_ETA not in means:
-        return f"{best} or another to set it against was not run."
+        return f"{choice} or another to set it against was not run."
     judged = paper.judge(values[rival], values[PAPER_ETA], better=-1)
     return (
-        f"{best} has a lower NLL than the best of the others, eta = {rival:g}: "
+        f"The lowest NLL is at eta = {min(means, key=means.get):g}. "
+        f"{choice} has a lower NLL than the best of the others, eta = {rival:g}: "
         f"**{judged['verdict']}** (nats: {paper.difference('nll', judged)}). {paper.NOISE_RULE}"
     )
 

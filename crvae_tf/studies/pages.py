@@ -42,8 +42,7 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
 def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
     """Returns how the figures of finished runs were made, and the `commands` that make them anew.
 
-    `runs` and `seeds` are their numbers; `nll_samples` (K), `num_images` (evaluated), `epochs`,
-    `hardware` and `commits`, each a list of what occurs; `hours`, of training and evaluation together.
+    Lists hold what occurs among the runs; `hours` are of training and evaluation together.
     """
     configs = [run.read_config() for run in runs]
     tests = [run.read_evaluation()["splits"]["test"] for run in runs]
@@ -89,9 +88,8 @@ def _read(path: Path) -> Summary:
     summary = files.read_json(path)
     if not (isinstance(summary, dict) and {"study", "rows", "provenance"} <= summary.keys()):
         raise InputError(str(path), "a summary of runs", "something else")
-    columns = [*evaluation_frame.CELL, "values", "mean", "std"]
-    rows = summary["rows"]
-    return summary | {"rows": pd.DataFrame(rows, columns=list(rows[0]) if rows else columns)}
+    rows = pd.DataFrame(summary["rows"]) if summary["rows"] else evaluation_frame.spread({})
+    return summary | {"rows": rows}
 
 
 def _title(summary: Summary) -> str:
@@ -123,15 +121,12 @@ def _section(path: Path, summary: Summary, output: Path) -> str:
 
 def _provenance_list(made: dict[str, Any]) -> str:
     """Returns commands, seeds, K, hardware, hours and commits as a list."""
-
-    def joined(name: str) -> str:
-        return " and ".join(map(str, made[name]))
-
+    joined = {name: " and ".join(map(str, f)) for name, f in made.items() if isinstance(f, list)}
     lines = [
         *(f"`{command}`" for command in made["commands"]),
-        f"{made['runs']} runs, {made['seeds']} seeds, {joined('epochs')} epochs",
-        f"NLL with K = {joined('nll_samples')} on {joined('num_images')} images",
-        f"{made['hours']:.2f} hours of training and evaluation on {joined('hardware')}",
-        f"commit {joined('commits')}",
+        f"{made['runs']} runs, {made['seeds']} seeds, {joined['epochs']} epochs",
+        f"NLL with K = {joined['nll_samples']} on {joined['num_images']} images",
+        f"{made['hours']:.2f} hours of training and evaluation on {joined['hardware']}",
+        f"commit {joined['commits']}",
     ]
     return "\n".join(f"* {line}" for line in lines)

@@ -229,8 +229,6 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
 def difference(metric: str, verdict: dict[str, Any]) -> str:
     """Returns a verdict's difference with its noise.
 
-    >>> difference("nll", {"difference": -2.5, "noise": 0.41})
-    '-2.50 ± 0.41'
     >>> difference("nll", {"difference": -2.5, "noise": None})
     '-2.50, of single seeds'
     """

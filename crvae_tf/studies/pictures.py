@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy.spatial.distance import cdist
 
 from crvae_tf import randomness
@@ -122,8 +121,6 @@ def _moving(served: Served) -> tuple[list[Embedded], np.ndarray]:
 
 
 def _moved(served: Served) -> Pictures:
-    if not served.embedded:
-        return {}
     steps, distances = _moving(served)
     caption, rows = "turned and moved", [[step.images[0] for step in steps[::2]]]
     if steps[0].upright is not None:
@@ -142,7 +139,7 @@ def _moved(served: Served) -> Pictures:
         axes.spines["left"].set_visible(False)
 
     moved = f"distance of the embedding; {distances[0]:.2f} and {distances[-1]:.2f} at the ends"
-    return {caption: png(drawing.tiled(rows)), moved: chart(draw, (3.8, 1.7))}
+    return {caption: png(rows), moved: chart(draw, (3.8, 1.7))}
 
 
 def _plane(served: Served) -> Pictures:
@@ -151,44 +148,37 @@ def _plane(served: Served) -> Pictures:
         axes.legend()
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 
-    return {"": chart(draw, (4.6, 3.6))} if served.embedded else {}
+    return {"": chart(draw, (4.6, 3.6))}
 
 
 def _reconstructions(served: Served) -> Pictures:
     pictures = {}
-    for title, part in zip(("test images", "views"), served.embedded, strict=False):
+    for title, part in zip(("test images", "views"), served.embedded, strict=True):
         rows = {title: part.images[:_SHOWN]}
         if part.upright is not None:
             rows["brought upright"] = part.upright
         if served.decoder:
             rows["reconstructed"] = served.decoder(part.mean[:_SHOWN])
-        if len(rows) > 1:
-            pictures[" / ".join(rows)] = png(drawing.tiled(list(rows.values())))
+        pictures[" / ".join(rows)] = png(list(rows.values()))
     return pictures
 
 
 def _samples(served: Served) -> Pictures:
-    if not served.decoder:
-        return {}
     shape = [_SAMPLE_ROWS * _SHOWN, served.decoder.latent_dim]
     images = served.decoder(tf.random.stateless_normal(shape, randomness.key(0, Purpose.PRIOR)))
-    return {"": png(drawing.tiled(np.split(images, _SAMPLE_ROWS)))}
+    return {"": png(np.split(images, _SAMPLE_ROWS))}
 
 
 def _traversals(served: Served) -> Pictures:
-    if not served.decoder:
-        return {}
     latent_dim = served.decoder.latent_dim
     base = served.embedded[0].mean[0] if served.embedded else np.zeros(latent_dim, np.float32)
     moved = np.where(np.eye(latent_dim, dtype=bool), _STDDEVS[:, np.newaxis, np.newaxis], base)
     change = np.square(served.decoder(moved[-1]) - served.decoder(moved[0])).mean(axis=(1, 2, 3))
     most = np.argsort(-change, kind="stable")[:_TRAVERSED]
-    return {f"z{i}": png(drawing.tiled([served.decoder(moved[:, i])])) for i in most}
+    return {f"z{i}": png([served.decoder(moved[:, i])]) for i in most}
 
 
 def _neighbours(served: Served) -> Pictures:
-    if not served.embedded:
-        return {}
     clean, views = served.embedded
     others, found = (
         np.argsort(cdist(part.content[:_QUERIES], clean.content), axis=1, kind="stable")
@@ -206,18 +196,18 @@ def _searched(queries: np.ndarray, images: np.ndarray, found: np.ndarray) -> str
     """Returns rows of a query and the images found for it, a gray line around each."""
     around = [(0, 0), (1, 1), (1, 1), (0, 0)]
     rows = [np.concatenate([queries[[i]], images[indices]]) for i, indices in enumerate(found)]
-    return png(drawing.tiled([np.pad(row, around, constant_values=0.5) for row in rows]))
+    return png([np.pad(row, around, constant_values=0.5) for row in rows])
 
 
 SECTIONS = {
-    "A moving image": _moved,
-    "Reconstructions": _reconstructions,
-    "Nearest neighbours": _neighbours,
-    "Figure 1": _plane,
-    "Samples": _samples,
-    "Latent traversals": _traversals,
+    "A moving image": ("embedded", _moved),
+    "Reconstructions": ("embedded", _reconstructions),
+    "Nearest neighbours": ("embedded", _neighbours),
+    "Figure 1": ("embedded", _plane),
+    "Samples": ("decoder", _samples),
+    "Latent traversals": ("decoder", _traversals),
 }
-"""What draws each section of the report; no pictures where the run lacks what they are made of."""
+"""What each section is made of, and what draws it."""
 
 
 def chart(draw: Callable[[Axes], None], size: tuple[float, float] = (3.4, 2.3)) -> str:
@@ -232,12 +222,10 @@ def chart(draw: Callable[[Axes], None], size: tuple[float, float] = (3.4, 2.3)) 
     return _data_uri(written.getvalue(), "svg+xml")
 
 
-def png(image: np.ndarray) -> str:
-    """Returns an image `[H, W, 1 or 3]` in [0, 1] as a data URI."""
-    pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
-    return _data_uri(written.getvalue(), "png")
+def png(rows: Sequence[np.ndarray]) -> str:
+    """Returns rows of images `[columns, H, W, 1 or 3]` in [0, 1] as the data URI of one picture."""
+    pixels = tf.image.convert_image_dtype(drawing.tiled(rows), tf.uint8, saturate=True)
+    return _data_uri(tf.io.encode_png(pixels).numpy(), "png")
 
 
 def _data_uri(content: bytes, kind: str) -> str:

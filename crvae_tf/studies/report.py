@@ -124,8 +124,8 @@ def render(
     both = list(zip(records, served, strict=True))
     remarks = {record: "; ".join([*record.remarks, *own.remarks]) for record, own in both}
     galleries = {
-        title: [(title, run, drawn) for run, own in both if (drawn := draw(own))]
-        for title, draw in pictures.SECTIONS.items()
+        title: [(title, record, draw(own)) for record, own in both if getattr(own, needed)]
+        for title, (needed, draw) in pictures.SECTIONS.items()
     }
     parts = [
         ("Runs", [], [_overview(records)]),
