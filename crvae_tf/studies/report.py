@@ -35,19 +35,18 @@ _COMPARABLE = {
 """The options that must agree for figures to be compared, by what these were measured under."""
 _TRANSFORMS = ("train_transform", "test_transform")
 _COUNTS = (Quantity("nll_samples", "K of the NLL"), Quantity("num_images", "images"))
-_SPLIT = (*PARTS["splits"], *_COUNTS)
-_EVALUATION = {
-    "Test set": ("splits", ["test"], _SPLIT),
-    "Transformed test set": ("splits", ["transformed_test"], _SPLIT),
-    "Consistency of images and views": ("consistency", _TRANSFORMS, PARTS["consistency"]),
-    "Accuracy of probes": ("probe", ["clean", *_TRANSFORMS], PARTS["probe"]),
-}
 _HEADLINE = (
-    ("splits", "test", "nll"),
-    ("splits", "transformed_test", "nll"),
-    ("consistency", "test_transform", "retrieval_at_1"),
-    ("probe", "test_transform", "probe_linear"),
+    ("splits", "test", [NLL]),
+    ("splits", "transformed_test", [NLL]),
+    ("consistency", "test_transform", [BY_NAME["retrieval_at_1"]]),
+    ("probe", "test_transform", [BY_NAME["probe_linear"]]),
 )
+_EVALUATION = {
+    "Test set": [("splits", "test", (*PARTS["splits"], *_COUNTS))],
+    "Transformed test set": [("splits", "transformed_test", (*PARTS["splits"], *_COUNTS))],
+    "Consistency of images and views": [("consistency", c, PARTS["consistency"]) for c in _TRANSFORMS],
+    "Accuracy of probes": [("probe", c, PARTS["probe"]) for c in ("clean", *_TRANSFORMS)],
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,9 +147,7 @@ def render(
 
 def _overview(records: Sequence[RunRecord]) -> Sheet:
     """Returns the figures that matter most, what the runs are, and how far they have come."""
-    sheet = Sheet("Runs", pd.DataFrame(index=pd.Index(records, name="run")))
-    for part, condition, name in _HEADLINE:
-        _add_figures(sheet, part, condition, [BY_NAME[name]], f", {CONDITIONS[condition]}")
+    sheet = _sheet("Runs", records, _HEADLINE)
     options = _options(records).T.reindex(columns=["dataset", "network", "pose", "eta"])
     sheet.frame = sheet.frame.join(options.fillna(_MISSING))
     sheet.frame["epochs"] = [f"{len(r.metrics)} of {r.config['epochs']}" for r in records]
@@ -163,15 +160,18 @@ def _overview(records: Sequence[RunRecord]) -> Sheet:
 
 def evaluations(records: Sequence[RunRecord]) -> list[Sheet]:
     """Returns the tables of `evaluation.json`; none if no run was evaluated."""
-    measured = pd.Index([record for record in records if record.evaluation], name="run")
-    sheets = []
-    for title, (part, conditions, quantities) in _EVALUATION.items():
-        sheet = Sheet(title, pd.DataFrame(index=measured))
-        for condition in conditions:
-            where = f", {CONDITIONS[condition]}" if len(conditions) > 1 else ""
-            _add_figures(sheet, part, condition, quantities, where)
-        sheets.append(sheet)
+    measured = [record for record in records if record.evaluation]
+    sheets = [_sheet(title, measured, figures) for title, figures in _EVALUATION.items()]
     return [sheet for sheet in sheets if len(sheet.frame.columns)]
+
+
+def _sheet(title: str, records: Sequence[RunRecord], figures: Sequence[tuple]) -> Sheet:
+    """Returns a table of figures, each a part of `evaluation.json`, a condition and quantities."""
+    sheet = Sheet(title, pd.DataFrame(index=pd.Index(records, name="run")))
+    for part, condition, quantities in figures:
+        where = f", {CONDITIONS[condition]}" if len(figures) > 1 else ""
+        _add_figures(sheet, part, condition, quantities, where)
+    return sheet
 
 
 def _add_figures(
