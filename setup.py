@@ -18,15 +18,9 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=[
-        "crvae_tf",
-        *(f"crvae_tf.{wing}" for wing in WINGS),
-        "crvae_tf.studies.report",
-        "launch",
-    ],
+    packages=["crvae_tf", *(f"crvae_tf.{wing}" for wing in WINGS), "launch"],
     package_data={
-        "crvae_tf.studies": ["paper_tables.csv"],
-        "crvae_tf.studies.report": ["templates/*"],
+        "crvae_tf.studies": ["paper_tables.csv", "templates/*"],
         "launch": ["presets/*.flags"],
     },
     install_requires=[

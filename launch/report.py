@@ -26,7 +26,7 @@ def load_images(record):
     """Returns the first test images of a run, their views and the transformation of the views."""
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
-    from crvae_tf.studies.report.pictures import SEARCHED_IMAGES
+    from crvae_tf.studies.pictures import SEARCHED_IMAGES
     from launch import assembly, compare
 
     of_run = compare.options_of(record.run, flags.FLAGS.data_dir, record.config)
@@ -44,7 +44,7 @@ def load_images(record):
 def main() -> None:
     """Writes the page that --output names."""
     from crvae_tf.runs import files
-    from crvae_tf.studies import report
+    from crvae_tf.studies import pictures, report
     from launch import assembly, tables
 
     records = report.read(flags.FLAGS.runs)
@@ -52,7 +52,7 @@ def main() -> None:
     served = []
     for record in records:
         bar(len(served), len(records))
-        served.append(report.serve(record.run, functools.partial(load_images, record)))
+        served.append(pictures.serve(record.run, functools.partial(load_images, record)))
     bar.close()
     for record, own in zip(records, served, strict=True):
         if lacking := [*record.remarks, *own.remarks]:

@@ -54,7 +54,8 @@ def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
     from crvae_tf.studies import evaluation_frame
 
     rows = evaluation_frame.spread({("", name): [found] for name, found in evaluations.items()})
-    table = evaluation_frame.by_method(evaluation_frame.with_texts(rows), _HEADLINE.values())
+    ((_, rows),) = evaluation_frame.by_dataset({"datasets": [""], "rows": rows})
+    table = evaluation_frame.by_method(rows, _HEADLINE.values())
     heads = [head for head, column in _HEADLINE.items() if column in table.columns]
     lines = ((name[-_NAME_WIDTH:], "", *texts) for name, *texts in table.itertuples(name=None))
     told = "Retrieval and the linear probe are of images under the test transformation."

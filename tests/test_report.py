@@ -1,21 +1,16 @@
 """What a report reads, computes and draws, from files and arrays made up for the purpose."""
 
-import base64
-import io
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from crvae_tf.errors import InputError
-from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import report
-from crvae_tf.studies.report import Served, page, pictures, sheets
-from crvae_tf.studies.report.pictures import Embedded
+from crvae_tf.studies import pictures, report
+from crvae_tf.studies.pictures import Embedded, Served
 from crvae_tf.transforms import RandomAffine
 from tests import made_up
 
@@ -51,7 +46,7 @@ def make_run(tmp_path):
 
 
 def sheets_of(*directories):
-    return {sheet.title: sheet for sheet in sheets.evaluation(report.read(directories))}
+    return {sheet.title: sheet for sheet in report.evaluations(report.read(directories))}
 
 
 def is_best(sheet, label):
@@ -61,16 +56,16 @@ def is_best(sheet, label):
 def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"hidden_size": 768}')
+    good = make_run("good")
     for folder in (tmp_path / "other", tmp_path / "missing"):
         with pytest.raises(InputError, match=rf"^runs: expected .*; received {folder}.*$"):
-            report.read([make_run(f"good for {folder.name}"), str(folder)])
+            report.read([good, str(folder)])
 
 
 def test_what_an_unfinished_run_lacks_is_said(make_run):
-    unfinished, bare = report.read([make_run("a", epochs=1), make_run("b", epochs=0)])
+    (unfinished,) = report.read([make_run("a", epochs=1)])
     lacking = ["no evaluation.json", "no encoder", "no decoder"]
     assert unfinished.remarks == ["unfinished, 1 of 2 epochs", *lacking]
-    assert bare.remarks[0] == "unfinished, 0 of 2 epochs"
 
 
 def test_runs_whose_folders_share_a_name_go_by_their_paths(make_run):
@@ -86,7 +81,7 @@ def test_options_that_differ_are_told_from_those_that_do_not(make_run):
             make_run("c", data_dir="elsewhere", beta=4.0, jit=None),
         ]
     )
-    differing, common = sheets.configuration(read, leave_out=("data_dir",))
+    differing, common = report.configuration(read, leave_out=("data_dir",))
     assert {name: list(texts) for name, texts in differing.frame.T.items()} == {
         "nll_samples": ["5", "50", "5"],
         "versions.keras": ["3.10.0", "3.15.1", "3.15.1"],
@@ -108,16 +103,17 @@ def test_the_best_of_a_column_is_marked(make_run):
     assert not any(is_best(consistency, "symmetric KL, test transformation"))
 
 
+SPLITS = {"test", "transformed_test"}
+RETRIEVAL = {"train_transform", "test_transform"}
+
+
 @pytest.mark.parametrize(
     ("changed", "incomparable"),
     [
-        ({"test_rotation": 60.0}, ["transformed_test", "test_transform"]),
-        (
-            {"eval_split": "validation"},
-            ["test", "transformed_test", "train_transform", "test_transform"],
-        ),
-        ({"nll_samples": 6}, ["test", "transformed_test"]),
-        ({"eta": 1.0}, []),
+        ({"test_rotation": 60.0}, {"transformed_test", "test_transform"}),
+        ({"eval_split": "validation"}, SPLITS | RETRIEVAL),
+        ({"nll_samples": 6}, SPLITS),
+        ({"eta": 1.0}, set()),
     ],
 )
 def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, incomparable):
@@ -131,10 +127,10 @@ def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, 
         "train_transform": (consistency, "retrieval at 1, training transformation"),
         "test_transform": (consistency, "retrieval at 1, test transformation"),
     }
-    marked = {
-        condition for condition, (title, label) in places.items() if any(is_best(found[title], label))
+    ranked = {
+        condition for condition, (sheet, label) in places.items() if any(is_best(found[sheet], label))
     }
-    assert marked == set(places) - set(incomparable)
+    assert ranked == set(places) - incomparable
     notes = [note for sheet in found.values() for note in sheet.notes]
     assert len(notes) == len(incomparable)
     assert all(f"differ in {next(iter(changed))}, so" in note for note in notes)
@@ -145,7 +141,7 @@ def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
     metrics = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
     record = SimpleNamespace(number=1, colour="red", metrics=metrics)
     axes = Figure().subplots()
-    page._draw_term(axes, [record], "loss")
+    report._draw_term(axes, [record], "loss")
     assert axes.get_ylim()[1] == pytest.approx(10.0, abs=2.0)
     assert axes.texts[0].get_text() == "1"
     assert axes.texts[0].xy == (10, 1.0)
@@ -160,19 +156,21 @@ def test_traversals_show_the_dimensions_that_change_the_image_most(monkeypatch):
     decode.latent_dim = 4
     base = np.array([[5.0, 1.0, 1.0, 1.0]], np.float32)
     monkeypatch.setattr(pictures, "_TRAVERSED", 2)
-    monkeypatch.setattr(pictures, "png", lambda image: image)
-    found = pictures._traversals(Served([Embedded(None, base, base)], decode))
+    monkeypatch.setattr(pictures, "png", lambda rows: rows[0])
+    found = pictures._traversals(Served(None, decode, [Embedded(None, base, base)]))
     assert list(found) == ["z2", "z3"]
     steps = np.linspace(-3.0, 3.0, 9)
-    np.testing.assert_allclose(found["z2"][0, :, 0], 0.3 + 0.4 * steps, atol=1e-6)
-    np.testing.assert_allclose(found["z3"][0, :, 0], 0.5 + 0.2 * steps, atol=1e-6)
+    np.testing.assert_allclose(found["z2"][:, 0, 0, 0], 0.3 + 0.4 * steps, atol=1e-6)
+    np.testing.assert_allclose(found["z3"][:, 0, 0, 0], 0.5 + 0.2 * steps, atol=1e-6)
 
 
 def test_neighbours_are_by_the_content(monkeypatch):
     images = np.arange(7.0)[:, None, None, None] * np.ones([7, 4, 4, 1])
     content = np.arange(7.0)[:, np.newaxis]
-    monkeypatch.setattr(pictures, "png", lambda image: image[2::6, 2::6, 0].tolist())
-    rows = pictures._neighbours(Served([Embedded(images, None, c) for c in (content, content + 1.1)]))
+    monkeypatch.setattr(pictures, "png", lambda rows: np.stack(rows)[:, :, 2, 2, 0].tolist())
+    rows = pictures._neighbours(
+        Served(embedded=[Embedded(images, None, c) for c in (content, content + 1.1)])
+    )
     caption = "views; the nearest is their own image for 0 of 6"
     assert list(rows) == ["images", caption]
     assert rows["images"][0] == [0, 1, 2, 3, 4, 5]  # The image itself, and the others by distance.
@@ -190,10 +188,9 @@ def test_the_distance_of_a_moving_image_is_in_units_of_two_different_images():
     column.upright = lambda images: None
     clean = Embedded(images, None, column(images).content)
     transformation = RandomAffine(2.0, 0.0, 0.0)
-    found = pictures._moving(column, clean, transformation)
-    np.testing.assert_allclose(found.distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
-    assert found.images[[0, -1], 4, [2, 6], 0].tolist() == [1.0, 1.0]
-    assert found.upright is None
+    steps, distances = pictures._moving(Served(column, None, [clean], transformation))
+    np.testing.assert_allclose(distances, np.abs(np.linspace(-1.0, 1.0, 17)), atol=1e-5)
+    assert [steps[0].images[0, 4, 2, 0], steps[-1].images[0, 4, 6, 0]] == [1.0, 1.0]
 
 
 def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_path):
@@ -201,35 +198,15 @@ def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_
     for part in ("encoder", "decoder"):
         (tmp_path / "a" / part).mkdir()
         (tmp_path / "a" / part / "saved_model.pb").write_bytes(b"not a model")
-    found = report.serve(run, lambda: pytest.fail("there is no encoder"))
+    found = pictures.serve(run, lambda: pytest.fail("there is no encoder"))
     assert found.remarks == ["encoder cannot be loaded", "decoder cannot be loaded"]
-    assert [section.draw(found) for section in pictures.SECTIONS] == [{}] * len(pictures.SECTIONS)
+    assert not any(getattr(found, needed) for needed, _ in pictures.SECTIONS.values())
 
 
 def test_a_report_on_runs_without_anything_says_so(make_run):
     read = report.read([make_run("empty", epochs=0), make_run("started", epochs=1)])
-    text = report.render(read, [report.Served()] * 2)
+    text = report.render(read, [Served()] * 2)
     assert "<strong>empty</strong>: unfinished, 0 of 2 epochs; no evaluation.json" in text
     assert 'id="training-curves"' in text
     assert 'id="evaluation"' not in text
     assert "image/png" not in text
-
-
-def test_a_run_without_its_data_shows_the_pictures_it_drew_itself(make_run, tmp_path):
-    folder = make_run("a")
-    (tmp_path / "a" / "figures").mkdir()
-    drawing.image_rows(tmp_path / "a" / "figures" / "samples.png", {"": np.zeros((4, 8, 8, 1))})
-    text = report.render(report.read([folder]), [report.Served()])
-    assert text.count("data:image/png;base64,") == 1
-    assert "own samples.png" in text
-
-
-def test_a_png_holds_the_pixels():
-    def decoded(image):
-        content = base64.b64decode(pictures.png(image).partition(",")[2])
-        return np.asarray(Image.open(io.BytesIO(content)))
-
-    image = np.array([[0.0, 1.0], [0.5, 2.0]])[..., np.newaxis]
-    assert decoded(image).tolist() == [[0, 255], [128, 255]]
-    colour = np.random.default_rng(0).uniform(size=(3, 2, 3))
-    np.testing.assert_allclose(decoded(colour) / 255.0, colour, atol=0.5 / 255.0 + 1e-9)

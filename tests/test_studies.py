@@ -8,6 +8,7 @@ import pytest
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
+from crvae_tf.runs.run import Run
 from launch import assembly, baselines, command, compare, grid, options, reproduce
 from tests.command_line import defined, outcome_of
 from tests.conftest import ROOT
@@ -28,19 +29,18 @@ def jobs_of():
 
 def test_table_1_is_eight_methods_for_each_seed_all_methods_of_the_first_seed_first(jobs_of):
     jobs = jobs_of("--table=1", "--preset=cpu", "--seeds=2", "--dataset=digits")
-    weights = {  # Model, beta, lambda and eta, which is the paper's 0.1 beta.
-        "vae": ("vae", 1.0, 0.0, 0.0),
-        "cr_vae": ("vae", 1.0, 1.0, 0.1),
-        "iwae": ("iwae", 1.0, 0.0, 0.0),
-        "cr_iwae": ("iwae", 1.0, 1.0, 0.1),
-        "beta_vae_0.5": ("beta_vae", 0.5, 0.0, 0.0),
-        "cr_beta_vae_0.5": ("beta_vae", 0.5, 1.0, pytest.approx(0.05)),
-        "beta_vae_10": ("beta_vae", 10.0, 0.0, 0.0),
-        "cr_beta_vae_10": ("beta_vae", 10.0, 1.0, pytest.approx(1.0)),
-    }
+    weights = [  # Label, model, beta, lambda and eta, which is the paper's 0.1 beta.
+        ("vae", "vae", 1.0, 0.0, 0.0),
+        ("cr_vae", "vae", 1.0, 1.0, 0.1),
+        ("iwae", "iwae", 1.0, 0.0, 0.0),
+        ("cr_iwae", "iwae", 1.0, 1.0, 0.1),
+        ("beta_vae_0.5", "beta_vae", 0.5, 0.0, 0.0),
+        ("cr_beta_vae_0.5", "beta_vae", 0.5, 1.0, pytest.approx(0.05)),
+        ("beta_vae_10", "beta_vae", 10.0, 0.0, 0.0),
+        ("cr_beta_vae_10", "beta_vae", 10.0, 1.0, pytest.approx(1.0)),
+    ]
     chosen = [(job.label, job.options) for job in jobs]
-    found = [(label, (o.model, o.beta, o.lambda_, o.eta)) for label, o in chosen]
-    assert found == [*weights.items()] * 2
+    assert [(label, o.model, o.beta, o.lambda_, o.eta) for label, o in chosen] == weights * 2
     assert [o.seed for _, o in chosen] == [0] * 8 + [1] * 8
     assert len({o.output_dir for _, o in chosen}) == 16
 
@@ -52,16 +52,13 @@ def test_table_4_is_the_ablation_on_mnist_and_omniglot(jobs_of, shared_data_dir)
     assert f"--data_dir={shared_data_dir}" in jobs[0].arguments
 
 
-def test_a_preset_shipped_or_of_the_users_holds_and_flags_given_override_it(jobs_of, tmp_path):
-    (job, *_) = jobs_of("--epochs=3", "--table=4", "--preset=cpu", "--dataset=digits")
-    chosen = job.options
-    assert (chosen.network, chosen.batch_size, chosen.learning_rate) == ("mlp", 128, 1e-3)
-    assert chosen.epochs == 3
-    assert {"--epochs=3", "--network=mlp", "--method=vae_aug", "--seed=0"} <= set(job.arguments)
+def test_a_preset_of_the_users_holds_and_flags_given_override_it(jobs_of, tmp_path):
     preset = tmp_path / "mine.flags"
-    preset.write_text("# mine\n--network=mlp\n--width=0.5\n")
-    (job, *_) = jobs_of("--table=4", f"--preset={preset}", "--dataset=digits")
-    assert (job.options.network, job.options.width) == ("mlp", 0.5)
+    preset.write_text("# mine\n--network=mlp\n--width=0.5\n--epochs=9\n")
+    (job, *_) = jobs_of("--table=4", f"--preset={preset}", "--dataset=digits", "--epochs=3")
+    chosen = job.options
+    assert (chosen.network, chosen.width, chosen.epochs) == ("mlp", 0.5, 3)
+    assert {"--epochs=3", "--network=mlp", "--method=vae_aug", "--seed=0"} <= set(job.arguments)
 
 
 def test_settings_are_flags_by_their_labels(jobs_of):
@@ -89,19 +86,13 @@ def finish(job, nll, accuracy):
 
 
 def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatch):
-    jobs = jobs_of(
-        "--settings=vae_aug,cr_vae:eta=1",
-        "--dataset=digits",
-        "--seeds=1",
-        "--width=0.125",
-        f"--output_dir={tmp_path}",
-    )
+    given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", "--width=0.125"]
+    jobs = jobs_of(*given, f"--output_dir={tmp_path}")
     chosen, _ = reproduce.study()
     finish(jobs[0], nll=90.0, accuracy=0.5)
 
     def measure(of_baselines):
-        retrieval = {t: {"retrieval_at_1": 0.2} for t in ("train_transform", "test_transform")}
-        found = {"pixels": {"consistency": retrieval, "probe": probe(0.7)}}
+        found = {"pixels": {"probe": probe(0.7)}}
         files.write_json(Path(of_baselines.output_dir, "baselines.json"), found)
 
     monkeypatch.setattr(baselines, "measure", measure)
@@ -112,8 +103,8 @@ def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatc
     assert "Not run: `cr_vae eta=1`." in text
     summary = json.loads((tmp_path / "invariance_digits.json").read_text())
     assert summary["network"] == "wae of width 0.125"
-    made = {path.name for path in tmp_path.glob("invariance_digits.*")}
-    assert made == {f"invariance_digits.{suffix}" for suffix in ("json", "csv", "md")}
+    made = {path.suffix for path in tmp_path.glob("invariance_digits.*")}
+    assert made == {".json", ".csv", ".md"}
 
 
 def test_the_study_of_eta_is_written_with_its_curve(jobs_of, tmp_path):
@@ -165,9 +156,7 @@ def test_every_preset_is_read_and_is_what_its_header_says(jobs_of, name):
     jobs = jobs_of(*table, f"--preset={name}", "--dataset=digits", "--seeds=1")
     assert len(jobs) == number
     for job in jobs:
-        assert {option: getattr(job.options, option) for option in expected} == expected
-        assert job.options.latent_dim == 50
-    assert f"--preset={name} " in (ROOT / "launch" / "presets" / f"{name}.flags").read_text()
+        assert (expected | {"latent_dim": 50}).items() <= vars(job.options).items()
 
 
 def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, digits):
@@ -180,20 +169,22 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, dig
 
 
 def test_only_finished_runs_of_one_data_set_are_compared(tmp_path):
-    runs = {name: tmp_path / name for name in ("digits", "mnist")}
-    for name, folder in runs.items():
-        for part in ("encoder", "decoder", "figures", "model.weights.h5", "evaluation.json"):
-            (folder / part).mkdir(parents=True)
+    runs = {name: str(tmp_path / name) for name in ("digits", "mnist", "absent")}
+    for name in ("digits", "mnist"):
+        run = Run(runs[name])
+        for part in (run.encoder, run.decoder, run.figures, run.weights, run.evaluation):
+            part.mkdir(parents=True)
         with defined(options.define_training):
-            config = options.resolve({"dataset": name, "output_dir": str(folder)}).to_config()
-        files.write_json(folder / "config.json", config)
+            config = options.resolve({"dataset": name, "output_dir": runs[name]}).to_config()
+        files.write_json(run.config, config)
     for given, message in (
         (["digits", "mnist"], "of one data set; received digits, mnist"),
         (["digits", "absent"], f"folders of finished runs; received {tmp_path}/absent"),
         (["digits", "digits"], f"each run once; received {tmp_path}/digits, {tmp_path}/digits"),
     ):
-        named = ",".join(str(tmp_path / name) for name in given)
-        outcome = outcome_of(
-            compare.main, compare.define, f"--runs={named}", f"--output_dir={tmp_path}/pictures"
-        )
+        flags = [
+            f"--runs={','.join(runs[name] for name in given)}",
+            f"--output_dir={tmp_path}/pictures",
+        ]
+        outcome = outcome_of(compare.main, compare.define, *flags)
         assert (outcome.code, outcome.err) == (1, f"error: --runs must be {message}\n")

@@ -1,5 +1,6 @@
 """Runs, values of eta and settings side by side, in tables and in curves."""
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -14,7 +15,7 @@ from crvae_tf.evaluation.embeddings import InvarianceCurves
 from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, Quantity
 from crvae_tf.runs import drawing
 from crvae_tf.studies import evaluation_frame, paper
-from crvae_tf.studies.evaluation_frame import Evaluations, columns_of, dataset_title, method_title
+from crvae_tf.studies.evaluation_frame import Evaluations, dataset_title, method_title
 
 PAPER_ETA = 0.1
 
@@ -30,11 +31,10 @@ _COLUMNS = (
     ("nll", "transformed_test"),
     ("rate", "test"),
     ("active_units", "test"),
-    *columns_of(["consistency_kl", "retrieval_at_1"], _TRANSFORMS),
-    *columns_of(["probe_linear", "probe_nearest_neighbours"], ["clean", *_TRANSFORMS]),
+    *itertools.product(["consistency_kl", "retrieval_at_1"], _TRANSFORMS),
+    *itertools.product(["probe_linear", "probe_nearest_neighbours"], ["clean", *_TRANSFORMS]),
 )
 _ETA_PANELS = ("nll", "rate", "consistency_kl", "retrieval_at_1")
-_SPREAD_NOTE = "± is the sample standard deviation over seeds, where there are several."
 _SETTINGS_NOTE = (
     "A setting is named by its flags; all other flags are the same. Retrieval and probes are of the "
     "embedding. `pixels`, `pca` and `contrastive` (SimCLR, by the same network on the same pairs) have "
@@ -51,14 +51,9 @@ def setting_label(setting: Mapping[str, Any]) -> str:
     'vae eta=auto'
     """
     registered = ["registered"] if setting.get("pose", "none") == "affine" else []
-    others = [f"{n}={_text(v)}" for n, v in setting.items() if n not in ("method", "pose")]
+    given = {n: "auto" if v is None else v for n, v in setting.items() if n not in ("method", "pose")}
+    others = [f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in given.items()]
     return " ".join([*registered, setting["method"], *others])
-
-
-def _text(value: float | str | None) -> str:
-    if value is None:
-        return "auto"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def eta_of(label: str) -> float:
@@ -69,11 +64,8 @@ def eta_of(label: str) -> float:
 def summarize(study: str, evaluations: Evaluations, **about: Any) -> dict[str, Any]:
     """Returns `study`, `datasets`, `labels`, `rows` as of `evaluation_frame.spread`, and `about`.
 
-    Args:
-      study: `runs`, of finished runs; `eta`, of settings that differ in eta, on held-out images; or
-        `invariance`, of settings whose embeddings are compared.
-      evaluations: of all that are to be compared, also of those that were not run.
-      **about: for the reader: the `title` of runs, the `network` of settings.
+    A study is of `runs`; of `eta`, on held-out images; or of the `invariance` of embeddings. What was
+    not run has an empty list in `evaluations`. `about` is the `title` of runs or the `network`.
     """
     datasets, labels = (list(dict.fromkeys(cell[i] for cell in evaluations)) for i in (0, 1))
     rows = evaluation_frame.spread(evaluations)
@@ -92,7 +84,8 @@ def markdown(summary: dict[str, Any]) -> str:
         parts += [_SETTINGS_NOTE] if study == "invariance" else []
     missing = [f"`{label}`" for label in summary["labels"] if label not in set(summary["rows"].method)]
     parts += [f"Not run: {', '.join(missing)}."] if missing else []
-    return "\n\n".join([*parts, _SPREAD_NOTE]) + "\n"
+    parts += ["± is the sample standard deviation over seeds, where there are several.\n"]
+    return "\n\n".join(parts)
 
 
 def _eta_verdict(rows: pd.DataFrame) -> str:
@@ -101,13 +94,13 @@ def _eta_verdict(rows: pd.DataFrame) -> str:
     values = {eta_of(row.method): row.values for row in nlls.itertuples()}
     means = {eta: statistics.fmean(of_seeds) for eta, of_seeds in values.items()}
     choice = f"The paper's choice, eta = {PAPER_ETA:g},"
-    best = f"The lowest NLL is at eta = {min(means, key=means.get):g}. {choice}" if means else choice
     rival = min(means.keys() - {PAPER_ETA}, key=means.get, default=None)
     if rival is None or PAPER_ETA not in means:
-        return f"{best} or another to set it against was not run."
+        return f"{choice} or another to set it against was not run."
     judged = paper.judge(values[rival], values[PAPER_ETA], better=-1)
     return (
-        f"{best} has a lower NLL than the best of the others, eta = {rival:g}: "
+        f"The lowest NLL is at eta = {min(means, key=means.get):g}. "
+        f"{choice} has a lower NLL than the best of the others, eta = {rival:g}: "
         f"**{judged['verdict']}** (nats: {paper.difference('nll', judged)}). {paper.NOISE_RULE}"
     )
 
@@ -136,8 +129,8 @@ def invariance_curves(
 ) -> None:
     """Draws how embeddings change with the size of each transformation, as a PNG file.
 
-    `curves` are what `embeddings.measure_invariance` returns, by the model's title. A dotted line marks
-    each of `ranges`, which are of the transformed test set.
+    `curves` are of `embeddings.measure_invariance`, by the model's title. A dotted line marks each of
+    `ranges`, which are of the transformed test set.
     """
     shown = [q for q in INVARIANCE if has_curve(next(iter(curves.values())), q)]
     figure = Figure(figsize=(10.0, 2.3 * len(shown)), layout="constrained")
@@ -153,19 +146,15 @@ def invariance_curves(
 
 def has_curve(found: InvarianceCurves, quantity: Quantity) -> bool:
     """Returns whether a quantity was measured: probes need classes."""
-    return found["translation"][0].get(quantity.key) is not None
+    return bool(found) and found["translation"][0].get(quantity.key) is not None
 
 
 def draw_invariance(
-    axes: Axes,
-    lines: Iterable[tuple[InvarianceCurves, dict[str, str]]],
-    transformation: str,
-    quantity: Quantity,
+    axes: Axes, lines: Iterable[tuple[InvarianceCurves, dict[str, str]]], name: str, quantity: Quantity
 ) -> None:
-    """Draws one quantity against the size of one transformation, a styled line for each model."""
+    """Draws a quantity against the size of the transformation `name`, a styled line for each model."""
     for found, style in lines:
-        points = pd.DataFrame(found[transformation])
+        points = pd.DataFrame(found[name])
         axes.plot(points["size"], points[quantity.key], marker=".", **style)
     unit = f"{quantity.label}, {quantity.unit}" if quantity.unit else quantity.label
-    axes.set(xlabel=f"{transformation}, {TRANSFORMATIONS[transformation]}", ylabel=unit)
-    axes.set_ylim(0.0, None)
+    axes.set(xlabel=f"{name}, {TRANSFORMATIONS[name]}", ylabel=unit, ylim=(0.0, None))

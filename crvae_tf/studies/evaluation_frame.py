@@ -1,7 +1,7 @@
 """The evaluations of many runs as one pandas frame, and tables made of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,9 +12,6 @@ from crvae_tf.runs.run import Run
 
 Evaluations = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 """What `evaluation.json` holds, for each seed, by data set and the label of a method or setting."""
-
-Column = tuple[str, str]
-"""A quantity's name and what it is measured under."""
 
 CELL = ["dataset", "method", "metric", "split"]
 """What tells one figure of a table from the others; its values are of the seeds."""
@@ -58,13 +55,12 @@ def named_runs(directories: Sequence[str]) -> dict[str, Run]:
     Raises:
       InputError: a directory is named twice.
     """
-    runs = {run.directory.resolve(): run for run in map(Run, directories)}
+    runs = {Path(directory).resolve(): Run(directory) for directory in directories}
     if len(runs) < len(directories):
         raise InputError("runs", "each run once", ", ".join(directories))
-    times = Counter(place.name for place in runs)
-    return {
-        place.name if times[place.name] == 1 else str(run.directory): run for place, run in runs.items()
-    }
+    names = [place.name for place in runs]
+    own = {place: place.name for place in runs if names.count(place.name) == 1}
+    return {own.get(place, str(run.directory)): run for place, run in runs.items()}
 
 
 def spread(evaluations: Evaluations) -> pd.DataFrame:
@@ -87,18 +83,13 @@ def spread(evaluations: Evaluations) -> pd.DataFrame:
     return values.agg(values=list, mean="mean", std="std").reset_index()
 
 
-def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows with `text`, their means and deviations as their quantities are shown."""
-    return rows.assign(text=[BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()])
+def by_method(
+    rows: pd.DataFrame, columns: Iterable[tuple[str, str]], missing: str = "-"
+) -> pd.DataFrame:
+    """Returns a line of the texts of `by_dataset` for each method, without columns that none has.
 
-
-def by_method(rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-") -> pd.DataFrame:
-    """Returns a line of texts for each method; columns that no method has are left out.
-
-    Args:
-      rows: of one data set, as of `with_texts`.
-      columns: to show, in their order.
-      missing: stands where a method has no such figure.
+    `columns` are pairs of a quantity's name and what it is measured under; `missing` stands where a
+    method has no such figure.
     """
     table = rows.pivot(index="method", columns=["metric", "split"], values="text")
     there = [column for column in columns if column in table.columns]
@@ -106,17 +97,16 @@ def by_method(rows: pd.DataFrame, columns: Iterable[Column], missing: str = "-")
 
 
 def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yields each data set of a summary with its rows and their texts."""
+    """Yields each data set of a summary with its rows and their `text`, mean and deviation as shown."""
     for dataset in summary["datasets"]:
-        yield dataset, with_texts(summary["rows"][summary["rows"].dataset == dataset])
+        rows = summary["rows"][summary["rows"].dataset == dataset]
+        shown = [BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()]
+        yield dataset, rows.assign(text=shown)
 
 
-def columns_of(names: Iterable[str], splits: Iterable[str]) -> list[Column]:
-    """Returns a column for each quantity under each condition."""
-    return [(name, split) for name in names for split in splits]
-
-
-def markdown(heads: Sequence[str], columns: Iterable[Column], lines: Iterable[Sequence[Any]]) -> str:
+def markdown(
+    heads: Sequence[str], columns: Iterable[tuple[str, str]], lines: Iterable[Sequence[Any]]
+) -> str:
     """Returns a table in Markdown, whose last columns are of quantities."""
     heads = [*heads, *(f"{BY_NAME[name].label}, {CONDITIONS[split]}" for name, split in columns)]
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (heads, *lines)]

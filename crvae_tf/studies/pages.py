@@ -42,8 +42,7 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
 def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
     """Returns how the figures of finished runs were made, and the `commands` that make them anew.
 
-    `runs` and `seeds` are their numbers; `nll_samples` (K), `num_images` (evaluated), `epochs`,
-    `hardware` and `commits`, each a list of what occurs; `hours`, of training and evaluation together.
+    Lists hold what occurs among the runs; `hours` are of training and evaluation together.
     """
     configs = [run.read_config() for run in runs]
     tests = [run.read_evaluation()["splits"]["test"] for run in runs]
@@ -72,31 +71,25 @@ def document(folder: str | Path, output: str | Path) -> str:
       InputError: there is no such file, or one holds no summary.
     """
     folder, output = Path(folder), Path(output)
-    paths = sorted(folder.glob("*.json"))
-    if not paths:
+    summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    if not summaries:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
-    summaries = {path: _read(path) for path in paths}
-    overview = [
-        f"* {_title(summary)}: {paper.count(summary['verdicts'])}."
-        for summary in summaries.values()
-        if summary["study"] == "table"
-    ]
-    if overview:
-        overview = ["The paper's claims, mutual information by two estimators:\n", *overview, ""]
-    head = _HEAD.format(folder=folder.as_posix(), output=output.as_posix())
+    head = [_HEAD.format(folder=folder.as_posix(), output=output.as_posix())]
     if (in_short := folder / "summary.md").exists():
-        head += f"\n{in_short.read_text(encoding='utf-8')}"
-    sections = [_section(path, summary, paths, output) for path, summary in summaries.items()]
-    return "\n".join([head, "\n".join(overview), *sections])
+        head.append(in_short.read_text(encoding="utf-8"))
+    tables = [summary for summary in summaries.values() if summary["study"] == "table"]
+    if tables:
+        counts = [f"* {_title(table)}: {paper.count(table['verdicts'])}." for table in tables]
+        head += ["The paper's claims, mutual information by two estimators:\n", *counts, ""]
+    return "\n".join(head + [_section(path, summary, output) for path, summary in summaries.items()])
 
 
 def _read(path: Path) -> Summary:
     summary = files.read_json(path)
     if not (isinstance(summary, dict) and {"study", "rows", "provenance"} <= summary.keys()):
         raise InputError(str(path), "a summary of runs", "something else")
-    columns = [*evaluation_frame.CELL, "values", "mean", "std"]
-    rows = summary["rows"]
-    return summary | {"rows": pd.DataFrame(rows, columns=list(rows[0]) if rows else columns)}
+    rows = pd.DataFrame(summary["rows"]) if summary["rows"] else evaluation_frame.spread({})
+    return summary | {"rows": rows}
 
 
 def _title(summary: Summary) -> str:
@@ -113,11 +106,11 @@ def _markdown(summary: Summary) -> str:
     return (paper if summary["study"] == "table" else comparisons).markdown(summary)
 
 
-def _section(path: Path, summary: Summary, paths: Sequence[Path], output: Path) -> str:
+def _section(path: Path, summary: Summary, output: Path) -> str:
     pictures = [
-        f"![{picture.stem}]({Path(os.path.relpath(picture, output.parent)).as_posix()})\n"
+        f"![{picture.stem}]({os.path.relpath(picture, output.parent)})"
         for picture in sorted(path.parent.glob("*.png"))
-        if _owner(picture, paths) == path
+        if f"{picture.stem}_".startswith(f"{path.stem}_")
     ]
     note = path.with_suffix(".md")
     notes = [note.read_text(encoding="utf-8")] if note.exists() else []
@@ -126,23 +119,14 @@ def _section(path: Path, summary: Summary, paths: Sequence[Path], output: Path) 
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _owner(picture: Path, paths: Sequence[Path]) -> Path | None:
-    """Returns the summary whose name is the longest that the picture's begins with."""
-    own = [path for path in paths if f"{picture.stem}_".startswith(f"{path.stem}_")]
-    return max(own, key=lambda path: len(path.stem), default=None)
-
-
 def _provenance_list(made: dict[str, Any]) -> str:
     """Returns commands, seeds, K, hardware, hours and commits as a list."""
-
-    def joined(name: str) -> str:
-        return " and ".join(map(str, made[name]))
-
+    joined = {name: " and ".join(map(str, f)) for name, f in made.items() if isinstance(f, list)}
     lines = [
         *(f"`{command}`" for command in made["commands"]),
-        f"{made['runs']} runs, {made['seeds']} seeds, {joined('epochs')} epochs",
-        f"NLL with K = {joined('nll_samples')} on {joined('num_images')} images",
-        f"{made['hours']:.2f} hours of training and evaluation on {joined('hardware')}",
-        f"commit {joined('commits')}",
+        f"{made['runs']} runs, {made['seeds']} seeds, {joined['epochs']} epochs",
+        f"NLL with K = {joined['nll_samples']} on {joined['num_images']} images",
+        f"{made['hours']:.2f} hours of training and evaluation on {joined['hardware']}",
+        f"commit {joined['commits']}",
     ]
     return "\n".join(f"* {line}" for line in lines)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, GAUSSIAN, NLL
 from crvae_tf.studies import evaluation_frame
-from crvae_tf.studies.evaluation_frame import CELL, Evaluations, columns_of, dataset_title, method_title
+from crvae_tf.studies.evaluation_frame import CELL, Evaluations, dataset_title, method_title
 
 HELD, FAILED, NOISE, NOT_RUN = "held", "did not hold", "within the noise", "not run"
 NOISE_RULE = (
@@ -34,9 +34,9 @@ _GAUSSIAN_NOTE = (
 )
 _FURTHER_COLUMNS = (
     ("rate", "test"),
-    *columns_of(["mutual_information_upper"], _SPLITS),
-    *columns_of(["consistency_kl", "retrieval_at_1"], ["train_transform", "test_transform"]),
-    *columns_of(["probe_linear"], ["clean", "test_transform"]),
+    *itertools.product(["mutual_information_upper"], _SPLITS),
+    *itertools.product(["consistency_kl", "retrieval_at_1"], ["train_transform", "test_transform"]),
+    *itertools.product(["probe_linear"], ["clean", "test_transform"]),
 )
 _REGULARISED = (
     ("vae", "cr_vae"),
@@ -82,12 +82,11 @@ def methods(number: int) -> dict[str, dict[str, Any]]:
     >>> methods(1)["cr_beta_vae_0.5"]
     {'method': 'cr_beta_vae', 'beta': 0.5}
     """
-    return {label: _flags(label) for label in itertools.chain(*PAIRS[number])}
-
-
-def _flags(label: str) -> dict[str, Any]:
-    name, vae, beta = label.partition("beta_vae_")
-    return {"method": f"{name}beta_vae", "beta": float(beta)} if vae else {"method": label}
+    flags = {}
+    for label in itertools.chain(*PAIRS[number]):
+        name, vae, beta = label.partition("beta_vae_")
+        flags[label] = {"method": f"{name}beta_vae", "beta": float(beta)} if vae else {"method": label}
+    return flags
 
 
 def paper_figures() -> pd.DataFrame:
@@ -110,11 +109,9 @@ def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) ->
     gaussian = published.dataset.isin(rows[rows.metric == GAUSSIAN.name].dataset)
     published["metric"] = published.metric.map({claim.published: claim.metric for claim in CLAIMS})
     published.loc[gaussian & (published.metric == NLL.name), "metric"] = GAUSSIAN.name
-    rows = rows.merge(
-        published.rename(columns=lambda n: f"paper_{n}" if n not in CELL else n), "left", CELL
-    )
+    published = published.rename(columns={"mean": "paper_mean", "std": "paper_std"})
     about = {"study": "table", "table": number, "datasets": list(datasets)}
-    return about | {"rows": rows, "verdicts": verdicts}
+    return about | {"rows": rows.merge(published, "left", CELL), "verdicts": verdicts}
 
 
 def _verdicts(
@@ -139,26 +136,20 @@ def judge(
 
     Returns:
       `verdict`, one of `HELD`, `FAILED`, `NOISE` and `NOT_RUN` (where either has no figure); the
-      `difference` of the means, `other` less `base`; and its `noise`, as `noise_of_difference` has it.
+      `difference` of the means, `other` less `base`; and its `noise`, half the width of Welch's 95 %
+      interval, None where either has a single figure.
     """
     if not base or not other:
         return {"verdict": NOT_RUN, "difference": None, "noise": None}
     difference = statistics.fmean(other) - statistics.fmean(base)
-    noise = noise_of_difference(base, other)
+    noise = _noise(base, other)
     verdict = HELD if difference * better > 0.0 else FAILED
     if noise is None or abs(difference) <= max(noise, least):
         verdict = NOISE
     return {"verdict": verdict, "difference": difference, "noise": noise}
 
 
-def noise_of_difference(base: Sequence[float], other: Sequence[float]) -> float | None:
-    """Returns half the width of Welch's 95 % interval of a difference of two means.
-
-    None where either has fewer than two values.
-
-    >>> round(noise_of_difference([0.0, 2.0], [10.0, 12.0]), 3)  # sqrt(2) t(0.975; 2)
-    6.085
-    """
+def _noise(base: Sequence[float], other: Sequence[float]) -> float | None:
     if min(len(base), len(other)) < 2:
         return None
     with warnings.catch_warnings():
@@ -173,7 +164,7 @@ def markdown(summary: dict[str, Any]) -> str:
     for dataset, rows in evaluation_frame.by_dataset(summary):
         verdicts = [verdict for verdict in summary["verdicts"] if verdict["dataset"] == dataset]
         is_gaussian = (rows.metric == GAUSSIAN.name).any()
-        nll = columns_of([NLL.name], _SPLITS) if is_gaussian else []
+        nll = itertools.product([NLL.name], _SPLITS) if is_gaussian else []
         further = evaluation_frame.by_method(rows, [*nll, *_FURTHER_COLUMNS], NOT_RUN)
         notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
         notes += [_INFORMATION_NOTE, _GAUSSIAN_NOTE] if is_gaussian else [_INFORMATION_NOTE]
@@ -190,31 +181,22 @@ def markdown(summary: dict[str, Any]) -> str:
 
 
 def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
-    """Returns a line for each method, the better of each pair in bold, above the paper's line."""
-    columns = columns_of([likelihood, "mutual_information_disjoint", "active_units"], _SPLITS)
-    bold = rows.text.mask(_is_better_of_pair(number, rows), rows.text.map("**{}**".format))
-    ours = evaluation_frame.by_method(rows.assign(text=bold), columns)
+    """Returns a line for each method above the paper's line."""
+    metrics = (likelihood, "mutual_information_disjoint", "active_units")
+    columns = list(itertools.product(metrics, _SPLITS))
+    ours = evaluation_frame.by_method(rows, columns)
+    ours = ours.reindex(index=list(methods(number)), columns=columns, fill_value=NOT_RUN)
     published = rows.dropna(subset="paper_mean")
     theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
     papers = evaluation_frame.by_method(published.assign(text=theirs), columns)
-    seeds = rows["values"].map(len).groupby(rows.method).max()
-    ours = ours.reindex(index=list(methods(number)), columns=columns, fill_value=NOT_RUN)
     papers = papers.reindex(columns=columns, fill_value="")
+    seeds = rows["values"].map(len).groupby(rows.method).max()
     lines = []
     for label, cells in ours.iterrows():
         lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
         if label in papers.index:
             lines.append(["", "paper", "", *papers.loc[label]])
     return evaluation_frame.markdown(["method", "", "seeds"], columns, lines)
-
-
-def _is_better_of_pair(number: int, rows: pd.DataFrame) -> pd.Series:
-    """Returns for each row whether its mean is the better of its pair; both must have one."""
-    pairs = {label: pair for pair in PAIRS[number] for label in pair}
-    of_pair = rows.groupby([rows.method.map(pairs), rows.metric, rows.split])["mean"]
-    is_lower_better = rows.metric.map(lambda metric: BY_NAME[metric].better == "lower")
-    best = of_pair.transform("min").where(is_lower_better, of_pair.transform("max"))
-    return (rows["mean"] == best) & (of_pair.transform("size") == 2)
 
 
 def count(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -236,15 +218,10 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
         metric, split, theirs = (verdict[name] for name in ("metric", "split", "paper_difference"))
         names = (verdict["regularised"], verdict["base"])
         one, other = map(method_title, names)
-        lines.append(
-            [
-                f"{one} has {words[metric]} than {other}, {CONDITIONS[split]}",
-                f"**{verdict['verdict']}**",
-                " against ".join(figures.get((name, metric, split), "none") for name in names),
-                difference(metric, verdict),
-                "" if theirs is None else f"{theirs:+g}",
-            ]
-        )
+        claim = f"{one} has {words[metric]} than {other}, {CONDITIONS[split]}"
+        both = " against ".join(figures.get((name, metric, split), "none") for name in names)
+        published = "" if theirs is None else f"{theirs:+g}"
+        lines.append([claim, f"**{verdict['verdict']}**", both, difference(metric, verdict), published])
     heads = ["claim", "verdict", "figures", "difference, with its noise", "difference in the paper"]
     return evaluation_frame.markdown(heads, [], lines)
 
@@ -252,8 +229,6 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
 def difference(metric: str, verdict: dict[str, Any]) -> str:
     """Returns a verdict's difference with its noise.
 
-    >>> difference("nll", {"difference": -2.5, "noise": 0.41})
-    '-2.50 ± 0.41'
     >>> difference("nll", {"difference": -2.5, "noise": None})
     '-2.50, of single seeds'
     """

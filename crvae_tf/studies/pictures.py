@@ -1,4 +1,4 @@
-"""Pictures of what the encoder and the decoder of a run do: a function for each section of a report."""
+"""Pictures of what the encoder and the decoder of a run do, for the report."""
 
 import base64
 import io
@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy.spatial.distance import cdist
 
 from crvae_tf import randomness
@@ -35,7 +34,6 @@ _QUERIES, _NEIGHBOURS = 6, 5
 _STEPS = np.linspace(-1.0, 1.0, 17, dtype=np.float32)
 _MOVED = 64
 """Distances are means over so many images."""
-_LINE = 1
 
 Pictures = dict[str, str]
 """Data URIs by their captions."""
@@ -54,30 +52,18 @@ class Embedded(NamedTuple):
     upright: np.ndarray | None = None
 
 
-class Moving(NamedTuple):
-    """The first test image as it turns and moves step by step, and how far its embedding goes.
-
-    `images` are float32 `[steps, H, W, C]`, from one end of the transformation to the other, and
-    `upright` the same brought upright by registered networks. `distances` `[steps]` are means over
-    images, in units of the distance between two different images. `ends` says how far it moves.
-    """
-
-    images: np.ndarray
-    upright: np.ndarray | None
-    distances: np.ndarray
-    ends: str
-
-
 class Served(NamedTuple):
-    """What the exported parts of a run make of its test images; `remarks` say what could not be used.
+    """The exported parts of a run; `remarks` say what could not be used.
 
-    `embedded` are the first test images, and their views; none without an encoder or without images.
+    `embedded` are the first test images, and their views under the `transformation`; none without an
+    encoder or without images.
     """
 
-    embedded: Sequence[Embedded] = ()
+    encoder: Encoder | None = None
     decoder: Decoder | None = None
+    embedded: Sequence[Embedded] = ()
+    transformation: RandomAffine | None = None
     remarks: Sequence[str] = ()
-    moving: Moving | None = None
 
 
 def serve(run: Run, load_images: Callable[[], tuple[np.ndarray, np.ndarray, RandomAffine]]) -> Served:
@@ -86,18 +72,16 @@ def serve(run: Run, load_images: Callable[[], tuple[np.ndarray, np.ndarray, Rand
     `load_images` returns these, their views and the transformation of the views, or raises InputError
     or OSError.
     """
-    remarks = []
+    remarks, embedded, transformation = [], [], None
     encoder = _loaded(load_encoder, run.encoder, remarks)
     decoder = _loaded(load_decoder, run.decoder, remarks)
-    if not encoder:
-        return Served((), decoder, remarks)
     try:
-        *shown, transformation = load_images()
+        if encoder:
+            *shown, transformation = load_images()
+            embedded = [_embedded(encoder, images) for images in shown]
     except (InputError, OSError) as error:
         remarks.append(f"no test images ({' '.join(str(error).split())})")
-        return Served((), decoder, remarks)
-    embedded = [_embedded(encoder, images) for images in shown]
-    return Served(embedded, decoder, remarks, _moving(encoder, embedded[0], transformation))
+    return Served(encoder, decoder, embedded, transformation, remarks)
 
 
 def _loaded(load: Callable, path: Path, remarks: list[str]):
@@ -116,46 +100,46 @@ def _embedded(encoder: Encoder, images: np.ndarray) -> Embedded:
     return Embedded(images, mean, content, encoder.upright(images[:_SHOWN]))
 
 
-def _moving(encoder: Encoder, clean: Embedded, transformation: RandomAffine) -> Moving:
-    images = clean.images[:_MOVED]
+def _moving(served: Served) -> tuple[list[Embedded], np.ndarray]:
+    """Returns the first images as they turn and move step by step, and how far their embeddings go.
+
+    The distances `[steps]` are means over images, in units of that between two different images.
+    """
+    clean, transformation = served.embedded[0], served.transformation
+    images, content = clean.images[:_MOVED], clean.content[:_MOVED]
     still, right, angle = np.float32([0.0, transformation.translation, transformation.rotation])
 
-    def moved(step: float) -> np.ndarray:
+    def moved(step: float) -> Embedded:
         parts = step * right, still, step * angle, still + 1.0
         affine = Affine(*(np.repeat(part, len(images)) for part in parts))
-        return transformation.augment_images(images, affine).numpy()
+        return _embedded(served.encoder, transformation.augment_images(images, affine).numpy())
 
-    steps = [_embedded(encoder, moved(step)) for step in _STEPS]
+    steps = [moved(step) for step in _STEPS]
     between = np.linalg.norm(clean.content - np.roll(clean.content, 1, axis=0), axis=1).mean()
-    distances = [np.linalg.norm(step.content - clean.content[:_MOVED], axis=1).mean() for step in steps]
-    shown = steps[::2]
-    return Moving(
-        np.stack([step.images[0] for step in shown]),
-        None if clean.upright is None else np.stack([step.upright[0] for step in shown]),
-        np.array(distances) / max(between, np.finfo(np.float32).tiny),
-        f"{transformation.rotation:g}°\n{transformation.translation:g} px",
-    )
+    distances = [np.linalg.norm(step.content - content, axis=1).mean() for step in steps]
+    return steps, np.array(distances) / max(between, np.finfo(np.float32).tiny)
 
 
 def _moved(served: Served) -> Pictures:
-    if not served.moving:
-        return {}
-    images, upright, distances, ends = served.moving
-    caption = "turned and moved" if upright is None else "turned and moved; below, brought upright"
-    rows = [images] if upright is None else [images, upright]
+    steps, distances = _moving(served)
+    caption, rows = "turned and moved", [[step.images[0] for step in steps[::2]]]
+    if steps[0].upright is not None:
+        caption += "; below, brought upright"
+        rows.append([step.upright[0] for step in steps[::2]])
+    ends = f"{served.transformation.rotation:g}°", f"{served.transformation.translation:g} px"
 
     def draw(axes):
         axes.plot(_STEPS, distances, marker=".")
         axes.axhline(1.0, xmin=0.08, color="0.6", linestyle="--")
         axes.annotate("two different images", (0.0, 1.06), ha="center", va="bottom", color="0.4")
-        axes.set_xticks([-1.0, 0.0, 1.0], [f"-{ends}".replace("\n", "\n-"), "0", ends])
+        axes.set_xticks([-1.0, 0.0, 1.0], ["-{}\n-{}".format(*ends), "0", "\n".join(ends)])
         axes.set(xlim=(-1.125, 1.125), ylim=(0.0, max(1.5, 1.05 * max(distances))))
         axes.set_yticks([0.5, 1.0])
         axes.tick_params(axis="y", length=0, pad=-14)
         axes.spines["left"].set_visible(False)
 
     moved = f"distance of the embedding; {distances[0]:.2f} and {distances[-1]:.2f} at the ends"
-    return {caption: png(drawing.tiled(rows)), moved: chart(draw, (3.8, 1.7))}
+    return {caption: png(rows), moved: chart(draw, (3.8, 1.7))}
 
 
 def _plane(served: Served) -> Pictures:
@@ -164,44 +148,37 @@ def _plane(served: Served) -> Pictures:
         axes.legend()
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 
-    return {"": chart(draw, (4.6, 3.6))} if served.embedded else {}
+    return {"": chart(draw, (4.6, 3.6))}
 
 
 def _reconstructions(served: Served) -> Pictures:
     pictures = {}
-    for title, part in zip(("test images", "views"), served.embedded, strict=False):
+    for title, part in zip(("test images", "views"), served.embedded, strict=True):
         rows = {title: part.images[:_SHOWN]}
         if part.upright is not None:
             rows["brought upright"] = part.upright
         if served.decoder:
             rows["reconstructed"] = served.decoder(part.mean[:_SHOWN])
-        if len(rows) > 1:
-            pictures[" / ".join(rows)] = png(drawing.tiled(list(rows.values())))
+        pictures[" / ".join(rows)] = png(list(rows.values()))
     return pictures
 
 
 def _samples(served: Served) -> Pictures:
-    if not served.decoder:
-        return {}
     shape = [_SAMPLE_ROWS * _SHOWN, served.decoder.latent_dim]
     images = served.decoder(tf.random.stateless_normal(shape, randomness.key(0, Purpose.PRIOR)))
-    return {"": png(drawing.tiled(np.split(images, _SAMPLE_ROWS)))}
+    return {"": png(np.split(images, _SAMPLE_ROWS))}
 
 
 def _traversals(served: Served) -> Pictures:
-    if not served.decoder:
-        return {}
     latent_dim = served.decoder.latent_dim
     base = served.embedded[0].mean[0] if served.embedded else np.zeros(latent_dim, np.float32)
     moved = np.where(np.eye(latent_dim, dtype=bool), _STDDEVS[:, np.newaxis, np.newaxis], base)
     change = np.square(served.decoder(moved[-1]) - served.decoder(moved[0])).mean(axis=(1, 2, 3))
     most = np.argsort(-change, kind="stable")[:_TRAVERSED]
-    return {f"z{i}": png(drawing.tiled([served.decoder(moved[:, i])])) for i in most}
+    return {f"z{i}": png([served.decoder(moved[:, i])]) for i in most}
 
 
 def _neighbours(served: Served) -> Pictures:
-    if not served.embedded:
-        return {}
     clean, views = served.embedded
     others, found = (
         np.argsort(cdist(part.content[:_QUERIES], clean.content), axis=1, kind="stable")
@@ -217,29 +194,20 @@ def _neighbours(served: Served) -> Pictures:
 
 def _searched(queries: np.ndarray, images: np.ndarray, found: np.ndarray) -> str:
     """Returns rows of a query and the images found for it, a gray line around each."""
-    around = [(0, 0), (_LINE, _LINE), (_LINE, _LINE), (0, 0)]
+    around = [(0, 0), (1, 1), (1, 1), (0, 0)]
     rows = [np.concatenate([queries[[i]], images[indices]]) for i, indices in enumerate(found)]
-    return png(drawing.tiled([np.pad(row, around, constant_values=0.5) for row in rows]))
+    return png([np.pad(row, around, constant_values=0.5) for row in rows])
 
 
-class Section(NamedTuple):
-    """A section with a panel of pictures for each run."""
-
-    title: str
-    draw: Callable[[Served], Pictures]
-    """Returns no pictures where the run lacks what they are made of."""
-    stand_in: str = ""
-    """The picture among the run's own that then takes their place."""
-
-
-SECTIONS = (
-    Section("A moving image", _moved),
-    Section("Reconstructions", _reconstructions, "reconstructions.png"),
-    Section("Nearest neighbours", _neighbours),
-    Section("Figure 1", _plane, "latent_plane.png"),
-    Section("Samples", _samples, "samples.png"),
-    Section("Latent traversals", _traversals),
-)
+SECTIONS = {
+    "A moving image": ("embedded", _moved),
+    "Reconstructions": ("embedded", _reconstructions),
+    "Nearest neighbours": ("embedded", _neighbours),
+    "Figure 1": ("embedded", _plane),
+    "Samples": ("decoder", _samples),
+    "Latent traversals": ("decoder", _traversals),
+}
+"""What each section is made of, and what draws it."""
 
 
 def chart(draw: Callable[[Axes], None], size: tuple[float, float] = (3.4, 2.3)) -> str:
@@ -251,17 +219,14 @@ def chart(draw: Callable[[Axes], None], size: tuple[float, float] = (3.4, 2.3)) 
         draw(figure.subplots())
         written = io.BytesIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
-    return data_uri(written.getvalue(), "svg+xml")
+    return _data_uri(written.getvalue(), "svg+xml")
 
 
-def png(image: np.ndarray) -> str:
-    """Returns an image `[H, W, 1 or 3]` in [0, 1] as a data URI."""
-    pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
-    return data_uri(written.getvalue(), "png")
+def png(rows: Sequence[np.ndarray]) -> str:
+    """Returns rows of images `[columns, H, W, 1 or 3]` in [0, 1] as the data URI of one picture."""
+    pixels = tf.image.convert_image_dtype(drawing.tiled(rows), tf.uint8, saturate=True)
+    return _data_uri(tf.io.encode_png(pixels).numpy(), "png")
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """Returns the contents of a picture as a data URI."""
+def _data_uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
