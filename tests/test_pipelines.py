@@ -140,19 +140,22 @@ def test_black_and_white_stay_so_and_the_identity_keeps_gray_as_it_is(binarizati
             np.testing.assert_array_equal(images, views)
 
 
-def test_transformations_differ_between_epochs_steps_and_images():
+@pytest.mark.parametrize(
+    ("images", "binarization", "transformation"),
+    [
+        (np.repeat(gray_levels(1), 6, axis=0), "none", TRANSFORMATION),
+        (half_gray(6), "dynamic", IDENTITY),
+    ],
+)
+def test_no_random_number_is_used_twice(images, binarization, transformation):
     """Frozen randomness (a cache or a shuffle after it) would repeat views of the one image."""
-    same = np.repeat(gray_levels(1), 6, axis=0)
-    batches = training(ArrayImages(same), epochs=range(30), batch_size=2, binarization="none")
-    assert len(patterns(np.concatenate([views for _, views in batches]))) == 6 * 30
-
-
-def test_the_numbers_of_dynamic_binarisation_are_never_used_twice():
     batches = training(
-        ArrayImages(half_gray(6)), epochs=range(30), batch_size=2, transformation=IDENTITY
+        ArrayImages(images), 0, range(30), 2, binarization, transformation=transformation
     )
-    images, views = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    assert len(patterns(images) | patterns(views)) == 2 * 6 * 30
+    drawn = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+    assert len(patterns(drawn[1])) == 6 * 30
+    if binarization == "dynamic":
+        assert len(patterns(np.concatenate(drawn))) == 2 * 6 * 30
 
 
 def test_dynamic_binarisation_has_the_gray_value_as_its_mean():
@@ -167,29 +170,20 @@ def test_dynamic_binarisation_has_the_gray_value_as_its_mean():
         assert (np.abs(mean - gray) <= 4.5 * deviation).all()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_fixed_binarisation_gives_the_same_bits_in_every_epoch_batch_and_run(seed):
-    split = ArrayImages(half_gray(10))
-    epochs = [
-        training(split, seed, range(epoch, epoch + 1), batch_size, "fixed", transformation=IDENTITY)
-        for batch_size, epoch in ((3, 0), (10, 0), (3, 7))
-    ]
-    for part in (0, 1):
-        found = [patterns(np.concatenate([b[part] for b in batches])) for batches in epochs]
-        assert all(bits == found[0] for bits in found)
-        assert len(found[0]) == 10
-
-
-def test_fixed_binarisation_belongs_to_the_image_and_not_to_its_place():
+def test_fixed_binarisation_belongs_to_the_image_whatever_the_seed_the_epoch_and_the_batch():
     """Image i is the only one with a white pixel i in its first row, so that bits name their image."""
     images = half_gray(8)
     images[:, 0] = 0
     images[np.arange(8), 0, np.arange(8)] = 255
     bits = {}
-    for batch, _ in training(ArrayImages(images), epochs=range(4), batch_size=3, binarization="fixed"):
-        for image in batch:
-            bits.setdefault(int(image[0, :, 0].argmax()), set()).add(image.tobytes())
-    assert {name: len(found) for name, found in bits.items()} == dict.fromkeys(range(8), 1)
+    for seed, batch_size in ((0, 3), (1, 3), (0, 8)):
+        batches = training(
+            ArrayImages(images), seed, range(4), batch_size, "fixed", transformation=IDENTITY
+        )
+        for part, seen in enumerate(zip(*batches, strict=True)):
+            for image in np.concatenate(seen):
+                bits.setdefault((part, image[0, :, 0].argmax()), set()).add(image.tobytes())
+    assert len(set().union(*bits.values())) == len(bits) == 16
 
 
 @pytest.mark.parametrize("binarization", BINARIZED)
@@ -248,14 +242,6 @@ def test_the_transformed_test_set_has_one_draw_for_each_index():
     assert len(patterns(views)) == 150
 
 
-def test_the_test_set_is_binarised_once_whatever_the_training_does():
-    split = ArrayImages(gray_levels(10))
-    once = evaluated(split, binarization="dynamic")
-    np.testing.assert_array_equal(evaluated(split, binarization="fixed"), once)
-    np.testing.assert_array_equal(evaluated(split, binarization="dynamic"), once)
-    assert set(np.unique(once)) == {0.0, 1.0}
-
-
 @pytest.mark.parametrize("transformation", [None, IDENTITY], ids=["test", "transformed"])
 def test_the_binarised_test_sets_have_the_gray_value_as_their_mean(transformation):
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
@@ -267,10 +253,12 @@ def test_the_binarised_test_sets_have_the_gray_value_as_their_mean(transformatio
     assert (np.abs(images.mean(axis=0) - gray) <= 4.5 * deviation).all()
 
 
-def test_the_test_set_and_the_training_set_are_binarised_apart():
-    images = evaluated(ArrayImages(half_gray(50)))
+def test_the_test_set_is_binarised_once_and_apart_from_the_training_set():
+    split = ArrayImages(half_gray(50))
+    images = evaluated(split)
+    np.testing.assert_array_equal(evaluated(split, binarization="fixed"), images)
     for binarization in BINARIZED:
-        batches = training(ArrayImages(half_gray(50)), binarization=binarization, transformation=None)
+        batches = training(split, binarization=binarization, transformation=None)
         assert not patterns(images) & patterns(np.concatenate(batches))
 
 
@@ -287,12 +275,10 @@ def test_transformations_come_beside_the_same_pairs(split, binarization):
 
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])
 def test_validation_batches_are_the_two_test_sets_side_by_side(split, binarization):
-    alone, pairs, triples = (
-        list(validation_pairs(split, 4, binarization, transformation, with_transformations))
-        for transformation, with_transformations in (
-            (None, False),
-            *((TRANSFORMATION, b) for b in (0, 1)),
-        )
+    alone = list(validation_pairs(split, 4, binarization, None))
+    pairs, triples = (
+        list(validation_pairs(split, 4, binarization, TRANSFORMATION, with_transformations))
+        for with_transformations in (False, True)
     )
     np.testing.assert_array_equal(np.concatenate(alone), evaluated(split, 4, binarization))
     views = np.concatenate([pair[1] for pair in pairs])
@@ -304,11 +290,8 @@ def test_validation_batches_are_the_two_test_sets_side_by_side(split, binarizati
             np.testing.assert_array_equal(RandomAffine().augment_images(images, drawn), pair[1])
 
 
-def test_a_binarisation_of_another_name_is_an_input_error(split):
+@pytest.mark.parametrize("batches", [training, evaluated])
+def test_a_binarisation_of_another_name_is_an_input_error(split, batches):
     message = "^binarization: expected one of dynamic, fixed, none; received Dynamic$"
     with pytest.raises(InputError, match=message):
-        training_batches(split, 4, "Dynamic", TRANSFORMATION, 0, range(1))
-    with pytest.raises(InputError, match=message):
-        evaluation_batches(split, 4, "Dynamic")
-    with pytest.raises(InputError, match=message):
-        validation_pairs(split, 4, "Dynamic", TRANSFORMATION)
+        batches(split, binarization="Dynamic")

@@ -20,7 +20,6 @@ from crvae_tf.datasets.images import spread
 from launch import assembly
 from tests import reference
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
-from tests.conftest import ROOT
 from tests.image_files import blocks, encoded
 
 
@@ -53,16 +52,6 @@ def log(caplog):
 # The embedded digits.
 
 
-def test_digits_are_1437_and_360_images_of_28_pixels_a_fifth_of_each_class_for_testing(digits):
-    assert (digits.train.num_images, digits.test.num_images) == (1437, 360)
-    assert digits.validation is None
-    assert digits.train.image_shape == digits.test.image_shape == (28, 28, 1)
-    everything = np.bincount(load_digits().target)
-    train, test = (np.bincount(contents(part)[1]) for part in (digits.train, digits.test))
-    np.testing.assert_array_equal(train + test, everything)
-    np.testing.assert_allclose(test, everything * 360 / 1797, atol=1)
-
-
 def test_digits_are_scikit_learns_scans_20_pixels_high_in_a_dark_frame(digits):
     scans, labels = load_digits(return_X_y=True)
     splits = train_test_split(scans, labels, test_size=360, stratify=labels, random_state=0)
@@ -71,14 +60,12 @@ def test_digits_are_scikit_learns_scans_20_pixels_high_in_a_dark_frame(digits):
     ):
         pixels, found = contents(split)
         np.testing.assert_array_equal(found, classes)
-        framed = pixels.copy()
-        framed[:, 4:24, 4:24] = 0
-        assert not framed.any()
         small = tf.image.resize(pixels[:, 4:24, 4:24], [8, 8], antialias=True)
         # Enlarged by cubics and made small by triangles: a little smoother, otherwise the same.
-        correlation = np.corrcoef(np.ravel(small), np.ravel(expected))[0, 1]
-        assert correlation > 0.97
+        assert np.corrcoef(np.ravel(small), np.ravel(expected))[0, 1] > 0.97
         assert abs(small.numpy().mean() / 255 - expected.mean() / 16) < 0.01
+        pixels[:, 4:24, 4:24] = 0
+        assert not pixels.any()
 
 
 def test_digits_held_out_are_a_fixed_sample_of_the_training_images(digits):
@@ -94,11 +81,10 @@ def test_digits_held_out_are_a_fixed_sample_of_the_training_images(digits):
     assert message == "validation_images: expected fewer than the 1437 training images; received 1437"
 
 
-def test_the_fingerprint_of_digits_is_stable_and_changes_with_the_images(digits):
-    assert datasets.load("digits").fingerprint == digits.fingerprint
+def test_the_fingerprint_of_digits_changes_with_the_images(digits):
     smaller = datasets.load("digits", image_size=8, channels=3)
     assert smaller.train.image_shape == (8, 8, 3)
-    assert smaller.fingerprint != digits.fingerprint
+    assert smaller.fingerprint != digits.fingerprint == datasets.load("digits").fingerprint
 
 
 @pytest.mark.parametrize(
@@ -119,16 +105,18 @@ def test_a_data_set_has_defaults_of_its_own(name, expected, tmp_path):
 # Prepared folders of MNIST and OMNIGLOT.
 
 
-def test_mnist_is_in_the_order_of_tfds_and_kept_to_the_bit(shared_data_dir):
-    for split, labels in (
-        ("train", [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]),
-        ("test", [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]),
-    ):
-        mnist = open_images("mnist", Preprocessing(28, 1), shared_data_dir, f"{split}[:10]")
-        raw = tfds.as_numpy(tfds.load("mnist", split=f"{split}[:10]", data_dir=shared_data_dir))
-        pixels, found = contents(mnist)
-        assert found.tolist() == labels
-        np.testing.assert_array_equal(pixels, [example["image"] for example in raw])
+@pytest.mark.parametrize(
+    ("split", "labels"),
+    [
+        ("train[:10]", [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]),
+        ("test[:10]", [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]),
+    ],
+)
+def test_mnist_is_in_the_order_of_tfds_and_kept_to_the_bit(shared_data_dir, split, labels):
+    pixels, found = contents(open_images("mnist", Preprocessing(28, 1), shared_data_dir, split))
+    raw = tfds.as_numpy(tfds.load("mnist", split=split, data_dir=shared_data_dir))
+    assert found.tolist() == labels
+    np.testing.assert_array_equal(pixels, [example["image"] for example in raw])
 
 
 def test_omniglot_equals_inverting_and_resizing_by_hand(shared_data_dir):
@@ -283,7 +271,7 @@ def test_the_validation_split_stands_for_a_missing_test_split(tiny):
     assert tiny({"sizes": {"train": 7, "validation": 3}}).test.num_images == 3
 
 
-@pytest.mark.parametrize("name", ["train", "test", "everything"])
+@pytest.mark.parametrize("name", ["train", "everything"])
 def test_test_images_are_held_out_of_a_single_split_and_that_is_said(tiny, log, name):
     data = tiny({"sizes": {name: 7}}, test_fraction=0.3)
     assert (data.train.num_images, data.test.num_images) == (5, 2)
@@ -342,10 +330,6 @@ def test_without_a_network_one_line_names_the_ways_out_after_what_is_fetched(
     assert f"prepared below {tmp_path}, or" in message  # TFDS looks for NAME/VERSION below it.
     assert "received mnist, and ConnectionError: Max retries exceeded with url" in message
     assert f"fetching mnist/3.0.1 into {tmp_path};" in said_before[-1]
-
-
-def test_what_tfds_needs_to_download_and_does_not_declare_is_declared_here():
-    assert '"importlib_resources' in (ROOT / "setup.py").read_text()
 
 
 # Arrays.
@@ -507,11 +491,13 @@ def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.arange(16, dtype=np.uint16).reshape(4, 4) * 273, "pixel of uint16 is 6.25%"),
-        (np.eye(4, dtype=np.uint8), "pixel of uint8 is 0.39%"),
-        (np.eye(4, dtype=np.uint8) * 5, "pixel of uint8 is 1.96%"),
+        (
+            np.arange(16, dtype=np.uint16).reshape(4, 4) * 273,
+            "uint16 is 6.25% of its type's range; all images are stretched",
+        ),
+        (np.eye(4, dtype=np.uint8), "uint8 is 0.39% of its type's range; all images are stretched"),
     ],
-    ids=["12 bits", "mask", "classes"],
+    ids=["12 bits", "mask"],
 )
 def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_path, log, image, told):
     for i in range(30):
@@ -521,7 +507,6 @@ def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_p
         pixels = contents(split)[0]
         assert (pixels.min(), pixels.max()) == (0, 255)
     assert told in log.text
-    assert "stretched" in log.text
 
 
 def test_dark_files_among_others_are_warned_of_and_taken_as_they_are(tmp_path, log):
@@ -534,13 +519,12 @@ def test_dark_files_among_others_are_warned_of_and_taken_as_they_are(tmp_path, l
     assert "of uint16 is 6.25% of its type's range; these look black" in log.text
 
 
-def test_dark_files_that_an_encoder_does_not_stretch_are_warned_of(tmp_path, log):
+@pytest.mark.parametrize("brightest", [1.0, 1 / 255])
+def test_dark_files_that_an_encoder_does_not_stretch_are_warned_of(tmp_path, log, brightest):
     write_images(tmp_path, ["0.png", "1.png"])
-    open_images(f"folder:{tmp_path}", Preprocessing(4, 1))
-    assert "of uint8 is 0.39% of its type's range; these look black" in log.text
-    log.clear()
-    open_images(f"folder:{tmp_path}", Preprocessing(4, 1, brightest=1 / 255))
-    assert "look black" not in log.text
+    open_images(f"folder:{tmp_path}", Preprocessing(4, 1, brightest=brightest))
+    told = "of uint8 is 0.39% of its type's range; these look black"
+    assert (told in log.text) == (brightest == 1.0)
 
 
 def test_test_images_that_are_also_trained_on_are_counted(tmp_path, log):
@@ -568,15 +552,12 @@ def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
         b"-- $(x) 'q' [0]*?.jpeg": "-- $(x) 'q' [0]*?.jpeg",
     }
     for name in strange:
-        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
-            file.write(data)
+        (tmp_path / os.fsdecode(name)).write_bytes(data)
     found = open_images(f"folder:{tmp_path}", Preprocessing(8, 3))
     assert set(found.names) == set(strange.values())
     assert (contents(found)[0] == 9).all()
     for name in found.names:
-        np.testing.assert_array_equal(
-            folders.listed_picture(str(tmp_path), name), np.full((8, 8, 3), 9)
-        )
+        assert (folders.listed_picture(str(tmp_path), name) == 9).all()
 
 
 def test_links_are_followed_once_and_loops_end(tmp_path):
@@ -602,10 +583,8 @@ TOO_FEW = "enough images to hold out 0.1 of them for testing"
     [
         (names_of(3, False), "", f"{TOO_FEW}; received folder:.*, with 3"),
         (names_of(3, True), "", f"{TOO_FEW}; received folder:.*, with 3"),
-        (names_of(1, True), "", f"{TOO_FEW}; received folder:.*, with 1"),
         ([], "", f"{NEEDED}; received folder:.*, with .txt 1"),
         ([], "missing", "an existing folder; received folder:.*missing"),
-        ([], "notes.txt", "an existing folder; received folder:.*notes.txt"),
     ],
 )
 def test_a_folder_that_cannot_be_trained_on_is_an_input_error(tmp_path, names, place, expected):
@@ -619,7 +598,6 @@ BROKEN = {
     "Unknown image file format.": b"not an image",
     "PNG file: Invalid PNG": encoded(blocks(0, 3), "PNG")[:50],
     "JPEG2000 file: Unknown image file format.": encoded(blocks(0, 3), "JPEG2000"),
-    "TIFF file: Unknown image file format.": encoded(blocks(0, 3), "TIFF"),
 }
 
 
@@ -631,13 +609,9 @@ def test_a_broken_file_is_left_out_with_a_warning_that_says_why(tmp_path, log, w
     (tmp_path / "060.png").write_bytes(BROKEN[why])
     log.clear()
     data = load_folder(tmp_path)
-    warnings = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
-    assert "1 of 101 files are left out" in warnings
-    assert any(
-        line.startswith(f"left out 060.png, which cannot be decoded: {why}") for line in warnings
-    )
-    everything = levels(data.train) + levels(data.test)
-    assert sorted(everything) == [i for i in range(101) if i != 60]
+    assert "1 of 101 files are left out" in log.text
+    assert f"left out 060.png, which cannot be decoded: {why}" in log.text
+    assert sorted(levels(data.train) + levels(data.test)) == [i for i in range(101) if i != 60]
     assert data.fingerprint != intact.fingerprint
 
 
@@ -662,11 +636,11 @@ def test_the_fingerprint_of_a_folder_stays_the_same_from_release_to_release(tmp_
 def test_the_fingerprint_of_a_folder_changes_with_its_files_and_their_pixels(tmp_path):
     write_images(tmp_path, names_of(5, False, "{}.bmp") + names_of(2, True, "{}.bmp"))
     found = [load_folder(tmp_path).fingerprint]
-    assert load_folder(tmp_path).fingerprint == found[0]
-    write_image(tmp_path / "extra.png")
-    found.append(load_folder(tmp_path).fingerprint)
-    (tmp_path / "extra.png").rename(tmp_path / "renamed.png")
-    found.append(load_folder(tmp_path).fingerprint)
-    write_image(tmp_path / names_of(1, False, "{}.bmp")[0], 222)
-    found.append(load_folder(tmp_path).fingerprint)
+    for change in (
+        lambda: write_image(tmp_path / "extra.png"),
+        lambda: (tmp_path / "extra.png").rename(tmp_path / "renamed.png"),
+        lambda: write_image(tmp_path / names_of(1, False, "{}.bmp")[0], 222),
+    ):
+        change()
+        found.append(load_folder(tmp_path).fingerprint)
     assert len(set(found)) == 4

@@ -37,8 +37,7 @@ class FileImages(Images):
 
     Folders called `train`, `validation` and `test` are the user's own split, if every image lies in
     one of them. The folders directly below these, or below `path`, are classes, if there are two or
-    more and every image lies in one. It follows links, but enters each folder once. It ignores names
-    that begin with a dot and folders that other programs create.
+    more and every image lies in one. It follows links, but enters each folder once.
 
     Attributes:
       paths: the files' paths, as TensorFlow takes them.
@@ -110,15 +109,14 @@ class FileImages(Images):
 
     def tell_broken(self, indices):
         for index in indices:
-            why, kind = "the second attempt succeeded", ""
+            why = "the second attempt succeeded"
             try:
                 decode(tf.io.read_file(self.paths[index]))
             except tf.errors.OpError as error:
                 why = reason(error)
             with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
-                kind = f"{image.format} file: "
-            told = "left out %s, which cannot be decoded: %s%s"
-            _LOGGER.warning(told, self.names[index], kind, why)
+                why = f"{image.format} file: {why}"
+            _LOGGER.warning("left out %s, which cannot be decoded: %s", self.names[index], why)
         if len(indices):
             _LOGGER.warning("%d of %d files are left out", len(indices), self.num_images)
         return [self.names[index] for index in indices]
@@ -139,9 +137,7 @@ def listed_picture(path: str, name: str) -> np.ndarray | None:
 
 
 def printable(name: str) -> str:
-    r"""Returns a file's name as one line of UTF-8. Two names never become one.
-
-    It writes `\xNN` for control characters, for backslashes and for bytes that are not UTF-8.
+    r"""Returns a file's name as one line of UTF-8, with `\xNN` for other bytes and for backslashes.
 
     >>> print(printable("two\nlines"), printable("caf\udce9.png"), printable("caf\u00e9.png"))
     two\x0alines caf\xe9.png café.png

@@ -1,13 +1,12 @@
-"""Images in a fixed order, for training, evaluation and embedding.
-
-An image's index is its place in that order.
-"""
+"""Images in a fixed order; an image's index is its place in it."""
 
 import abc
 import copy
 import dataclasses
+import hashlib
 import logging
 import math
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,8 +23,8 @@ NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """Larger data sets, in bytes, go to a temporary file."""
 BROKEN_SHARE_LIMIT = 0.01
+_ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
 _BATCH, _SAMPLED = 64, 1000
-_SPREAD_SEED = 0
 _DARK = 0.1
 """Images look black if their brightest pixel is below this share of their type's range."""
 
@@ -92,17 +91,14 @@ class Images(abc.ABC):
         return preprocessing
 
     def _brightest(self, argument: str) -> dict[str, float]:
-        """Returns the brightest value of each type of image, as a share of its range; logs the sizes.
-
-        It reads a sample, and all images only if the sample is dark or has floats.
-        """
+        """Logs the sizes. Returns the brightest value of each type, as a share of its range."""
         for limit in (_SAMPLED, None):
             found, sizes = Counter(), set()
             for image in self.raw(limit):
                 found[image.dtype.name] = max(found[image.dtype.name], self._share(image, argument))
                 sizes.add(image.shape[-2:-4:-1])
             if all(share >= _DARK and "float" not in kind for kind, share in found.items()):
-                break
+                break  # All images are read only if the sample is dark or has floats.
         ends = sorted(sizes, key=math.prod)[:: max(len(sizes) - 1, 1)]
         told = " to ".join(f"{width}x{height}" for width, height in ends)
         _LOGGER.info("%s: %d images of %s pixels", self.origin, self.num_images, told)
@@ -123,7 +119,6 @@ class ArrayImages(Images):
     Args:
       stored: `[num_images, h, w, c]`; uint8 without a preprocessing. A memory map stays one.
       labels: int64 `[num_images]`, or None.
-      preprocessing: see `Images`.
 
     Attributes:
       image_shape: (H, W, C) of each preprocessed image.
@@ -160,6 +155,10 @@ class ArrayImages(Images):
         part.num_images = len(indices)
         part._places, part._labels = (tf.gather(each, indices) for each in (self._places, self._labels))
         return part
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns the number of batches that hold every image once; the last may be short."""
+        return math.ceil(self.num_images / batch_size)
 
     def up_to(self, limit: int | None) -> int:
         """Returns the number of images, at most `limit`; None means no limit."""
@@ -201,9 +200,43 @@ class ArrayImages(Images):
         dataset = tf.data.Dataset.from_tensor_slices(np.array(bounds, np.int64))
         return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Returns the number of batches that hold every image once; the last may be short."""
-        return math.ceil(self.num_images / batch_size)
+
+def digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
+    """Returns scikit-learn's digits in MNIST's format: 20 pixels high in a 28-pixel frame.
+
+    A fifth of each class are test images, 360 in all.
+    """
+    from sklearn.datasets import load_digits  # Its import takes longer than most folders.
+    from sklearn.model_selection import train_test_split
+
+    scans, labels = load_digits(return_X_y=True)
+    levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
+    enlarged = tf.image.resize(levels, [20, 20], method="bicubic")
+    enlarged = tf.saturate_cast(tf.round(enlarged), tf.uint8)
+    framed = tf.image.pad_to_bounding_box(enlarged, 4, 4, 28, 28).numpy()
+    whole = ArrayImages(framed, labels, preprocessing)
+    stored = preprocessing(framed).numpy().tobytes() + labels.tobytes()
+    whole.origin, whole.fingerprint = "digits", hashlib.sha256(stored).hexdigest()
+    places = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
+    return dict(zip(("train", "test"), map(whole.subset, places), strict=True))
+
+
+def opened_array(path: str, argument: str) -> np.memmap:
+    """Returns the images of a `.npy` file, `[N, h, w, c]`."""
+    expected = "an array of images, [N, h, w] or [N, h, w, 1 to 4], of uint8, uint16, bool or floats"
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # A damaged header may raise anything.
+        received = "another file" if os.path.exists(path) else "no such file"
+        raise InputError(argument, expected, f"{path}, {received}") from error
+    shape, is_one = list(array.shape), array.shape[2:] in ((1,), (3,), (4,))
+    if is_one:
+        _LOGGER.warning("%s: reading %s as one image", path, shape)
+    if array.ndim == 3:
+        array = array[np.newaxis] if is_one else array[..., np.newaxis]
+    if array.ndim != 4 or not array.size or array.shape[3] > 4 or array.dtype.name not in _ARRAY_TYPES:
+        raise InputError(argument, expected, f"{path}, {array.dtype} {shape}")
+    return array
 
 
 def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
@@ -234,16 +267,12 @@ def check_broken_share(names: Sequence[str], whole: int, argument: str) -> None:
 
 
 def grouped(rows: range, size: int) -> list[tuple[int, int]]:
-    """Returns the (start, stop) of each group of `size` rows; the last may be smaller.
-
-    >>> grouped(range(10, 15), 2)
-    [(10, 12), (12, 14), (14, 15)]
-    """
+    """Returns the (start, stop) of each group of `size` rows; the last may be smaller."""
     return [(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
 
 
 def spread(number: int, whole: int) -> np.ndarray:
     """Returns `number` ascending indices below `whole`: one drawn from each of `number` equal parts."""
     bounds = np.arange(number + 1) * whole // max(number, 1)
-    drawn = np.random.default_rng(_SPREAD_SEED).random(number)
+    drawn = np.random.default_rng(0).random(number)
     return bounds[:-1] + (drawn * np.diff(bounds)).astype(np.int64)

@@ -1,11 +1,8 @@
 """Input pipelines: training pairs, the test set and the transformed test set.
 
-The transformation applies to the gray image. An image and its view are binarised with separate random
-numbers: a model could otherwise recognise a view by the numbers it shares with its image. A training
-batch is a function of (seed, epoch, step), so a run can resume anywhere.
+A training batch is a function of (seed, epoch, step), so a run can resume anywhere.
 """
 
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -38,15 +35,13 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns batches of the given epochs, one epoch after the other, each in a new order.
 
-    The data set does not end with an epoch: use it with `fit(..., steps_per_epoch=...)`.
+    The last batch of an epoch may be short. Use `fit(..., steps_per_epoch=...)`.
 
     Args:
-      split: the images.
-      batch_size: images in a batch; the last batch of an epoch may be short.
-      binarization: one of `BINARIZATIONS`.
-      transformation: t(x~|x), or None for images alone.
+      binarization: one of `BINARIZATIONS`. An image and its view have separate random numbers.
+      transformation: t(x~|x) of the gray images, or None for images alone.
       seed: of the order, the transformation and the dynamic binarisation. The fixed one ignores it.
-      epochs, first_step: the epochs, and the first step of the first one.
+      first_step: the first step of the first epoch.
       with_transformations: whether to return the transformations, too.
       views_per_image: the number of pairs, each with a new view, for each image of a batch.
 
@@ -76,26 +71,16 @@ def training_batches(
         seen = _seen(images, transformation, drawn, binarization, uniforms)
         return seen[: 2 + with_transformations] if transformation else seen[_IMAGE]
 
-    steps = shuffled_indices(split.num_images, batch_size, seed, epochs, first_step)
-    return _finished(steps, batch, binarization)
-
-
-def shuffled_indices(
-    number: int, batch_size: int, seed: int, epochs: range, first_step: int = 0
-) -> tf.data.Dataset:
-    """Returns (epoch, step, indices of a batch), int64, of `number` images in a new order each epoch.
-
-    It begins at `first_step` of the first epoch. The last batch of an epoch may be short.
-    """
-
     def steps_of(epoch):
         key = randomness.key(seed, Purpose.ORDER, epoch)
-        order = tf.random.experimental.stateless_shuffle(tf.range(number, dtype=tf.int64), key)
+        indices = tf.range(split.num_images, dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(indices, key)
         begin = tf.where(epoch == epochs.start, tf.cast(first_step, tf.int64), 0)
-        steps = tf.data.Dataset.range(begin, math.ceil(number / batch_size))
+        steps = tf.data.Dataset.range(begin, split.steps_per_epoch(batch_size))
         return steps.map(lambda step: (epoch, step, order[step * batch_size :][:batch_size]))
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(steps_of)
+    steps = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(steps_of)
+    return _finished(steps, batch, binarization)
 
 
 def evaluation_batches(
@@ -108,7 +93,7 @@ def evaluation_batches(
     """Returns the test set once, in order; with a transformation, the transformed test set.
 
     Each image has one draw, which depends on its index alone. With a `limit`, it returns a fixed sample
-    of so many images. Other arguments and errors are those of `training_batches`.
+    of so many images.
 
     Returns:
       A data set of (indices int64 `[batch]`, images float32 `[batch, H, W, C]`, labels int64

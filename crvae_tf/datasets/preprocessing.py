@@ -24,22 +24,21 @@ _ORIENTATION = (
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Crops, converts, inverts and resizes images.
+    """Crops, converts, inverts and resizes images, in training and when served alike, to the bit.
 
-    The result is rounded to uint8, so that it fits in memory. An exported encoder computes the same
-    result from the same file, to the bit.
+    Attributes:
+      image_size: the side of the result, pixels.
+      channels: 1 for gray, 3 for colour.
+      crop: the side of the central square to keep, pixels; None keeps the largest that fits.
+      invert: whether dark becomes light, for dark strokes on a light ground.
+      brightest: the value that becomes white, as a share of the image type's range.
     """
 
     image_size: int
-    """Side of the result, pixels."""
     channels: int
-    """1 for gray, 3 for colour."""
     crop: int | None = None
-    """Side of the central square to keep, pixels; None keeps the largest that fits."""
     invert: bool = False
-    """Whether dark becomes light, for dark strokes on a light ground."""
     brightest: float = 1.0
-    """The value that becomes white, as a share of the image type's range."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

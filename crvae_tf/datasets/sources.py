@@ -3,25 +3,23 @@
 import contextlib
 import dataclasses
 import hashlib
+import json
 import logging
 import os
-import tokenize
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
-from crvae_tf.datasets import tfds_source
 from crvae_tf.datasets.folders import FileImages
-from crvae_tf.datasets.images import ArrayImages, Images, kept, spread
+from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images, digits, kept, opened_array, spread
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.errors import InputError, check_choice
+from crvae_tf.errors import InputError, check_choice, reason
 
 _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
-TEST_FRACTION = 0.1
-_ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
-_HASHED = 1000
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
 _INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
 _GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
@@ -32,16 +30,14 @@ _LIGHT_ON_DARK = (DIGITS, "mnist", "emnist", "kmnist", "fashion_mnist", "binariz
 
 @dataclasses.dataclass(frozen=True)
 class ImageData:
-    """A data set, ready for training."""
+    """A data set, ready for training; its fingerprint changes when the data change."""
 
     name: str
     train: ArrayImages
     test: ArrayImages
     validation: ArrayImages | None
-    """Images held out from the training set, or the user's own; may be None."""
     preprocessing: Preprocessing
     fingerprint: str
-    """Changes when the data change."""
 
 
 def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
@@ -57,10 +53,10 @@ def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
         return {"image_size": 28, "channels": 1} | _INK
     height, channels = None, 3
     if dataset.endswith(ARRAY_SUFFIX):
-        _, height, _, channels = _opened_array(dataset, "dataset").shape
+        _, height, _, channels = opened_array(dataset, "dataset").shape
     elif not dataset.startswith(FOLDER_PREFIX):
-        builder = tfds_source.open_builder(dataset, data_dir, "dataset")
-        height, _, channels = builder.info.features[tfds_source.image_key(builder, "dataset")].shape
+        builder = _builder(dataset, data_dir, "dataset")
+        height, _, channels = builder.info.features[_image_key(builder, "dataset")].shape
     side = next((side for side in (28, 32) if height and height <= side), 64)
     if channels in (1, 2):
         return {"image_size": side, "channels": 1} | _GRAY
@@ -69,9 +65,8 @@ def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
     """Returns whether `load` needs no download; raises InputError if there is no such data set."""
-    if dataset == DIGITS or _is_own(dataset):
-        return True
-    return bool(tfds_source.open_builder(dataset, data_dir, "dataset").info.splits)
+    is_here = dataset == DIGITS or _is_own(dataset)
+    return is_here or bool(_builder(dataset, data_dir, "dataset").info.splits)
 
 
 def load(
@@ -81,7 +76,7 @@ def load(
     channels: int | None = None,
     validation_images: int = 0,
     invert: bool | None = None,
-    test_fraction: float = TEST_FRACTION,
+    test_fraction: float = 0.1,
 ) -> ImageData:
     """Returns the training, validation and test images of a data set.
 
@@ -133,9 +128,8 @@ def open_images(
     """Returns images to be embedded, which are read as they are needed.
 
     Args:
-      name: as `dataset` of `load`.
+      name, data_dir: as `dataset` and `data_dir` of `load`.
       preprocessing: that of the training; some data sets have a crop and an inversion of their own.
-      data_dir: where TFDS keeps its data.
       split: of a data set; `train` where this is None.
 
     Raises:
@@ -179,16 +173,16 @@ def _opened(
     if name.startswith(FOLDER_PREFIX):
         return {"train": FileImages(name.removeprefix(FOLDER_PREFIX), usual, argument)}
     if name.endswith(ARRAY_SUFFIX):
-        images = ArrayImages(_opened_array(name, argument), None, usual)
+        images = ArrayImages(opened_array(name, argument), None, usual)
         images.origin = os.path.abspath(name)
         return {"train": images}
     if name == DIGITS:
-        parts = _digits(usual)
+        parts = digits(usual)
         check_choice("split", split or "train", parts)
         return {"train": parts[split]} if split else parts
-    builder = tfds_source.prepared(name, data_dir, argument)
-    splits = {"train": split} if split else tfds_source.parts(builder, argument)
-    return {part: tfds_source.StoredImages(builder, split, usual) for part, split in splits.items()}
+    builder = _prepared(name, data_dir, argument)
+    splits = {"train": split} if split else _splits(builder, argument)
+    return {part: StoredImages(builder, split, usual) for part, split in splits.items()}
 
 
 def _kept(found: dict[str, Images]) -> dict[str, ArrayImages]:
@@ -212,8 +206,7 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
     whole = parts["train"]
     places = spread(round(test_fraction * whole.num_images), whole.num_images)
     if whole.names:
-        is_test = [_hash_fraction(name) < test_fraction for name in whole.names]
-        places = np.flatnonzero(is_test)
+        places = np.flatnonzero([_hash_fraction(name) < test_fraction for name in whole.names])
     if not 0 < len(places) < whole.num_images:
         expected = f"enough images to hold out {test_fraction:g} of them for testing"
         raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
@@ -230,48 +223,9 @@ def _fingerprint(parts: dict[str, ArrayImages]) -> str:
     digest = hashlib.sha256()
     for part, images in sorted(parts.items()):
         digest.update(repr((np.str_(part), images.names)).encode())  # As always: it tells runs apart.
-        for _, pixels, labels in images.batches(_HASHED).as_numpy_iterator():
+        for _, pixels, labels in images.batches(1000).as_numpy_iterator():
             digest.update(pixels.tobytes() + labels.tobytes())
     return digest.hexdigest()
-
-
-def _digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
-    """Returns scikit-learn's digits in MNIST's format: 20 pixels high in a 28-pixel frame.
-
-    A fifth of each class are test images, 360 in all.
-    """
-    from sklearn.datasets import load_digits  # Its import takes longer than most folders.
-    from sklearn.model_selection import train_test_split
-
-    scans, labels = load_digits(return_X_y=True)
-    levels = tf.constant(scans.reshape(-1, 8, 8, 1) / 16.0 * 255.0)
-    enlarged = tf.image.resize(levels, [20, 20], method="bicubic")
-    enlarged = tf.saturate_cast(tf.round(enlarged), tf.uint8)
-    framed = tf.pad(enlarged, [[0, 0], [4, 4], [4, 4], [0, 0]]).numpy()
-    whole = ArrayImages(framed, labels, preprocessing)
-    stored = preprocessing(framed).numpy().tobytes() + labels.tobytes()
-    whole.origin, whole.fingerprint = DIGITS, hashlib.sha256(stored).hexdigest()
-    places = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
-    return dict(zip(("train", "test"), map(whole.subset, places), strict=True))
-
-
-def _opened_array(path: str, argument: str) -> np.memmap:
-    """Returns the images of a `.npy` file, `[N, h, w, c]`."""
-    expected = "an array of images, [N, h, w] or [N, h, w, 1 to 4], of uint8, uint16, bool or floats"
-    try:
-        with np.errstate(over="ignore"):  # The header may claim any size.
-            array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, TypeError, OverflowError, tokenize.TokenError) as error:
-        received = "another file" if os.path.exists(path) else "no such file"
-        raise InputError(argument, expected, f"{path}, {received}") from error
-    shape, is_one = list(array.shape), array.shape[2:] in ((1,), (3,), (4,))
-    if is_one:
-        _LOGGER.warning("%s: reading %s as one image", path, shape)
-    if array.ndim == 3:
-        array = array[np.newaxis] if is_one else array[..., np.newaxis]
-    if array.ndim != 4 or not array.size or array.shape[3] > 4 or array.dtype.name not in _ARRAY_TYPES:
-        raise InputError(argument, expected, f"{path}, {array.dtype} {shape}")
-    return array
 
 
 def _stamp(path: str | bytes) -> tuple[int, int] | None:
@@ -279,3 +233,118 @@ def _stamp(path: str | bytes) -> tuple[int, int] | None:
     with contextlib.suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
+
+
+class StoredImages(Images):
+    """A split of a prepared TFDS data set, in stored order; `split` as in `train[:10%]+test`.
+
+    Raises:
+      InputError: there is no such split, or it has no image.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing):
+        known = builder.info.splits
+        try:
+            self.num_images = known[split].num_examples
+        except (ValueError, AssertionError, KeyError) as error:
+            raise InputError("split", f"one or more of {', '.join(known)}", split) from error
+        if not self.num_images:
+            raise InputError("split", "one with images", split)
+        self.preprocessing = preprocessing
+        self._builder, self._split = builder, split
+        self._image, self._label = _image_key(builder, "dataset"), _label_key(builder)
+        self.has_labels, self.origin = self._label is not None, builder.name
+        sizes = {
+            name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
+            for name, split in sorted(known.items())
+        }
+        described = json.dumps([builder.info.full_name, sizes])
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+
+    def _examples(self) -> tf.data.Dataset:
+        """Returns all (image, label), one file after the other."""
+        # By default TFDS interleaves files and caches small ones.
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        wanted = tfds.decode.PartialDecoding({self._image, self._label} - {None})
+        stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=wanted)
+        return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
+
+    def raw(self, limit):
+        images = self._examples().take(-1 if limit is None else limit)
+        return (image for image, _ in images.as_numpy_iterator())
+
+    def ranges(self, bounds):
+        def preprocess(index, example):
+            return index, self.preprocessing(example[0]), tf.cast(example[1], tf.int64)
+
+        wanted = np.zeros(bounds[-1][1], bool)
+        wanted[np.concatenate([np.arange(*bound) for bound in bounds])] = True
+        images = self._examples().enumerate().take(len(wanted))
+        images = images.filter(lambda index, _: tf.constant(wanted)[index])
+        images = images.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+        return images.batch(1).rebatch([stop - start for start, stop in bounds])
+
+
+def _builder(name: str, data_dir: str | None, argument: str) -> tfds.core.DatasetBuilder:
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (AssertionError, ModuleNotFoundError, ValueError, tfds.core.DatasetNotFoundError) as error:
+        expected = "digits, folder:PATH, FILE.npy or the name of a TFDS data set"
+        raise InputError(argument, expected, name) from error
+
+
+def _prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a data set, after fetching and preparing it if necessary."""
+    builder = _builder(name, data_dir, argument)
+    image, label = _image_key(builder, argument), _label_key(builder)
+    why = "supervised_keys name none" if builder.info.supervised_keys else "no feature is called label"
+    classes = f"the classes are {label}" if label else f"no classes: {why}"
+    _LOGGER.info("%s: the images are %s, %s", name, image, classes)
+    if builder.info.splits:
+        return builder
+    # TFDS stores a data set below this folder by name and version.
+    place = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 1]
+    told = "fetching %s into %s; without a network this fails after some minutes"
+    _LOGGER.info(told, builder.info.full_name, place)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # The downloader may raise anything.
+        expected = f"digits, a data set prepared below {place}, or a network to fetch it"
+        received = f"{name}, and {type(error).__name__}: {reason(error)}"
+        raise InputError(argument, expected, received) from error
+    return builder
+
+
+def _splits(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
+    """Returns the split to train on and that to test on, which a single split lacks."""
+    splits = list(builder.info.splits)
+    train = splits[0] if len(splits) == 1 else "train"
+    if train not in splits:
+        received = f"{builder.name}, with {', '.join(splits)}"
+        raise InputError(argument, "a data set with a split train", received)
+    test = [split for split in ("test", "validation") if split in splits and split != train]
+    return dict(zip(("train", "test"), (train, *test), strict=False))
+
+
+def _image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
+    """Returns the image feature: that of supervised_keys, else `image`, else the first."""
+    images = _features(builder, tfds.features.Image)
+    named = tf.nest.flatten(builder.info.supervised_keys[0]) if builder.info.supervised_keys else []
+    key = next((key for key in (*named, "image", *images) if key in images), None)
+    if key is None:
+        received = f"{builder.name}, with {', '.join(builder.info.features or {})}"
+        raise InputError(argument, "a data set with images", received)
+    return key
+
+
+def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
+    """Returns the class feature: of those in supervised_keys `label` or the first, else `label`."""
+    keys = builder.info.supervised_keys
+    named = tf.nest.flatten(keys[1]) if keys else ["label"]
+    classes = [key for key in _features(builder, tfds.features.ClassLabel) if key in named]
+    return "label" if "label" in classes else next(iter(classes), None)
+
+
+def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
+    features = builder.info.features or {}
+    return [key for key, feature in features.items() if isinstance(feature, kind)]
