@@ -6,7 +6,6 @@ command again to resume.
 """
 
 import os
-import sys
 import time
 
 from absl import flags
@@ -19,7 +18,6 @@ _ENCODER = "the folder of an exported encoder, RUN/encoder"
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     options.define("data_dir")
     command.require("encoder", RUN_FOLDER, _ENCODER)
     command.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
@@ -44,9 +42,8 @@ def check() -> None:
 def places() -> dict[str, str | None]:
     """Returns where encoder and images are, so that a search finds them from any folder."""
     given = flags.FLAGS
-    data_dir = given.data_dir
-    if data_dir and "://" not in data_dir:
-        data_dir = os.path.abspath(data_dir)
+    is_local = given.data_dir and "://" not in given.data_dir
+    data_dir = os.path.abspath(given.data_dir) if is_local else given.data_dir
     return {"encoder": os.path.abspath(given.encoder), "data_dir": data_dir, "split": given.split}
 
 
@@ -62,17 +59,15 @@ def main() -> None:
     encoder = crvae_tf.load_encoder(given.encoder)
     images = datasets.open_images(given.input, encoder.preprocessing, given.data_dir, given.split)
     shape = "x".join(map(str, encoder.image_shape))
-    print(f"images: {images.num_images} of {given.input}, brought to {shape}", file=sys.stderr)
-    print(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions", file=sys.stderr)
+    command.say(f"images: {images.num_images} of {given.input}, brought to {shape}")
+    command.say(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions")
     began = time.perf_counter()
     bar = tables.ProgressBar("embedding", "images")
     report = embedding.embed(
         encoder,
         images,
         given.output,
-        rows_per_file=given.rows_per_file,
-        shard_index=given.shard_index,
-        shard_count=given.shard_count,
+        **{name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")},
         places=places(),
         progress=bar,
     )

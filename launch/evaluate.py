@@ -14,7 +14,7 @@ def main() -> None:
     model, data = assembly.open_run(chosen)
     assembly.introduce(chosen, model, data)
     assembly.evaluate(chosen, model, data, run)
-    assembly.say(f"report: python -m launch.report --runs={run.directory}")
+    command.say(f"report: python -m launch.report --runs={run.directory}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from launch.command import PLACE
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     command.define("results", "docs/results", PLACE, "folder of the JSON summaries")
     command.define("output", "docs/results.md", PLACE, "the page to write")
 
