@@ -131,11 +131,10 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Evaluates the model, writes `evaluation.json` and `provenance.json`, and prints a table."""
     began = time.perf_counter()
-    bar = tables.ProgressBar("evaluating", "images")
     moves = transformation(options), test_transformation(options)
     size = options.nll_samples, options.eval_images
-    found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
-    bar.close()
+    with tables.ProgressBar("evaluating", "images") as bar:
+        found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
     commands = run.read_provenance().get("commands", [])
     made = {
         "commands": list(dict.fromkeys([*commands, command_line()])),

@@ -27,7 +27,6 @@ def measure(chosen: Options):
 
 
 def main() -> None:
-    """Measures them for the options that the flags stand for."""
     from crvae_tf.runs import files
     from launch import tables
 

@@ -44,25 +44,23 @@ class Checked(flags.ArgumentParser):
         raise ValueError(f"must be {self.syntactic_help}")
 
 
-def integer(lowest: int, highest: int | None = None) -> Checked:
+def integer(lowest: int, highest: float = sys.float_info.max) -> Checked:
     """Returns the kind of integers in a closed interval."""
-    return _within(int, f"an integer >= {lowest}", lowest, highest)
+    return number(lowest, highest, int, "an integer ")
 
 
-def number(lowest: float = 0.0, highest: float | None = None) -> Checked:
-    """Returns the kind of finite numbers in a closed interval."""
-    return _within(float, f">= {lowest:g}", lowest, highest)
-
-
-def positive(highest: float | None = None) -> Checked:
+def positive(highest: float = sys.float_info.max) -> Checked:
     """Returns the kind of finite numbers above 0."""
-    return _within(float, "> 0", sys.float_info.min, highest)
+    return number(sys.float_info.min, highest)
 
 
-def _within(convert: type, expected: str, lowest: float, highest: float | None) -> Checked:
-    expected += "" if highest is None else f" and <= {highest}"
-    largest = sys.float_info.max if highest is None else highest
-    return Checked(convert, lambda value: lowest <= value <= largest, expected)
+def number(
+    lowest: float = 0.0, highest: float = sys.float_info.max, convert: type = float, expected: str = ""
+) -> Checked:
+    """Returns the kind of finite numbers in a closed interval."""
+    expected += "> 0" if lowest == sys.float_info.min else f">= {lowest:g}"
+    expected += "" if highest == sys.float_info.max else f" and <= {highest}"
+    return Checked(convert, lambda value: lowest <= value <= highest, expected)
 
 
 def choice(*values: str | int) -> Checked:
@@ -136,8 +134,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         print(_help_text())
         sys.exit(0)
     except (flags.CantOpenFlagFileError, UnicodeDecodeError, OSError) as error:
-        received = str(error).rpartition("flagfile: ")[2]
-        raise InputError("flagfile", "a readable file of UTF-8 text", received) from error
+        name = str(error).rpartition("flagfile: ")[2]
+        message = f"--flagfile must be a readable file of UTF-8 text; received {name}"
+        raise InputError(message) from error
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise InputError(_refusal(error)) from error
     if len(rest) > 1:

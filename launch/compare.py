@@ -64,7 +64,6 @@ def draw(
 
 
 def main() -> None:
-    """Prints the runs' figures side by side and draws the pictures that the flags ask for."""
     from crvae_tf.studies import evaluation_frame
     from launch import tables
 
@@ -73,7 +72,7 @@ def main() -> None:
     for run in runs.values():
         if not run.is_complete():
             raise InputError("runs", "folders of finished runs", run.directory)
-    datasets = dict.fromkeys(options_of(run, None).dataset for run in runs.values())
+    datasets = dict.fromkeys(run.read_config()["dataset"] for run in runs.values())
     if len(datasets) > 1:
         raise InputError("runs", "of one data set", ", ".join(datasets))
     command.say(f"runs: {len(runs)}, of {''.join(datasets)}")

@@ -48,7 +48,6 @@ def places() -> dict[str, str | None]:
 
 
 def main() -> None:
-    """Writes the rows of this job."""
     import crvae_tf
     from crvae_tf import datasets
     from crvae_tf.serving import embedding
@@ -62,17 +61,17 @@ def main() -> None:
     command.say(f"images: {images.num_images} of {given.input}, brought to {shape}")
     command.say(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions")
     began = time.perf_counter()
-    bar = tables.ProgressBar("embedding", "images")
-    report = embedding.embed(
-        encoder,
-        images,
-        given.output,
-        **{name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")},
-        places=places(),
-        progress=bar,
-    )
-    bar.close()
-    print(tables.embedding(report, time.perf_counter() - began))
+    job = {name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")}
+    with tables.ProgressBar("embedding", "images") as bar:
+        report = embedding.embed(encoder, images, given.output, **job, places=places(), progress=bar)
+    seconds, missing = time.perf_counter() - began, len(report.index.missing())
+    rate = report.new_rows / seconds
+    print(f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s")
+    if report.broken:
+        print(f"left out: {len(report.broken)} files that cannot be decoded")
+    if missing:
+        print(f"{missing} of {report.index.num_files} files are left to other jobs")
+    print(f"search: python -m launch.search --index={given.output} --image=FILE")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from launch import command, options
 
 
 def main() -> None:
-    """Rewrites the run's `evaluation.json` and prints it."""
     from launch import assembly
 
     run, chosen = assembly.finished_run()

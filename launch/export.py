@@ -33,7 +33,6 @@ def convert(chosen: options.Options, encoder: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Writes the run's `encoder/` and `decoder/` anew, or `encoder.tflite`, or `encoder.onnx`."""
     from launch import assembly
 
     run, chosen = assembly.finished_run()

@@ -28,7 +28,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One training: `arguments` of `launch.train`, and `record`, to keep what tables need of the run."""
+    """A training: `arguments` of `launch.train`; `record` keeps what tables need of the run."""
 
     dataset: str
     label: str
@@ -71,7 +71,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """`table_4`, `eta` or `invariance`: `cells` are the flags of each method or setting by its label."""
+    """`table_4`, `eta` or `invariance`; `cells` are the flags of methods or settings by label."""
 
     name: str
     cells: dict[str, dict[str, Any]]
@@ -217,14 +217,14 @@ def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, An
     return comparisons.summarize(study.name, found, network=network)
 
 
-def draw(study: Study, jobs: Sequence[Job], with_curves: bool) -> None:
+def draw(study: Study, with_curves: bool) -> None:
     """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
-    for dataset in study.datasets:
-        pictures = {"figure_1": {n: study.run(dataset, n, 0) for n in _FIGURE_1 if study.table}}
-        first = [job for job in jobs if job.dataset == dataset and job.options.seed == 0]
-        pictures["invariance"] = {job.label: job.run for job in first if with_curves}
-        for name, runs in pictures.items():
-            finished = {method_title(label): run for label, run in runs.items() if run.is_complete()}
-            if finished:
-                folder = study.directory / "figures" / _folder(dataset)
-                compare.draw(finished, folder, options.given()["data_dir"], {name})
+    pictures = {
+        "figure_1": _FIGURE_1 if study.table else (),
+        "invariance": study.cells if with_curves else (),
+    }
+    for dataset, (name, labels) in itertools.product(study.datasets, pictures.items()):
+        runs = {method_title(label): study.run(dataset, label, 0) for label in labels}
+        finished = {title: run for title, run in runs.items() if run.is_complete()}
+        folder = study.directory / "figures" / _folder(dataset)
+        compare.draw(finished, folder, options.given()["data_dir"], {name})

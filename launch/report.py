@@ -41,21 +41,14 @@ def load_images(record):
 
 
 def main() -> None:
-    """Writes the page that --output names."""
     from crvae_tf.runs import files
     from crvae_tf.studies import report
-    from launch import tables
 
     records = report.read(flags.FLAGS.runs)
-    bar = tables.ProgressBar("drawing", "runs")
     served = []
     for record in records:
-        bar(len(served), len(records))
         served.append(report.serve(record.run, functools.partial(load_images, record)))
-    bar.close()
-    for record, own in zip(records, served, strict=True):
-        if lacking := [*record.remarks, *own.remarks]:
-            command.say(f"{record.name}: {'; '.join(lacking)}")
+        command.say(f"{record.name}: {'; '.join([*record.remarks, *served[-1].remarks]) or 'drawn'}")
     files.write_text(flags.FLAGS.output, report.render(records, served, leave_out=options.PLACES))
     command.say(f"report: {flags.FLAGS.output}")
 

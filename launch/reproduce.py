@@ -28,10 +28,13 @@ _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_st
 def define() -> None:
     options.define_training()
     command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
-    meaning = "flags for each training, which later ones override"
-    command.define("preset", "paper", _PRESET, meaning)
+    command.define("preset", "paper", _PRESET, "flags for each training, which later ones override")
     command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    etas = Checked(_numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas")
+    etas = Checked(
+        lambda given: [*map(float, given.split(","))],
+        lambda etas: min(etas) >= 0.0,
+        "numbers >= 0, separated by commas",
+    )
     command.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
     settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     command.define("settings", None, settings, "instead of a table, a comparison of these settings")
@@ -40,10 +43,6 @@ def define() -> None:
     command.define("records", None, PLACE, meaning)
     meaning = "draw invariance curves of the first seed of each method"
     command.define("invariance", True, BOOLEAN, meaning)
-
-
-def _numbers(given: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in given.split(","))
 
 
 def _settings(given: str) -> tuple[dict[str, str], ...]:
@@ -71,28 +70,27 @@ def study():
     if given.etas and given.settings:
         raise InputError("etas", "left out where --settings is given", "both")
     table = None if given.etas or given.settings else given.table
-    if given.settings:
-        name, cells = "invariance", _cells("settings", map(_setting, given.settings))
-    elif given.etas:
-        name, cells = "eta", _cells("etas", ({"method": "cr_vae", "eta": eta} for eta in given.etas))
-    elif table:
-        name, cells = f"table_{table}", paper.methods(table)
-    else:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    name, cells = _cells()
     datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
     directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
     chosen = grid.Study(name, cells, datasets, Path(directory), table)
     return chosen, list(chosen.jobs(given.seeds, given.records))
 
 
-def _cells(argument: str, settings) -> dict[str, dict[str, Any]]:
-    """Returns settings by their labels."""
-    from crvae_tf.studies.comparisons import setting_label
+def _cells() -> tuple[str, dict[str, dict[str, Any]]]:
+    """Returns the study's name, and the flags of its methods or settings by their labels."""
+    from crvae_tf.studies import comparisons, paper
 
-    labelled = [(setting_label(setting), setting) for setting in settings]
-    if len({frozenset(label.split()) for label, _ in labelled}) < len(labelled):
-        raise InputError(argument, "different in six digits", ", ".join(dict(labelled)))
-    return dict(labelled)
+    given = flags.FLAGS
+    if given.settings:
+        name, settings = "invariance", map(_setting, given.settings)
+    elif given.etas:
+        name, settings = "eta", ({"method": "cr_vae", "eta": eta} for eta in given.etas)
+    elif given.table:
+        return f"table_{given.table}", paper.methods(given.table)
+    else:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    return name, {comparisons.setting_label(setting): setting for setting in settings}
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -104,13 +102,11 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
         try:
             read[name] = flags.FLAGS[name].parser.parse(text)
         except ValueError as error:
-            expected = f"METHOD:FLAG=VALUE where {name} {error}"
-            raise InputError("settings", expected, text) from error
+            raise InputError("settings", f"METHOD:FLAG=VALUE where {name} {error}", text) from error
     return read
 
 
 def main() -> None:
-    """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
     from crvae_tf import errors
     from launch import grid
 
@@ -128,7 +124,7 @@ def main() -> None:
         failures.append(f"baselines failed: {command.told(error)}")
     print(grid.write(chosen, jobs), flush=True)
     command.say(f"tables: {chosen.directory}; the pictures are being drawn")
-    grid.draw(chosen, jobs, flags.FLAGS.invariance)
+    grid.draw(chosen, flags.FLAGS.invariance)
     command.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 

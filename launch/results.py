@@ -15,7 +15,6 @@ def define() -> None:
 
 
 def main() -> None:
-    """Writes the page that the flags describe."""
     from crvae_tf.runs import files
     from crvae_tf.studies import pages
 

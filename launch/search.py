@@ -20,7 +20,6 @@ def define() -> None:
 
 
 def main() -> None:
-    """Prints the nearest images and writes the contact sheet."""
     from crvae_tf.datasets import folders
     from crvae_tf.runs import drawing
     from crvae_tf.serving.index import Index, embed_file, load_encoder, nearest, pictures

@@ -30,10 +30,7 @@ def evaluation(result: dict[str, Any]) -> str:
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
         parts.append(_table(metrics.PROBE, probe))
-    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in result["consistency"].values()]
-    verdict = "A view's nearest image is its own for {} of 100 (training transformation)\n"
-    verdict += "and for {} of 100 (test transformation)."
-    return "\n\n".join([*parts, verdict.format(*shares)])
+    return "\n\n".join(parts)
 
 
 def _table(measured: Iterable[Quantity], columns: Mapping[str, dict[str, Any]]) -> str:
@@ -57,18 +54,6 @@ def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
     return f"{table.rename_axis(None).to_string()}\n{told}"
 
 
-def embedding(report: Any, seconds: float) -> str:
-    """Returns the report of a call of `embedding.embed` in lines, and what to do next."""
-    index, missing = report.index, len(report.index.missing())
-    rate = report.new_rows / seconds
-    lines = [f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s"]
-    if report.broken:
-        lines.append(f"left out: {len(report.broken)} files that cannot be decoded")
-    if missing:
-        lines.append(f"{missing} of {index.num_files} files are left to other jobs")
-    return "\n".join([*lines, f"search: python -m launch.search --index={index.path} --image=FILE"])
-
-
 def neighbours(found: Sequence[Any]) -> str:
     """Returns the images found as a table, the nearest first."""
     rows = [("" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
@@ -78,9 +63,8 @@ def neighbours(found: Sequence[Any]) -> str:
 
 def captions(image: str, found: Sequence[Any]) -> list[str]:
     """Returns the captions of a contact sheet: the image's own, then those of the images found."""
-    labels = ["" if n.label is None else n.label for n in found]
-    lines = zip(found, labels, strict=True)
-    of_found = [f"{str(n.key)[-28:]}\n{label}  {n.distance:.4g}" for n, label in lines]
+    lines = [("" if n.label is None else n.label, str(n.key)[-28:], n.distance) for n in found]
+    of_found = [f"{key}\n{label}  {distance:.4g}" for label, key, distance in lines]
     return [f"{printable(image)[-28:]}\n", *of_found]
 
 

@@ -9,7 +9,6 @@ from launch import command, options
 
 
 def main() -> None:
-    """Starts or resumes the run that the flags describe, and finishes it."""
     from crvae_tf.training import strategies
     from launch import assembly
 
