@@ -1,7 +1,6 @@
 """Writes docs/flags.md from the commands' own definitions: python docs/write_flags.py
 
-It starts each command as far as its flags. The groups of a training's flags are set here; a flag of no
-group comes last.
+It starts each command as far as its flags, whose groups are those of the command's help.
 """
 
 import runpy
@@ -12,15 +11,6 @@ from unittest import mock
 from absl import app, flags
 
 PAGE = Path(__file__).with_name("flags.md")
-GROUPS = {
-    "Data": "dataset data_dir image_size channels invert binarization test_fraction validation_images",
-    "Model": "method model lambda eta kl_direction beta importance_samples pose pose_steps likelihood "
-    "pixel_stddev network width latent_dim",
-    "Training": "epochs batch_size learning_rate schedule views_per_image clip_norm seed",
-    "Transformations": "translation rotation scaling fill test_translation test_rotation test_scaling",
-    "Evaluation": "nll_samples eval_images eval_split",
-    "Where and how it runs": "output_dir checkpoint_minutes strategy precision jit steps_per_execution",
-}
 COMMANDS = (
     "evaluate", "export", "embed", "search", "reproduce", "compare", "baselines", "report", "results",
 )  # fmt: skip
@@ -45,11 +35,11 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _groups(training: dict[str, tuple[str, str]]) -> list[str]:
-    groups = {title: names.split() for title, names in GROUPS.items()}
-    grouped = {name for names in groups.values() for name in names}
-    groups["Others"] = [name for name in training if name not in grouped]
-    return [f"### {title}\n\n{_table(training, names)}" for title, names in groups.items() if names]
+def _groups(training: dict[str, tuple[str, str, str]]) -> list[str]:
+    groups = {}
+    for name, (_, _, purpose) in training.items():
+        groups.setdefault(purpose, []).append(name)
+    return [f"### {title.capitalize()}\n\n{_table(training, names)}" for title, names in groups.items()]
 
 
 def _shared(names: list[str], number: int) -> list[str]:
@@ -60,15 +50,16 @@ def _shared(names: list[str], number: int) -> list[str]:
     return [f"It takes these flags of `launch.train`: {', '.join(f'`--{name}`' for name in names)}.\n"]
 
 
-def flags_of(command: str) -> dict[str, tuple[str, str]]:
-    """Returns the meaning and the default of each flag of a command, in the order of their names."""
+def flags_of(command: str) -> dict[str, tuple[str, str, str]]:
+    """Returns the meaning, default and purpose of each flag of a command, in the order of its help."""
     before = set(flags.FLAGS)
     with mock.patch.object(app, "run"), mock.patch.object(sys, "argv", [f"launch.{command}"]):
         runpy.run_module(f"launch.{command}", run_name="__main__")
-    own = {name: flags.FLAGS[name] for name in sorted(set(flags.FLAGS) - before)}
-    for name in own:
-        delattr(flags.FLAGS, name)
-    return {name: (_meaning(flag), _default(flag)) for name, flag in own.items()}
+    groups = flags.FLAGS.flags_by_module_dict().items()
+    own = {flag: purpose for purpose, found in groups for flag in found if flag.name not in before}
+    for flag in own:
+        delattr(flags.FLAGS, flag.name)
+    return {flag.name: (_meaning(flag), _default(flag), purpose) for flag, purpose in own.items()}
 
 
 def _meaning(flag: flags.Flag) -> str:
@@ -84,10 +75,10 @@ def _default(flag: flags.Flag) -> str:
     return f"`{str(flag.default).lower() if flag.boolean else flag.default}`"
 
 
-def _table(known: dict[str, tuple[str, str]], names: list[str]) -> str:
+def _table(known: dict[str, tuple[str, str, str]], names: list[str]) -> str:
     rows = ["| flag | default | meaning |", "|---|---|---|"]
     for name in names:
-        told, given = known[name]
+        told, given, _ = known[name]
         rows.append(f"| `--{name}` | {given} | {told} |")
     return "\n".join(rows) + "\n"
 

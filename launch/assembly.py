@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import platform
-import sys
 import time
 from importlib import metadata
 from typing import Any
@@ -21,20 +20,18 @@ from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
 from launch import tables
+from launch.command import say
 from launch.options import PLACES, Options, command_line, given, resolve_evaluation
 
-_FRAMEWORKS = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv")
-_PACKAGES = (*_FRAMEWORKS, "numpy", "scikit-learn")
+_PACKAGES = (
+    *("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv"),
+    *("numpy", "scikit-learn"),
+)
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _SAMPLES = 128
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
-
-
-def say(message: str) -> None:
-    """Prints a line to standard error."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def load_data(options: Options) -> ImageData:
@@ -63,14 +60,14 @@ def make_model(
     options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
 ) -> keras.Model:
     """Returns the model that the options describe, with its initial weights."""
-    makers = {
-        "vae": crvae_tf.VAE,
-        "iwae": functools.partial(crvae_tf.IWAE, importance_samples=options.importance_samples),
-        "beta_vae": functools.partial(crvae_tf.BetaVAE, beta=options.beta),
-    }
+    base_model, own = {
+        "vae": (crvae_tf.VAE, {}),
+        "iwae": (crvae_tf.IWAE, {"importance_samples": options.importance_samples}),
+        "beta_vae": (crvae_tf.BetaVAE, {"beta": options.beta}),
+    }[options.model]
+    common = {name: getattr(options, name) for name in ("seed", "likelihood", "pixel_stddev")}
     with (strategy or tf.distribute.get_strategy()).scope():
-        pixels = {"likelihood": options.likelihood, "pixel_stddev": options.pixel_stddev}
-        base = makers[options.model](*make_networks(options, data), seed=options.seed, **pixels)
+        base = base_model(*make_networks(options, data), **common, **own)
         if not options.lambda_:
             return base
         return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
@@ -79,15 +76,13 @@ def make_model(
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:
     """Returns the encoder and the decoder that the options describe."""
     keras.mixed_precision.set_global_policy(options.precision)
-    shape, kind = data.preprocessing.image_shape, options.network
-    width, seed = options.width, options.seed
+    of_kind, size = (options.network, data.preprocessing.image_shape), (options.width, options.seed)
     if options.pose == "none":
-        return networks.build(kind, shape, options.latent_dim, width, seed)
+        return networks.build(*of_kind, options.latent_dim, *size)
     moves = transformation(options)
     pose = poses.Pose.of(moves)
-    pair = networks.build(kind, shape, options.latent_dim - pose.dim, width, seed)
-    pose_network = poses.network(kind, shape, pose, width, seed)
-    return poses.register(*pair, moves, options.pose_steps, pose_network)
+    pair = networks.build(*of_kind, options.latent_dim - pose.dim, *size)
+    return poses.register(*pair, moves, options.pose_steps, poses.network(*of_kind, pose, *size))
 
 
 def transformation(options: Options) -> crvae_tf.RandomAffine:
@@ -104,10 +99,9 @@ def test_transformation(options: Options) -> crvae_tf.RandomAffine:
 def introduce(options: Options, model: keras.Model, data: ImageData) -> None:
     """Says what the command understood: the data, the model, and where the run lives."""
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
-    counts = [f"{part.num_images:,} {name}" for name, part in parts.items() if part]
-    shape = "x".join(map(str, data.preprocessing.image_shape))
-    kind = f"{shape}, {options.likelihood}, {data.train.num_classes or 'no'} classes"
-    say(f"data: {data.name}, {', '.join(counts)} images, {kind}")
+    counts = ", ".join(f"{part.num_images:,} {name}" for name, part in parts.items() if part)
+    shape, classes = "x".join(map(str, data.preprocessing.image_shape)), data.train.num_classes or "no"
+    say(f"data: {data.name}, {counts} images, {shape}, {options.likelihood}, {classes} classes")
     pose = f" ({model.pose.dim} of pose)" if model.pose else ""
     size = f"{options.latent_dim} latent dimensions{pose}, {model.count_params():,} parameters"
     say(f"model: {options.method}, eta {options.eta:g}, network {options.network}, {size}")
@@ -126,25 +120,21 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
     """Returns how a model is trained: a VAE by itself on images alone, all else on pairs."""
     fields = {field.name for field in dataclasses.fields(training.Settings)}
     settings = {name: value for name, value in options.to_config().items() if name in fields}
-    alone, steps = isinstance(model, crvae_tf.VAE), options.steps_per_execution
-    settings["transformation"] = None if alone else transformation(options)
-    settings["steps_per_execution"] = steps or training.default_steps_per_execution(model)
-    settings["jit"] = {"auto": None, "on": True, "off": False}[options.jit]
-    return training.Settings(**settings)
+    steps = options.steps_per_execution or training.default_steps_per_execution(model)
+    return training.Settings(
+        **settings
+        | {"transformation": None if isinstance(model, crvae_tf.VAE) else transformation(options)}
+        | {"steps_per_execution": steps, "jit": {"auto": None, "on": True, "off": False}[options.jit]}
+    )
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
-    """Evaluates the model, writes `evaluation.json` and prints it as a table.
-
-    `provenance.json` records the hardware, the commit and how long the run took, without the part of an
-    epoch before an interruption.
-    """
+    """Evaluates the model, writes `evaluation.json` and `provenance.json`, and prints a table."""
     began = time.perf_counter()
-    bar = tables.ProgressBar("evaluating", "images")
     moves = transformation(options), test_transformation(options)
     size = options.nll_samples, options.eval_images
-    found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
-    bar.close()
+    with tables.ProgressBar("evaluating", "images") as bar:
+        found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
     commands = run.read_provenance().get("commands", [])
     made = {
         "commands": list(dict.fromkeys([*commands, command_line()])),
@@ -190,26 +180,9 @@ def latent_means(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the embeddings of some test images and of their transformed views, for Figure 1."""
     embed = evaluation.Embedder(model).means
-    limit = min(_PLANE_IMAGES, data.test.num_images)
-    images, views = (
-        embed(datasets.evaluation_batches(data.test, limit, "none", view, limit))
-        for view in (None, test_transformation(options))
-    )
-    return images, views
-
-
-def invariance_curves(
-    options: Options, model: keras.Model, data: ImageData, run: Run
-) -> dict[str, list[dict[str, float | None]]]:
-    """Returns the contents of `invariance.json`; measures and writes them if the run has none."""
-    from crvae_tf.evaluation import embeddings
-
-    if not run.invariance.exists():
-        found = embeddings.measure_invariance(
-            model, data, options.binarization, test_transformation(options)
-        )
-        run.write_json(run.invariance, found)
-    return run.read_invariance()
+    limit, views = min(_PLANE_IMAGES, data.test.num_images), (None, test_transformation(options))
+    batches = (datasets.evaluation_batches(data.test, limit, "none", view, limit) for view in views)
+    return tuple(map(embed, batches))
 
 
 def finished_run() -> tuple[Run, Options]:

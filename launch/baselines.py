@@ -27,17 +27,16 @@ def measure(chosen: Options):
 
 
 def main() -> None:
-    """Measures them for the options that the flags stand for."""
     from crvae_tf.runs import files
-    from launch import assembly, tables
+    from launch import tables
 
     for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
         raise InputError(name, "left out, no baseline has it", options.given()[name])
     chosen = options.resolve()
-    assembly.say(f"baselines: {chosen.dataset}, SimCLR by {chosen.network}, {chosen.epochs} epochs")
+    command.say(f"baselines: {chosen.dataset}, SimCLR by {chosen.network}, {chosen.epochs} epochs")
     run = measure(chosen)
     print(tables.side_by_side(files.read_json(run.baselines)))
-    assembly.say(f"look: {run.baselines}")
+    command.say(f"look: {run.baselines}")
 
 
 if __name__ == "__main__":

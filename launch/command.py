@@ -11,7 +11,7 @@ import textwrap
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -20,13 +20,11 @@ from crvae_tf import errors
 from crvae_tf.errors import InputError
 
 FOLDER_PREFIX = "folder:"
-_PRESETS = Path(__file__).with_name("presets")
+PRESETS = Path(__file__).with_name("presets")
 
 
 class Checked(flags.ArgumentParser):
-    """A kind of values of a flag.
-
-    absl's own take NaN and infinity, and say what they expect in other words.
+    """A kind of values of a flag; absl's own take NaN and infinity.
 
     Args:
       convert: makes a value of the command line's text; may raise ValueError.
@@ -39,35 +37,30 @@ class Checked(flags.ArgumentParser):
         self._convert, self._check, self.syntactic_help = convert, check, expected
 
     def parse(self, argument):
-        try:
+        with contextlib.suppress(ValueError):
             value = self._convert(argument) if isinstance(argument, str) else argument
-            accepted = self._check(value)
-        except ValueError:
-            accepted = False
-        if not accepted:
-            raise ValueError(f"must be {self.syntactic_help}")
-        return value
+            if self._check(value):
+                return value
+        raise ValueError(f"must be {self.syntactic_help}")
 
 
-def integer(lowest: int, highest: int | None = None) -> Checked:
+def integer(lowest: int, highest: float = sys.float_info.max) -> Checked:
     """Returns the kind of integers in a closed interval."""
-    return _within(int, f"an integer >= {lowest}", lowest, highest)
+    return number(lowest, highest, int, "an integer ")
 
 
-def number(lowest: float = 0.0, highest: float | None = None) -> Checked:
-    """Returns the kind of finite numbers in a closed interval."""
-    return _within(float, f">= {lowest:g}", lowest, highest)
-
-
-def positive(highest: float | None = None) -> Checked:
+def positive(highest: float = sys.float_info.max) -> Checked:
     """Returns the kind of finite numbers above 0."""
-    return _within(float, "> 0", sys.float_info.min, highest)
+    return number(sys.float_info.min, highest)
 
 
-def _within(convert: type, expected: str, lowest: float, highest: float | None) -> Checked:
-    expected += "" if highest is None else f" and <= {highest}"
-    largest = sys.float_info.max if highest is None else highest
-    return Checked(convert, lambda value: lowest <= value <= largest, expected)
+def number(
+    lowest: float = 0.0, highest: float = sys.float_info.max, convert: type = float, expected: str = ""
+) -> Checked:
+    """Returns the kind of finite numbers in a closed interval."""
+    expected += "> 0" if lowest == sys.float_info.min else f">= {lowest:g}"
+    expected += "" if highest == sys.float_info.max else f" and <= {highest}"
+    return Checked(convert, lambda value: lowest <= value <= highest, expected)
 
 
 def choice(*values: str | int) -> Checked:
@@ -103,36 +96,6 @@ RUN_FOLDER = Checked(
 )
 
 
-def _preset_file(name: str) -> Path:
-    """Returns where the preset called `name` lies: one of this package's, or a file of the user's."""
-    shipped = _PRESETS / f"{name}.flags"
-    return shipped if os.path.isfile(shipped) else Path(name)
-
-
-PRESET = Checked(
-    str,
-    lambda name: os.path.isfile(_preset_file(name)),
-    f"{', '.join(sorted(path.stem for path in _PRESETS.iterdir()))} or the path of a flagfile",
-)
-
-
-def numbers(given: str) -> tuple[float, ...]:
-    """Reads numbers that commas separate."""
-    return tuple(float(part) for part in given.split(","))
-
-
-def settings(given: str) -> tuple[dict[str, str], ...]:
-    """Reads settings that commas separate: a method, and flags with their values, colons between.
-
-    >>> settings("vae_aug,cr_vae:pose=affine:eta=0.3")
-    ({'method': 'vae_aug'}, {'method': 'cr_vae', 'pose': 'affine', 'eta': '0.3'})
-    """
-    return tuple(
-        {name: value for name, _, value in (p.partition("=") for p in f"method={one}".split(":"))}
-        for one in given.split(",")
-    )
-
-
 def define(
     name: str, default: Any, kind: flags.ArgumentParser, meaning: str, purpose: str = "this command"
 ) -> None:
@@ -149,6 +112,12 @@ def require(name: str, kind: flags.ArgumentParser, meaning: str) -> None:
     flags.register_validator(name, bool, f"must be {meaning}")
 
 
+def preset_file(name: str) -> Path:
+    """Returns where the preset called `name` lies: one of this package's, or a file of the user's."""
+    shipped = PRESETS / f"{name}.flags"
+    return shipped if os.path.isfile(shipped) else Path(name)
+
+
 def parse(argv: Sequence[str]) -> list[str]:
     """Parses the command line into absl's flags; prints the help and exits where it is asked for.
 
@@ -159,16 +128,15 @@ def parse(argv: Sequence[str]) -> list[str]:
         with contextlib.redirect_stdout(io.StringIO()):  # It takes absl's own help.
             rest = flags.FLAGS(list(argv))
         if "preset" in flags.FLAGS:
-            first = f"--flagfile={_preset_file(flags.FLAGS.preset)}"
+            first = f"--flagfile={preset_file(flags.FLAGS.preset)}"
             rest = flags.FLAGS([argv[0], first, *argv[1:]])
     except SystemExit:  # absl ends its help as a failure.
         print(_help_text())
         sys.exit(0)
     except (flags.CantOpenFlagFileError, UnicodeDecodeError, OSError) as error:
-        told = str(error).rpartition("flagfile: ")[2]
-        raise InputError(
-            f"--flagfile must be a readable file of UTF-8 text; received {told}"
-        ) from error
+        name = str(error).rpartition("flagfile: ")[2]
+        message = f"--flagfile must be a readable file of UTF-8 text; received {name}"
+        raise InputError(message) from error
     except (flags.Error, ValueError) as error:  # The latter are of absl's own flags.
         raise InputError(_refusal(error)) from error
     if len(rest) > 1:
@@ -209,12 +177,18 @@ def _refusal(error: Exception) -> str:
     return text
 
 
-def told(error: InputError) -> str:
-    """Returns the line for an error of an argument, by its flag where the command has one."""
-    if error.expected is None or error.argument not in flags.FLAGS:
-        return str(error)
-    received = "none" if error.received is None else error.received
-    return f"--{error.argument} must be {error.expected}; received {received}"
+def told(error: Exception) -> str:
+    """Returns an error as a line; that of an argument names the flag where the command has one."""
+    text = str(error) if isinstance(error, InputError) else errors.one_line(error)
+    if getattr(error, "expected", None) and error.argument in flags.FLAGS:
+        received = "none" if error.received is None else error.received
+        text = f"--{error.argument} must be {error.expected}; received {received}"
+    return " ".join(text.split())
+
+
+def say(message: str) -> None:
+    """Prints a line to standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> None:
@@ -234,19 +208,14 @@ def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> 
     try:
         app.run(prepared, flags_parser=parse)
     except errors.Interrupted as interrupted:
-        print(f"\n{interrupted}", file=sys.stderr)
+        say(f"\n{interrupted}")
         sys.exit(128 + interrupted.signal)
-    except InputError as error:
-        _fail(told(error))
     except Exception as error:
-        if not errors.is_told(error):
+        # What is told of the others needs TensorFlow, which takes seconds to load.
+        if not (isinstance(error, InputError) or errors.is_told(error)):
             raise
-        _fail(errors.one_line(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(1)
+        say(f"error: {told(error)}")
+        sys.exit(1)
 
 
 def listen() -> None:
@@ -258,7 +227,7 @@ def listen() -> None:
 
 def stop(number: int, frame: types.FrameType | None = None) -> None:
     """Ends the process, whose `frame` the signal `number` came in."""
-    print("\nStopped. Run the same command again to resume.", file=sys.stderr, flush=True)
+    say("\nStopped. Run the same command again to resume.")
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             os._exit(128 + number)  # A module in C makes an error of its own of what is raised in it.

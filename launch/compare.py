@@ -20,7 +20,6 @@ _PICTURES = ("figure_1", "invariance")
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     options.define("data_dir")
     command.require("runs", FOLDERS, "finished runs of one data set, separated by commas")
     command.require("output_dir", PLACE, "a folder for the pictures")
@@ -29,10 +28,7 @@ def define() -> None:
 
 
 def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) -> Options:
-    """Returns the options of a run, or of another `config` of it.
-
-    The run may have been moved; its data are in `data_dir` if they were.
-    """
+    """Returns the options of a run, or of its `config`; run and data may have moved."""
     places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
     return Options.from_config((config or run.read_config()) | places)
 
@@ -40,10 +36,8 @@ def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) 
 def draw(
     runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
 ) -> None:
-    """Draws the pictures of finished runs of one data set, by their titles.
-
-    What they show is measured where that was not done before. `data_dir` holds the data if they moved.
-    """
+    """Draws the pictures of finished runs of one data set, by their titles; see `options_of`."""
+    from crvae_tf.evaluation import embeddings
     from crvae_tf.runs import drawing
     from crvae_tf.studies import comparisons
     from launch import assembly
@@ -52,40 +46,42 @@ def draw(
     for title, run in runs.items():
         of_run = options_of(run, data_dir)
         model, data = assembly.open_run(of_run)
+        view = assembly.test_transformation(of_run)
         if "figure_1" in wanted:
             planes[title] = assembly.latent_means(of_run, model, data)
         if "invariance" in wanted:
             run.lock()
-            measured[title] = assembly.invariance_curves(of_run, model, data, run)
-            transformed = assembly.test_transformation(of_run)
-            ranges.append({(name, getattr(transformed, name)) for name in measured[title]})
+            if not run.invariance.exists():
+                found = embeddings.measure_invariance(model, data, of_run.binarization, view)
+                run.write_json(run.invariance, found)
+            measured[title] = run.read_invariance()
+            ranges.append({(name, getattr(view, name)) for name in measured[title]})
     if planes:
         drawing.latent_planes(folder / "figure_1.png", planes)
     if measured:
-        common = dict(set.intersection(*ranges))
-        comparisons.invariance_curves(folder / "invariance.png", measured, common)
+        marked = dict(set.intersection(*ranges))
+        comparisons.invariance_curves(folder / "invariance.png", measured, marked)
 
 
 def main() -> None:
-    """Prints the runs' figures side by side and draws the pictures that the flags ask for."""
     from crvae_tf.studies import evaluation_frame
-    from launch import assembly, tables
+    from launch import tables
 
     given = flags.FLAGS
     runs = evaluation_frame.named_runs(given.runs)
     for run in runs.values():
         if not run.is_complete():
             raise InputError("runs", "folders of finished runs", run.directory)
-    datasets = dict.fromkeys(options_of(run, None).dataset for run in runs.values())
+    datasets = dict.fromkeys(run.read_config()["dataset"] for run in runs.values())
     if len(datasets) > 1:
         raise InputError("runs", "of one data set", ", ".join(datasets))
-    assembly.say(f"runs: {len(runs)}, of {''.join(datasets)}")
+    command.say(f"runs: {len(runs)}, of {''.join(datasets)}")
     print(tables.side_by_side({name: run.read_evaluation() for name, run in runs.items()}))
     wanted = [name for name in _PICTURES if given[name].value]
     draw(runs, Path(given.output_dir), given.data_dir, wanted)
-    assembly.say(f"report: python -m launch.report --runs={','.join(given.runs)}")
+    command.say(f"report: python -m launch.report --runs={','.join(given.runs)}")
     for name in wanted:
-        assembly.say(f"look: {given.output_dir}/{name}.png")
+        command.say(f"look: {given.output_dir}/{name}.png")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ command again to resume.
 """
 
 import os
-import sys
 import time
 
 from absl import flags
@@ -19,7 +18,6 @@ _ENCODER = "the folder of an exported encoder, RUN/encoder"
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     options.define("data_dir")
     command.require("encoder", RUN_FOLDER, _ENCODER)
     command.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
@@ -44,14 +42,12 @@ def check() -> None:
 def places() -> dict[str, str | None]:
     """Returns where encoder and images are, so that a search finds them from any folder."""
     given = flags.FLAGS
-    data_dir = given.data_dir
-    if data_dir and "://" not in data_dir:
-        data_dir = os.path.abspath(data_dir)
+    is_local = given.data_dir and "://" not in given.data_dir
+    data_dir = os.path.abspath(given.data_dir) if is_local else given.data_dir
     return {"encoder": os.path.abspath(given.encoder), "data_dir": data_dir, "split": given.split}
 
 
 def main() -> None:
-    """Writes the rows of this job."""
     import crvae_tf
     from crvae_tf import datasets
     from crvae_tf.serving import index
@@ -62,22 +58,20 @@ def main() -> None:
     encoder = crvae_tf.load_encoder(given.encoder)
     images = datasets.open_images(given.input, encoder.preprocessing, given.data_dir, given.split)
     shape = "x".join(map(str, encoder.image_shape))
-    print(f"images: {images.num_images} of {given.input}, brought to {shape}", file=sys.stderr)
-    print(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions", file=sys.stderr)
+    command.say(f"images: {images.num_images} of {given.input}, brought to {shape}")
+    command.say(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions")
     began = time.perf_counter()
-    bar = tables.ProgressBar("embedding", "images")
-    report = index.embed(
-        encoder,
-        images,
-        given.output,
-        rows_per_file=given.rows_per_file,
-        shard_index=given.shard_index,
-        shard_count=given.shard_count,
-        places=places(),
-        progress=bar,
-    )
-    bar.close()
-    print(tables.embedding(report, time.perf_counter() - began))
+    job = {name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")}
+    with tables.ProgressBar("embedding", "images") as bar:
+        report = index.embed(encoder, images, given.output, **job, places=places(), progress=bar)
+    seconds, missing = time.perf_counter() - began, len(report.index.missing())
+    rate = report.new_rows / seconds
+    print(f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s")
+    if report.broken:
+        print(f"left out: {len(report.broken)} files that cannot be decoded")
+    if missing:
+        print(f"{missing} of {report.index.num_files} files are left to other jobs")
+    print(f"search: python -m launch.search --index={given.output} --image=FILE")
 
 
 if __name__ == "__main__":

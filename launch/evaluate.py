@@ -7,14 +7,13 @@ from launch import command, options
 
 
 def main() -> None:
-    """Rewrites the run's `evaluation.json` and prints it."""
     from launch import assembly
 
     run, chosen = assembly.finished_run()
     model, data = assembly.open_run(chosen)
     assembly.introduce(chosen, model, data)
     assembly.evaluate(chosen, model, data, run)
-    assembly.say(f"report: python -m launch.report --runs={run.directory}")
+    command.say(f"report: python -m launch.report --runs={run.directory}")
 
 
 if __name__ == "__main__":

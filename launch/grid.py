@@ -1,6 +1,7 @@
 """A study: its trainings as child processes, and the tables and pictures that are made of them."""
 
 import dataclasses
+import itertools
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, pages, paper
-from crvae_tf.studies.evaluation_frame import method_title
+from crvae_tf.studies.evaluation_frame import Evaluations, method_title
 from launch import baselines, compare, options, tables
 from launch.options import PLACES, Options
 
@@ -27,10 +28,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One training: its `arguments` are of `launch.train`, its `label` names the method or setting.
-
-    `record` keeps what tables need of the finished run, or is None.
-    """
+    """A training: `arguments` of `launch.train`; `record` keeps what tables need of the run."""
 
     dataset: str
     label: str
@@ -40,12 +38,10 @@ class Job:
 
     @property
     def run(self) -> Run:
-        """Its directory."""
         return Run(self.options.output_dir)
 
     @property
     def log(self) -> Path:
-        """Takes the training's output, beside the run."""
         return Path(f"{self.options.output_dir}.log")
 
     @property
@@ -66,18 +62,16 @@ class Job:
 
     def check(self) -> None:
         """Raises InputError if its directory or its record is of another run or evaluation."""
+        wanted = self.options.to_config(), self.options.free
         for held in (self.run, self.record):
             if held and held.config.exists():
-                held.check_same(self.options.to_config(), self.options.free)
-                held.check_evaluated(self.options.to_config(), self.options.free)
+                held.check_same(*wanted)
+                held.check_evaluated(*wanted)
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Methods or settings on data sets: `table_4`, `eta` or `invariance`, in a `directory`.
-
-    `cells` are the flags of each method or setting, by its label.
-    """
+    """`table_4`, `eta` or `invariance`; `cells` are the flags of methods or settings by label."""
 
     name: str
     cells: dict[str, dict[str, Any]]
@@ -90,25 +84,18 @@ class Study:
         name = re.sub(r"[^\w.]+", "_", label)
         return Run(self.directory / "runs" / f"{_folder(dataset)}_{name}_seed{seed}")
 
-    def baselines(self, dataset: str) -> Run:
-        """Returns the run that holds the baselines."""
-        return Run(self.directory / "baselines" / _folder(dataset))
+    def baselines(self) -> Run:
+        """Returns the run that holds the baselines, of the first data set."""
+        return Run(self.directory / "baselines" / _folder(self.datasets[0]))
 
-    def jobs(self, seeds: int, records: str | None = None) -> list[Job]:
-        """Returns the trainings: all methods of the first seed, then those of the next."""
-        return [
-            self._job(dataset, label, seed, records)
-            for seed in range(seeds)
-            for dataset in self.datasets
-            for label in self.cells
-        ]
-
-    def _job(self, dataset: str, label: str, seed: int, records: str | None) -> Job:
-        place = self.run(dataset, label, seed).directory
-        changes = {"seed": seed, "dataset": dataset, "output_dir": str(place)} | self.cells[label]
-        record = Run(Path(records, place.name)) if records else None
-        arguments = tuple(options.training_arguments(changes))
-        return Job(dataset, label, options.resolve(changes), arguments, record)
+    def jobs(self, seeds: int, records: str | None = None) -> Iterable[Job]:
+        """Yields the trainings: all methods of the first seed, then those of the next."""
+        for seed, dataset, label in itertools.product(range(seeds), self.datasets, self.cells):
+            place = self.run(dataset, label, seed).directory
+            changes = {"seed": seed, "dataset": dataset, "output_dir": str(place)} | self.cells[label]
+            record = Run(Path(records, place.name)) if records else None
+            arguments = tuple(options.training_arguments(changes))
+            yield Job(dataset, label, options.resolve(changes), arguments, record)
 
 
 def _folder(dataset: str) -> str:
@@ -116,10 +103,7 @@ def _folder(dataset: str) -> str:
 
 
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
-    """Trains what is not finished, `parallel` at a time; one that fails does not stop the others.
-
-    Returns:
-      A line for each that failed.
+    """Trains what is not finished, `parallel` at a time, and returns a line for each that failed.
 
     Raises:
       InputError: a directory holds another run than the grid's.
@@ -148,10 +132,9 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
 
 
 def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> bool:
-    """Starts a training unless another process is at work on it; returns whether it is dealt with.
+    """Starts a training unless another process is at work on it, as the lock of its log tells.
 
-    The training holds the lock of its log. If this process is killed, the training goes on, and the
-    same command waits for it.
+    Returns whether it is dealt with. If this process is killed, the training and its lock stay.
     """
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab") as log:
@@ -201,9 +184,9 @@ def _last_line(log: Path) -> str:
 
 def measure_baselines(study: Study) -> None:
     """Measures the baselines that settings are compared with, unless a run has done so."""
-    for dataset in study.datasets if study.name == "invariance" else ():
-        folder = str(study.baselines(dataset).directory)
-        baselines.measure(options.resolve({"dataset": dataset, "output_dir": folder}))
+    if study.name == "invariance":
+        folder = str(study.baselines().directory)
+        baselines.measure(options.resolve({"dataset": study.datasets[0], "output_dir": folder}))
 
 
 def write(study: Study, jobs: Sequence[Job]) -> str:
@@ -214,37 +197,34 @@ def write(study: Study, jobs: Sequence[Job]) -> str:
         if job.finished:
             found[job.dataset, job.label].append(job.finished.read_evaluation())
     if study.table:
+        path = study.directory / study.name
         summary = paper.summarize(study.table, study.datasets, found)
-        return _write(study, study.name, summary, jobs)
-    chosen = jobs[0].options
-    network = chosen.network + ("" if chosen.width == 1.0 else f" of width {chosen.width:g}")
-    texts = []
-    for dataset in study.datasets:
-        cells = {cell: evaluations for cell, evaluations in found.items() if cell[0] == dataset}
-        path = study.baselines(dataset).baselines
-        measured = files.read_json(path) if path.exists() else {}
-        cells |= {(dataset, name): [evaluation] for name, evaluation in measured.items()}
-        summary = comparisons.summarize(study.name, cells, network=network)
-        texts.append(_write(study, f"{study.name}_{_folder(dataset)}", summary, jobs))
-    return "\n".join(texts)
-
-
-def _write(study: Study, name: str, summary: dict[str, Any], jobs: Sequence[Job]) -> str:
-    runs = [job.finished for job in jobs if job.dataset in summary["datasets"] and job.finished]
-    path = study.directory / name
+    else:
+        path = study.directory / f"{study.name}_{_folder(study.datasets[0])}"
+        summary = _compared(study, jobs[0].options, found)
+    runs = [job.finished for job in jobs if job.finished]
     if study.name == "eta" and runs:
         comparisons.eta_curves(f"{path}.png", summary["rows"])
     return pages.write(path, summary, runs, [options.command_line()])
 
 
-def draw(study: Study, jobs: Sequence[Job], with_curves: bool) -> None:
+def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, Any]:
+    """Returns the summary of settings and their baselines, which are of one data set."""
+    network = chosen.network + ("" if chosen.width == 1.0 else f" of width {chosen.width:g}")
+    path = study.baselines().baselines
+    measured = files.read_json(path) if path.exists() else {}
+    found |= {(study.datasets[0], name): [evaluation] for name, evaluation in measured.items()}
+    return comparisons.summarize(study.name, found, network=network)
+
+
+def draw(study: Study, with_curves: bool) -> None:
     """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
-    for dataset in study.datasets:
-        pictures = {"figure_1": {n: study.run(dataset, n, 0) for n in _FIGURE_1 if study.table}}
-        first = [job for job in jobs if job.dataset == dataset and job.options.seed == 0]
-        pictures["invariance"] = {job.label: job.run for job in first if with_curves}
-        for name, runs in pictures.items():
-            finished = {method_title(label): run for label, run in runs.items() if run.is_complete()}
-            if finished:
-                folder = study.directory / "figures" / _folder(dataset)
-                compare.draw(finished, folder, options.given()["data_dir"], {name})
+    pictures = {
+        "figure_1": _FIGURE_1 if study.table else (),
+        "invariance": study.cells if with_curves else (),
+    }
+    for dataset, (name, labels) in itertools.product(study.datasets, pictures.items()):
+        runs = {method_title(label): study.run(dataset, label, 0) for label in labels}
+        finished = {title: run for title, run in runs.items() if run.is_complete()}
+        folder = study.directory / "figures" / _folder(dataset)
+        compare.draw(finished, folder, options.given()["data_dir"], {name})

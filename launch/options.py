@@ -18,7 +18,6 @@ from crvae_tf.errors import InputError
 from launch import command
 from launch.command import (
     BOOLEAN,
-    FOLDER_PREFIX,
     IMAGES,
     PLACE,
     RUN_FOLDER,
@@ -41,10 +40,8 @@ METHODS = {
 """What `--method` sets; an eta of None is `auto`."""
 
 PLACES = ("output_dir", "data_dir")
-"""Options that say where things lie and change no figure."""
-
 CHECKPOINTING = ("checkpoint_minutes", "steps_per_execution")
-"""Options that decide what a broken run loses, and change no figure."""
+"""Options that say where things lie and what a broken run loses; they change no figure."""
 
 EVALUATION = (
     *("eval_split", "nll_samples", "eval_images"),
@@ -53,37 +50,23 @@ EVALUATION = (
 """Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
 
-_FIRST_FLAGS = {
-    "dataset": "data",
-    "network": "model",
-    "model": "objective",
-    "translation": "transformation",
-    "epochs": "training",
-    "eval_split": "evaluation",
-    "output_dir": "where",
-}
-"""The first option of each purpose by which the help groups the flags."""
-
-
 def _or(word: str, meaning: Any, kind: Checked) -> Checked:
     """Returns a kind that also takes a word, which stands for `meaning`."""
     expected = kind.syntactic_help + (f" or {word}" if meaning else "")
     return Checked(lambda text: meaning if text == word else kind.parse(text), lambda _: True, expected)
 
 
-def _flag(default: Any, kind: flags.ArgumentParser, meaning: str) -> Any:
-    """Returns a field that defines a flag; None is a default that is found later."""
-    return dataclasses.field(default=default, metadata={"kind": kind, "meaning": meaning})
+def _flag(default: Any, kind: flags.ArgumentParser, meaning: str, purpose: str = "") -> Any:
+    """Returns a field that defines a flag, and may be the first of a purpose in the help."""
+    about = {"kind": kind, "meaning": meaning, "purpose": purpose}
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of a run; each field defines a flag, `lambda_` the flag `--lambda`.
+    """The options of a run; each field defines a flag. `resolve` fills in defaults that are None."""
 
-    None stands for a default that depends on the data set or on other options; `resolve` fills it in.
-    """
-
-    dataset: str = _flag("digits", IMAGES, "digits (embedded), a TFDS data set, folder:PATH, FILE.npy")
+    dataset: str = _flag("digits", IMAGES, "digits, a TFDS data set, folder:PATH, FILE.npy", "data")
     data_dir: str | None = _flag(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
     image_size: int = _flag(None, integer(1, 2**13), "side of the images, pixels (by data set)")
     channels: int = _flag(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
@@ -91,7 +74,7 @@ class Options:
     binarization: str = _flag(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
     validation_images: int = _flag(0, integer(0), "training images to hold out, a fixed sample")
     test_fraction: float = _flag(0.1, positive(0.99), "share to test on if there is no test set")
-    network: str = _flag("wae", choice("wae", "mlp"), "encoder and decoder")
+    network: str = _flag("wae", choice("wae", "mlp"), "encoder and decoder", "model")
     width: float = _flag(1.0, positive(16), "multiplier of the network's channels")
     latent_dim: int = _flag(50, integer(1), "dimensions of z")
     pose: str = _flag("none", choice("none", "affine"), "affine: registered networks")
@@ -100,51 +83,41 @@ class Options:
         None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of a pixel (by data set)"
     )
     pixel_stddev: float | str = _flag(
-        None,
-        _or("learned", "learned", positive()),
-        "of Gaussian pixels; learned: the same for all (learned; celeb_a: 1)",
+        None, _or("learned", "learned", positive()), "of Gaussian pixels (learned; celeb_a: 1)"
     )
-    model: str = _flag(None, choice("vae", "iwae", "beta_vae"), "the base model (vae)")
+    model: str = _flag(None, choice("vae", "iwae", "beta_vae"), "base (vae)", "objective")
     beta: float = _flag(1.0, number(), "weight of the rate, for --model=beta_vae")
     importance_samples: int = _flag(5, integer(1), "K, for --model=iwae")
     lambda_: float = _flag(None, number(), "weight of the view's bound in Equation 2 (1)")
     eta: float = _flag(
-        None,
-        _or("auto", None, number()),
-        "weight of the consistency term in Equation 2; auto: 0.1 beta (auto)",
+        None, _or("auto", None, number()), "weight of the consistency term; auto: 0.1 beta (auto)"
     )
-    kl_direction: str = _flag(
-        "forward", choice("forward", "reverse", "symmetric"), "direction of the consistency term's KL"
+    kl_direction: str = _flag("forward", choice("forward", "reverse", "symmetric"), "of the pair's KL")
+    translation: float = _flag(
+        None, number(), "largest shift of a view, pixels (2 of 28)", "transformation"
     )
-    translation: float = _flag(None, number(), "largest shift of a training view, pixels (2 of 28)")
     rotation: float = _flag(15.0, number(0, 180), "largest angle of a training view, degrees")
     scaling: float = _flag(0.1, number(0, 0.99), "largest change of a training view's size, a fraction")
     fill: str = _flag("constant", choice("constant", "reflect"), "how to fill what a view uncovers")
     views_per_image: int = _flag(1, integer(1), "views of each image in a step")
-    epochs: int = _flag(100, integer(1), "passes over the training images")
+    epochs: int = _flag(100, integer(1), "passes over the training images (burda: 3280)", "training")
     batch_size: int = _flag(64, integer(1), "images in a step, over all devices")
     learning_rate: float = _flag(1e-4, positive(), "Adam's initial rate")
-    schedule: str = _flag(
-        "constant", choice("constant", "cosine", "burda"), "how the rate falls; burda has 3280 epochs"
-    )
+    schedule: str = _flag("constant", choice("constant", "cosine", "burda"), "how the rate falls")
     clip_norm: float | None = _flag(None, positive(), "largest norm of the gradient (none)")
     seed: int = _flag(0, integer(0, 2**31 - 1), "seed of everything random")
     strategy: str = _flag("none", choice("none", "mirrored", "multi_worker"), "for several devices")
-    precision: str = _flag(
-        "float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "precision of the networks"
-    )
+    precision: str = _flag("float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "of layers")
     jit: str = _flag("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
-    steps_per_execution: int = _flag(
-        None, _or("auto", None, integer(1)), "steps in one call, at most (auto)"
-    )
+    steps_per_execution: int = _flag(None, _or("auto", None, integer(1)), "steps in a call (auto)")
     checkpoint_minutes: float = _flag(15.0, number(), "minutes between checkpoints within an epoch")
-    eval_split: str = _flag("test", choice("test", "validation"), "which images to evaluate on")
+    eval_split: str = _flag("test", choice("test", "validation"), "images to evaluate on", "evaluation")
     eval_images: int | None = _flag(None, integer(2), "how many of the first test images to use (all)")
     nll_samples: int = _flag(1000, integer(1), "importance samples of the negative log-likelihood")
     test_translation: float = _flag(None, number(), "of the transformed test set, pixels (4 of 28)")
     test_rotation: float = _flag(30.0, number(0, 180), "of the transformed test set, degrees")
     test_scaling: float = _flag(0.25, number(0, 0.99), "of the transformed test set, a fraction")
-    output_dir: str = _flag(None, RUN_FOLDER, "where the run lives (runs/DATASET_METHOD_SEED)")
+    output_dir: str = _flag(None, RUN_FOLDER, "its folder (runs/DATASET_METHOD_SEED)", "where")
 
     def to_config(self) -> dict[str, Any]:
         """Returns the options by the names of their flags."""
@@ -167,7 +140,7 @@ class Options:
     @property
     def free(self) -> tuple[str, ...]:
         """The options that a later command for the same run may change."""
-        of_folder = ("dataset",) if self.dataset.startswith(FOLDER_PREFIX) else ()
+        of_folder = ("dataset",) if self.dataset.startswith(command.FOLDER_PREFIX) else ()
         return (*PLACES, *CHECKPOINTING, *of_folder)
 
 
@@ -175,7 +148,6 @@ _OPTIONS = {field.name.rstrip("_"): field for field in dataclasses.fields(Option
 
 
 def define_training() -> None:
-    """Defines the flags of a training."""
     define(*_OPTIONS)
     meaning = "sets --model, --lambda and --eta together (cr_vae)"
     command.define("method", None, choice(*METHODS), meaning, "objective")
@@ -190,9 +162,9 @@ def define(*names: str) -> None:
     """Defines those flags of a training that a command takes."""
     purpose = ""
     for name, option in _OPTIONS.items():
-        purpose = _FIRST_FLAGS.get(name, purpose)
+        purpose = option.metadata["purpose"] or purpose
         if name in names:
-            command.define(name, option.default, **option.metadata, purpose=purpose)
+            command.define(name, option.default, **option.metadata | {"purpose": purpose})
 
 
 def given() -> dict[str, Any]:
@@ -221,10 +193,7 @@ def command_line() -> str:
 
 
 def resolve(changes: dict[str, Any] | None = None) -> Options:
-    """Returns the options that the flags describe, with defaults filled in.
-
-    Args:
-      changes: values of flags that stand in for those given, as if they were on the command line.
+    """Returns the options that the flags describe, except for `changes`, with defaults filled in.
 
     Raises:
       InputError: two flags contradict each other.
@@ -240,12 +209,10 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
         if values[name] is None:  # The paper's moves of MNIST's 28 pixels, in proportion.
             values[name] = pixels * values["image_size"] / 28.0
     chosen = Options.from_config(values)
-    if chosen.output_dir is None:
-        name = re.sub(r"\W+", "_", chosen.dataset)
-        place = f"runs/{name}_{chosen.method}_{chosen.seed}"
-        chosen = dataclasses.replace(chosen, output_dir=place)
-    check_apart("output_dir", chosen.output_dir, chosen.dataset)
-    return _checked(chosen)
+    name = re.sub(r"\W+", "_", chosen.dataset)
+    place = chosen.output_dir or f"runs/{name}_{chosen.method}_{chosen.seed}"
+    check_apart("output_dir", place, chosen.dataset)
+    return _checked(dataclasses.replace(chosen, output_dir=place))
 
 
 def resolve_evaluation(config: dict[str, Any]) -> Options:
@@ -304,10 +271,10 @@ def _checked(chosen: Options) -> Options:
     for name, (holds, expected) in rules.items():
         if not holds:
             raise InputError(name, expected, getattr(chosen, name))
-    path = chosen.dataset.removeprefix(FOLDER_PREFIX)
+    path = chosen.dataset.removeprefix(command.FOLDER_PREFIX)
     if path == chosen.dataset:
         return chosen
-    return dataclasses.replace(chosen, dataset=FOLDER_PREFIX + os.path.abspath(path))
+    return dataclasses.replace(chosen, dataset=command.FOLDER_PREFIX + os.path.abspath(path))
 
 
 def check_apart(argument: str, output: str, images: str) -> None:
@@ -315,7 +282,7 @@ def check_apart(argument: str, output: str, images: str) -> None:
 
     The pictures in it would be images too, and the folder would not be the one that was read.
     """
-    folder = images.removeprefix(FOLDER_PREFIX)
+    folder = images.removeprefix(command.FOLDER_PREFIX)
     if folder == images or not os.path.isdir(folder):
         return
     outer, inner = os.path.realpath(folder), os.path.realpath(output)

@@ -16,7 +16,6 @@ _PAGE = Checked(os.path.expanduser, lambda name: not os.path.isdir(name), "a fil
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     options.define("data_dir")
     command.require("runs", FOLDERS, "folders of runs, separated by commas")
     command.define("output", "report.html", _PAGE, "the page to write")
@@ -42,23 +41,16 @@ def load_images(record):
 
 
 def main() -> None:
-    """Writes the page that --output names."""
     from crvae_tf.runs import files
     from crvae_tf.studies import pictures, report
-    from launch import assembly, tables
 
     records = report.read(flags.FLAGS.runs)
-    bar = tables.ProgressBar("drawing", "runs")
     served = []
     for record in records:
-        bar(len(served), len(records))
         served.append(pictures.serve(record.run, functools.partial(load_images, record)))
-    bar.close()
-    for record, own in zip(records, served, strict=True):
-        if lacking := [*record.remarks, *own.remarks]:
-            assembly.say(f"{record.name}: {'; '.join(lacking)}")
+        command.say(f"{record.name}: {'; '.join([*record.remarks, *served[-1].remarks]) or 'drawn'}")
     files.write_text(flags.FLAGS.output, report.render(records, served, leave_out=options.PLACES))
-    assembly.say(f"report: {flags.FLAGS.output}")
+    command.say(f"report: {flags.FLAGS.output}")
 
 
 if __name__ == "__main__":

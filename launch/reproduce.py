@@ -4,6 +4,7 @@ Each method and seed is a run of its own, trained as by launch.train with the fl
 those given here. Run the same command again to resume: it keeps finished runs as they are.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,46 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, options
-from launch.command import BOOLEAN, PLACE, PRESET, Checked, choice, integer
+from launch.command import BOOLEAN, PLACE, PRESETS, Checked, choice, integer
 
+_PRESET = Checked(
+    str,
+    lambda name: os.path.isfile(command.preset_file(name)),
+    f"{', '.join(sorted(path.stem for path in PRESETS.iterdir()))} or the path of a flagfile",
+)
 _SET_BY_GRID = {"method", "model", "beta", "lambda", "eta", "seed"}
 _AXES = {"method", "model", "beta", "lambda", "eta", "network", "pose", "pose_steps", "views_per_image"}
 """The flags that settings may differ in."""
 
 
 def define() -> None:
-    """Adds the flags of this command to those of a training."""
     options.define_training()
     command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
-    meaning = "flags for each training, which later ones override"
-    command.define("preset", "paper", PRESET, meaning)
+    command.define("preset", "paper", _PRESET, "flags for each training, which later ones override")
     command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    etas = Checked(command.numbers, lambda etas: min(etas) >= 0.0, "numbers >= 0, separated by commas")
+    etas = Checked(
+        lambda given: [*map(float, given.split(","))],
+        lambda etas: min(etas) >= 0.0,
+        "numbers >= 0, separated by commas",
+    )
     command.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
-    settings = Checked(command.settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     command.define("settings", None, settings, "instead of a table, a comparison of these settings")
     command.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
     command.define("records", None, PLACE, meaning)
     meaning = "draw invariance curves of the first seed of each method"
     command.define("invariance", True, BOOLEAN, meaning)
+
+
+def _settings(given: str) -> tuple[dict[str, str], ...]:
+    """Reads settings that commas separate: a method, and flags with their values, colons between.
+
+    >>> _settings("vae_aug,cr_vae:pose=affine:eta=0.3")
+    ({'method': 'vae_aug'}, {'method': 'cr_vae', 'pose': 'affine', 'eta': '0.3'})
+    """
+    parts = [f"method={one}".split(":") for one in given.split(",")]
+    return tuple({name: value for name, _, value in (p.partition("=") for p in one)} for one in parts)
 
 
 def study():
@@ -52,28 +70,27 @@ def study():
     if given.etas and given.settings:
         raise InputError("etas", "left out where --settings is given", "both")
     table = None if given.etas or given.settings else given.table
-    if given.settings:
-        name, cells = "invariance", _cells("settings", map(_setting, given.settings))
-    elif given.etas:
-        name, cells = "eta", _cells("etas", ({"method": "cr_vae", "eta": eta} for eta in given.etas))
-    elif table:
-        name, cells = f"table_{table}", paper.methods(table)
-    else:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    name, cells = _cells()
     datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
     directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
     chosen = grid.Study(name, cells, datasets, Path(directory), table)
-    return chosen, chosen.jobs(given.seeds, given.records)
+    return chosen, list(chosen.jobs(given.seeds, given.records))
 
 
-def _cells(argument: str, settings) -> dict[str, dict[str, Any]]:
-    """Returns settings by their labels."""
-    from crvae_tf.studies.comparisons import setting_label
+def _cells() -> tuple[str, dict[str, dict[str, Any]]]:
+    """Returns the study's name, and the flags of its methods or settings by their labels."""
+    from crvae_tf.studies import comparisons, paper
 
-    labelled = [(setting_label(setting), setting) for setting in settings]
-    if len({frozenset(label.split()) for label, _ in labelled}) < len(labelled):
-        raise InputError(argument, "different in six digits", ", ".join(dict(labelled)))
-    return dict(labelled)
+    given = flags.FLAGS
+    if given.settings:
+        name, settings = "invariance", map(_setting, given.settings)
+    elif given.etas:
+        name, settings = "eta", ({"method": "cr_vae", "eta": eta} for eta in given.etas)
+    elif given.table:
+        return f"table_{given.table}", paper.methods(given.table)
+    else:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    return name, {comparisons.setting_label(setting): setting for setting in settings}
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -85,33 +102,30 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
         try:
             read[name] = flags.FLAGS[name].parser.parse(text)
         except ValueError as error:
-            expected = f"METHOD:FLAG=VALUE where {name} {error}"
-            raise InputError("settings", expected, text) from error
+            raise InputError("settings", f"METHOD:FLAG=VALUE where {name} {error}", text) from error
     return read
 
 
 def main() -> None:
-    """Trains what is not finished and writes the tables; exits with 1 if a training failed."""
     from crvae_tf import errors
-    from launch import assembly, grid
+    from launch import grid
 
     chosen, jobs = study()
     title = chosen.name.replace("_", " ")
-    assembly.say(f"study: {title}, {', '.join(chosen.cells)} on {', '.join(chosen.datasets)}")
-    assembly.say(
-        f"runs: {chosen.directory}, {sum(map(bool, (j.finished for j in jobs)))} of {len(jobs)} done"
-    )
+    command.say(f"study: {title}, {', '.join(chosen.cells)} on {', '.join(chosen.datasets)}")
+    done = [job for job in jobs if job.finished]
+    command.say(f"runs: {chosen.directory}, {len(done)} of {len(jobs)} done")
     failures = grid.run(jobs, flags.FLAGS.parallel, title)
     try:
         grid.measure_baselines(chosen)
     except Exception as error:  # The tables are written without them.
         if not errors.is_told(error):
             raise
-        failures.append(f"baselines failed: {errors.one_line(error)}")
+        failures.append(f"baselines failed: {command.told(error)}")
     print(grid.write(chosen, jobs), flush=True)
-    assembly.say(f"tables: {chosen.directory}; the pictures are being drawn")
-    grid.draw(chosen, jobs, flags.FLAGS.invariance)
-    assembly.say("\n".join([f"pictures: {chosen.directory}", *failures]))
+    command.say(f"tables: {chosen.directory}; the pictures are being drawn")
+    grid.draw(chosen, flags.FLAGS.invariance)
+    command.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 
 

@@ -10,13 +10,11 @@ from launch.command import PLACE
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     command.define("results", "docs/results", PLACE, "folder of the JSON summaries")
     command.define("output", "docs/results.md", PLACE, "the page to write")
 
 
 def main() -> None:
-    """Writes the page that the flags describe."""
     from crvae_tf.runs import files
     from crvae_tf.studies import pages
 

@@ -4,8 +4,6 @@ EMBEDDINGS is a folder that launch.embed wrote. Prints and draws the images whos
 to that of FILE.
 """
 
-import sys
-
 from absl import flags
 
 from launch import command, options
@@ -13,7 +11,6 @@ from launch.command import IMAGES, PLACE, RUN_FOLDER, integer
 
 
 def define() -> None:
-    """Defines the flags of this command."""
     options.define("data_dir")
     command.require("index", PLACE, "a folder that launch.embed wrote")
     command.require("image", IMAGES, "an image file")
@@ -23,7 +20,6 @@ def define() -> None:
 
 
 def main() -> None:
-    """Prints the nearest images and writes the contact sheet."""
     from crvae_tf.datasets import folders
     from crvae_tf.runs import drawing
     from crvae_tf.serving.index import Index, embed_file, load_encoder, nearest, pictures
@@ -32,10 +28,9 @@ def main() -> None:
     given = flags.FLAGS
     index = Index(given.index)
     options.check_apart("output", given.output, index.about["input"])
-    print(f"index: {given.index}, {index.num_rows} images of {index.about['input']}", file=sys.stderr)
+    command.say(f"index: {given.index}, {index.num_rows} images of {index.about['input']}")
     encoder = load_encoder(index, given.encoder)
-    query = embed_file(encoder, given.image)
-    found = nearest(index, query, given.neighbours)
+    found = nearest(index, embed_file(encoder, given.image), given.neighbours)
     print(tables.neighbours(found))
     shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
     shown.insert(0, folders.picture(given.image))

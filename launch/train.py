@@ -9,7 +9,6 @@ from launch import command, options
 
 
 def main() -> None:
-    """Starts or resumes the run that the flags describe, and finishes it."""
     from crvae_tf.training import strategies
     from launch import assembly
 
@@ -37,14 +36,14 @@ def _finish(chosen, model, data, run) -> None:
 
     if run.is_complete():
         print(tables.evaluation(run.read_evaluation()))
-        assembly.say(f"{run.directory} was complete. Remove it to train again.")
+        command.say(f"{run.directory} was complete. Remove it to train again.")
     else:
         for step in (assembly.draw_figures, assembly.export, assembly.evaluate):
             step(chosen, model, data, run)
     places = f"--encoder={run.encoder} --input=folder:PATH --output=EMBEDDINGS"
-    assembly.say(f"embed: python -m launch.embed {places}")
-    assembly.say(f"report: python -m launch.report --runs={run.directory}")
-    assembly.say(f"look: {run.figures}/reconstructions.png")
+    command.say(f"embed: python -m launch.embed {places}")
+    command.say(f"report: python -m launch.report --runs={run.directory}")
+    command.say(f"look: {run.figures}/reconstructions.png")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
-"""Commands and flags given in this process, where TensorFlow is loaded once for all of them.
-
-Import `forgotten_flags` to have the flags of a training about every test.
-"""
+"""Commands and flags given in this process, where TensorFlow is loaded once for all of them."""
 
 import contextlib
 import gc
 import io
 import logging
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 from absl import app, flags
@@ -20,7 +17,7 @@ from launch import command, options
 
 
 class Outcome(NamedTuple):
-    """How a command ended: its exit status and output, and the traceback where it raised an error."""
+    """How a command ended; `fault` is the traceback of an error."""
 
     code: int
     out: str
@@ -61,19 +58,18 @@ def defined(define: Callable[[], None]) -> Iterator[None]:
 
 def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments: str) -> Outcome:
     """Gives a command, whose flags `define` defines, in this process."""
-    kept, sys.argv = sys.argv, ["launch", *arguments]
     logger = logging.getLogger("crvae_tf")
     propagated, level = logger.propagate, logger.level
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, err, fault, code = io.StringIO(), io.StringIO(), "", 0
-    with defined(define), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with defined(define), streams[0], streams[1], mock.patch("sys.argv", ["launch", *arguments]):
         try:
             command.run(main)
         except SystemExit as stopped:
             code = stopped.code or 0
         except BaseException:
             fault, code = traceback.format_exc(), 1
-    sys.argv = kept
     for number, handler in handlers.items():
         signal.signal(number, handler)
     logger.handlers.clear()

@@ -76,11 +76,8 @@ def test_every_flagfile_builds_and_a_later_flag_overrides_it(name, tmp_path):
 
 @pytest.mark.parametrize("network", ["mlp", "wae"])
 def test_the_pose_network_is_of_the_encoders_kind(network, tmp_path):
-    file = FILES["mnist_registered.flags"]
-    given = f"--flagfile={file}", f"--data_dir={tmp_path}", f"--network={network}", "--width=0.02"
-    encoder = built(resolved(*given)).base.encoder
-    kinds = [
-        [type(layer) for layer in part.layers if "normalization" not in layer.name]
-        for part in (encoder.get_layer("registration").network, encoder.get_layer("encoder"))
-    ]
+    given = f"--flagfile={FILES['mnist_registered.flags']}", f"--data_dir={tmp_path}", "--width=0.02"
+    encoder = built(resolved(*given, f"--network={network}")).base.encoder
+    parts = encoder.get_layer("registration").network, encoder.get_layer("encoder")
+    kinds = [[type(each) for each in part.layers if "normalization" not in each.name] for part in parts]
     assert kinds[0] == kinds[1]

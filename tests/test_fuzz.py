@@ -8,18 +8,7 @@ from absl import flags
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launch import (
-    assembly,
-    compare,
-    embed,
-    export,
-    options,
-    report,
-    reproduce,
-    results,
-    search,
-    train,
-)
+from launch import assembly, compare, embed, export, options, report, reproduce, results, search, train
 from tests.command_line import defined, outcome_of
 from tests.image_files import encoded
 
@@ -54,11 +43,7 @@ COMMANDS = {
     "export": (export.define, assembly.finished_run, ()),
     "embed": (embed.define, embed.check, ("--encoder=run", "--input=digits", "--output=embeddings")),
     "search": (search.define, lambda: None, ("--index=embeddings", "--image=image.png")),
-    "reproduce": (
-        reproduce.define,
-        reproduce.study,
-        ("--table=4", "--dataset=digits"),
-    ),
+    "reproduce": (reproduce.define, reproduce.study, ("--table=4", "--dataset=digits")),
     "compare": (compare.define, options.given, ("--runs=one,two", "--output_dir=pictures")),
     "results": (results.define, options.given, ()),
     "report": (report.define, options.given, ("--runs=one,two",)),
@@ -71,15 +56,14 @@ def command_lines(name):
     define, _, wanted = COMMANDS[name]
     with defined(define):
         names = st.sampled_from(sorted(set(flags.FLAGS) - STARTERS))
-    numbers = st.integers() | st.floats()
-    values = st.sampled_from(TEXTS) | numbers.map(str) | st.text(max_size=9)
+    values = st.sampled_from(TEXTS) | (st.integers() | st.floats()).map(str) | st.text(max_size=9)
     argument = (
         st.builds("{}{}={}".format, st.sampled_from(("--", "-")), names, values)
         | st.builds("--{}{}".format, st.sampled_from(("", "no")), names)
         | st.sampled_from(NO_FLAGS)
     )
-    begins = st.sampled_from(((), wanted))
-    return st.builds(lambda first, rest: [*first, *rest], begins, st.lists(argument, max_size=8))
+    rest = st.lists(argument, max_size=8)
+    return st.builds(lambda first, rest: [*first, *rest], st.sampled_from(((), wanted)), rest)
 
 
 def outcomes(name, folder):

@@ -14,7 +14,7 @@ import pytest
 from crvae_tf import InputError
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
-from launch import grid, tables
+from launch import grid
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
 
 
@@ -27,9 +27,7 @@ def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):
     place = tmp_path / f"run_{seed}"
     options = resolved("--method=vae", f"--epochs={epochs}", f"--seed={seed}", f"--output_dir={place}")
     given = {"output_dir": place, "epochs": epochs, "seconds": seconds} | more
-    return grid.Job(
-        "digits", "vae", options, tuple(f"--{name}={value}" for name, value in given.items())
-    )
+    return grid.Job("digits", "vae", options, tuple(f"--{n}={value}" for n, value in given.items()))
 
 
 def beginnings(of):
@@ -100,14 +98,6 @@ def test_a_run_or_a_record_of_other_options_is_refused_before_anything_is_traine
     with pytest.raises(InputError, match=message):
         grid.run([job(tmp_path, 1), kept], parallel=1, title="test")
     assert not (tmp_path / "run_1").exists()
-
-
-def test_one_line_shows_the_whole_grid(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(tables.ProgressBar, "__call__", lambda _, *given: shown.append(given))
-    grid.run([job(tmp_path, 0), job(tmp_path, 1, epochs=3)], parallel=1, title="table 4")
-    assert shown == sorted(shown)
-    assert shown[-1] == (5, 5)
 
 
 def grid_process(tmp_path, **options):

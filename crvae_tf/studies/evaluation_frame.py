@@ -83,10 +83,15 @@ def spread(evaluations: Evaluations) -> pd.DataFrame:
     return values.agg(values=list, mean="mean", std="std").reset_index()
 
 
+def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns rows with `text`, their means and deviations as their quantities are shown."""
+    return rows.assign(text=[BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()])
+
+
 def by_method(
     rows: pd.DataFrame, columns: Iterable[tuple[str, str]], missing: str = "-"
 ) -> pd.DataFrame:
-    """Returns a line of the texts of `by_dataset` for each method, without columns that none has.
+    """Returns a line of the texts of `with_texts` for each method, without columns that none has.
 
     `columns` are pairs of a quantity's name and what it is measured under; `missing` stands where a
     method has no such figure.
@@ -97,11 +102,9 @@ def by_method(
 
 
 def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yields each data set of a summary with its rows and their `text`, mean and deviation as shown."""
+    """Yields each data set of a summary with its rows and their texts."""
     for dataset in summary["datasets"]:
-        rows = summary["rows"][summary["rows"].dataset == dataset]
-        shown = [BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()]
-        yield dataset, rows.assign(text=shown)
+        yield dataset, with_texts(summary["rows"][summary["rows"].dataset == dataset])
 
 
 def markdown(
