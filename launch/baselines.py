@@ -11,7 +11,7 @@ from launch.options import Options
 
 def measure(chosen: Options):
     """Trains the contrastive encoder and measures all three, unless that is done; returns the run."""
-    from crvae_tf.evaluation import embeddings
+    from crvae_tf.evaluation import baselines
     from crvae_tf.runs.run import Run
     from launch import assembly
 
@@ -20,8 +20,8 @@ def measure(chosen: Options):
     if not run.baselines.exists():
         encoder, _ = assembly.make_networks(chosen, data)
         view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
-        embeddings.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
-        found = embeddings.measure_baselines(encoder, data, view, test_view, chosen.eval_images)
+        baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
+        found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
         run.write_json(run.baselines, found)
     return run
 

@@ -30,7 +30,10 @@ def evaluation(result: dict[str, Any]) -> str:
         number = probe.pop("num_train_images")
         parts.append(f"accuracy of probes fitted on {number} clean training images")
         parts.append(_table(metrics.PROBE, probe))
-    return "\n\n".join(parts)
+    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in result["consistency"].values()]
+    verdict = "A view's nearest image is its own for {} of 100 (training transformation)\n"
+    verdict += "and for {} of 100 (test transformation)."
+    return "\n\n".join([*parts, verdict.format(*shares)])
 
 
 def _table(measured: Iterable[Quantity], columns: Mapping[str, dict[str, Any]]) -> str:

@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 from crvae_tf import InputError, RandomAffine, networks
 from crvae_tf.datasets import evaluation_batches
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.evaluation import embeddings, metrics
+from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation.baselines import contrastive_loss, measure, train_contrastive
 from crvae_tf.evaluation.embeddings import Probes
 from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
@@ -47,12 +48,12 @@ def test_the_contrastive_loss_is_its_definition(temperature):
     for i in range(10):
         scores = {k: np.exp(both[i] @ both[k] / temperature) for k in range(10) if k != i}
         losses[i] = -np.log(scores[(i + 5) % 10] / sum(scores.values()))
-    found = embeddings.contrastive_loss(tf.constant(outputs), tf.constant(views), temperature)
+    found = contrastive_loss(tf.constant(outputs), tf.constant(views), temperature)
     np.testing.assert_allclose(found, (losses[:5] + losses[5:]) / 2.0, rtol=1e-5)
 
 
 def test_pixels_and_pca_are_measured_as_embeddings_are(data):
-    found = embeddings.measure_baselines(encoder(), data, TRANSFORMATION, TEST_TRANSFORMATION)
+    found = measure(encoder(), data, TRANSFORMATION, TEST_TRANSFORMATION)
     assert list(found) == ["pixels", "pca", "contrastive"]
     (train, train_labels), (clean, labels) = images_of(data.train), images_of(data.test)
     views, _ = images_of(data.test, TEST_TRANSFORMATION)
@@ -70,7 +71,7 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
     def trained():
         keras.utils.set_random_seed(7)
         network = encoder()
-        embeddings.train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
+        train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
         return network
 
     first, again = trained(), trained()
@@ -86,11 +87,11 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
 
 def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
-        embeddings.train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
+        train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
 
 
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "PROBE_IMAGES", 200)
+    monkeypatch.setattr("crvae_tf.evaluation.embeddings.PROBE_IMAGES", 200)
     given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
     arguments = ["launch.baselines", *given.split(), f"--output_dir={tmp_path}"]
     command.parse(arguments)

@@ -168,6 +168,10 @@ class Progress(keras.callbacks.Callback):
         training = step * (self._epochs * self._steps - done)
         told = "this run takes about %s here: %s to train at %.3g s a step, %s to evaluate"
         _LOGGER.info(told, _clock(training + later), _clock(training), step, _clock(later))
+        if training + later > 3600.0 and not tf.config.list_logical_devices("GPU"):
+            _LOGGER.info(
+                "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes"
+            )
 
     def _tell(self, place: str, logs: dict[str, float], now: float, done: int) -> None:
         left = self._step_seconds(now, done) * (self._epochs * self._steps - done)
