@@ -112,7 +112,7 @@ class Options:
     steps_per_execution: int = _flag(None, _or("auto", None, integer(1)), "steps in a call (auto)")
     checkpoint_minutes: float = _flag(15.0, number(), "minutes between checkpoints within an epoch")
     eval_split: str = _flag("test", choice("test", "validation"), "images to evaluate on", "evaluation")
-    eval_images: int | None = _flag(None, integer(2), "how many of the first test images to use (all)")
+    eval_images: int | None = _flag(None, integer(2), "test images to use, a fixed sample (all)")
     nll_samples: int = _flag(1000, integer(1), "importance samples of the negative log-likelihood")
     test_translation: float = _flag(None, number(), "of the transformed test set, pixels (4 of 28)")
     test_rotation: float = _flag(30.0, number(0, 180), "of the transformed test set, degrees")
