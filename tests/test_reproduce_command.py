@@ -70,4 +70,6 @@ def test_the_study_of_invariance_trains_its_settings_and_measures_its_baselines(
     page = [sys.executable, "-m", "launch.results", f"--results={tmp_path}"]
     page += [f"--output={tmp_path}/PAGE.md"]
     assert subprocess.run(page, cwd=ROOT, capture_output=True, check=False).returncode == 0
-    assert "![invariance_digits](invariance_digits.png)" in (tmp_path / "PAGE.md").read_text()
+    assert (
+        "## Embeddings that stay put, digits, mlp of width 0.1\n" in (tmp_path / "PAGE.md").read_text()
+    )
