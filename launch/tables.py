@@ -54,7 +54,8 @@ def side_by_side(evaluations: Mapping[str, dict[str, Any]]) -> str:
     table = evaluation_frame.by_method(evaluation_frame.with_texts(rows), _HEADLINE)
     table = table.set_axis([_HEADLINE[column] for column in table.columns], axis="columns")
     told = "Retrieval and the linear probe are of images under the test transformation."
-    return f"{table.rename_axis(None).to_string()}\n{told}"
+    table = table.rename(lambda name: name[-34:]).rename_axis(None)  # 80 columns hold it.
+    return f"{table.to_string()}\n{told}"
 
 
 def neighbours(found: Sequence[Any]) -> str:
