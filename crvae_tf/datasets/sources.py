@@ -238,8 +238,7 @@ def _stamp(path: str | bytes) -> tuple[int, int] | None:
 class StoredImages(Images):
     """A split of a prepared TFDS data set, in stored order; `split` as in `train[:10%]+test`.
 
-    Raises:
-      InputError: there is no such split, or it has no image.
+    Raises InputError if there is no such split, or it has no image.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing):
@@ -265,8 +264,9 @@ class StoredImages(Images):
         """Returns all (image, label), one file after the other."""
         # By default TFDS interleaves files and caches small ones.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        wanted = tfds.decode.PartialDecoding({self._image, self._label} - {None})
-        stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=wanted)
+        images = _features(self._builder, tfds.features.Image)
+        skipped = {key: tfds.decode.SkipDecoding() for key in images if key != self._image}
+        stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=skipped)
         return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
