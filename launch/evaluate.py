@@ -1,6 +1,7 @@
 """Evaluates a finished run again: python -m launch.evaluate --output_dir=RUN --nll_samples=5000
 
-The options of the training apply, unless a flag overrides them.
+The options of the training apply, unless a flag overrides them. The result takes the place of the
+run's evaluation.
 """
 
 from launch import command, options

@@ -108,13 +108,15 @@ def _setting(texts: dict[str, str]) -> dict[str, Any]:
 
 def main() -> None:
     from crvae_tf import errors
-    from launch import grid
+    from launch import assembly, grid
 
     chosen, jobs = study()
     title = chosen.name.replace("_", " ")
     command.say(f"study: {title}, {', '.join(chosen.cells)} on {', '.join(chosen.datasets)}")
     done = [job for job in jobs if job.finished]
     command.say(f"runs: {chosen.directory}, {len(done)} of {len(jobs)} done")
+    for job in {job.dataset: job for job in jobs if not job.finished}.values():
+        assembly.load_data(job.options)  # Once, and not in each of the trainings, it fetches them.
     failures = grid.run(jobs, flags.FLAGS.parallel, title)
     try:
         grid.measure_baselines(chosen)

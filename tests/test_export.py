@@ -241,6 +241,12 @@ def test_images_of_another_shape_type_or_range_and_other_bytes_are_refused(encod
     ):
         with pytest.raises(InputError, match=re.escape(f"images: expected {expected}")):
             encoder(wrong)
+    with pytest.raises(
+        InputError, match=re.escape("expected uint8 [N, 28, 28, 1]; received uint8 [2, 28, 28]")
+    ):
+        encoder.encode_pixels(np.zeros((2, 28, 28), np.uint8))
+    with pytest.raises(InputError, match="expected a list of the contents of image files"):
+        encoder.encode_bytes(png(gray[0]))
     whole = png(gray[0])
     for broken in (b"no image", b"", whole[: len(whole) // 2]):
         with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP"):

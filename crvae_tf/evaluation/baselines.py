@@ -77,6 +77,7 @@ def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings)
         training_batches(data.train, *common, range(settings.epochs)),
         epochs=settings.epochs,
         steps_per_epoch=data.train.steps_per_epoch(settings.batch_size),
+        shuffle=False,
         verbose=0,
         callbacks=[FiniteGuard(None), keras.callbacks.LearningRateScheduler(settings.rate)],
     )

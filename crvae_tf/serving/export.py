@@ -190,10 +190,7 @@ class Encoder:
 
     def __call__(self, images: np.ndarray) -> Embeddings:
         """Embeds images, float32 `[N, H, W, C]` in [0, 1]; raises InputError if they are others."""
-        images = np.asarray(images)
-        if images.dtype != np.float32 or images.shape[1:] != self.image_shape:
-            expected = f"float32 [N, {', '.join(map(str, self.image_shape))}]"
-            raise InputError("images", expected, f"{images.dtype} {list(images.shape)}")
+        images = self._checked(images, np.float32)
         if not np.all((images >= 0.0) & (images <= 1.0)):
             raise InputError("images", "values in [0, 1]", f"{images.min()} to {images.max()}")
         return self._embeddings("serving_default", images=tf.constant(images))
@@ -204,18 +201,27 @@ class Encoder:
         return outputs["upright"].numpy() if "upright" in outputs else None
 
     def encode_pixels(self, images: np.ndarray) -> Embeddings:
-        """Embeds preprocessed images, uint8 `[N, H, W, C]`."""
-        return self._embeddings("serving_default", images=to_unit_interval(images))
+        """Embeds preprocessed images, uint8 `[N, H, W, C]`; raises InputError if they are others."""
+        images = to_unit_interval(self._checked(images, np.uint8))
+        return self._embeddings("serving_default", images=images)
 
     def encode_bytes(self, image_bytes: Sequence[bytes]) -> Embeddings:
         """Embeds image files, given their contents; raises InputError if one cannot be decoded."""
+        if isinstance(image_bytes, bytes):
+            raise InputError("image_bytes", "a list of the contents of image files", "bytes")
         try:
-            return self._embeddings(
-                "encode_bytes", image_bytes=tf.constant(list(image_bytes), tf.string)
-            )
+            contents = tf.constant(list(image_bytes), tf.string)
+            return self._embeddings("encode_bytes", image_bytes=contents)
         except tf.errors.InvalidArgumentError as error:
             expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
             raise InputError("image_bytes", expected, "other bytes") from error
+
+    def _checked(self, images: np.ndarray, dtype: type) -> np.ndarray:
+        images = np.asarray(images)
+        if images.dtype != dtype or images.shape[1:] != self.image_shape:
+            expected = f"{np.dtype(dtype)} [N, {', '.join(map(str, self.image_shape))}]"
+            raise InputError("images", expected, f"{images.dtype} {list(images.shape)}")
+        return images
 
     def _embeddings(self, signature: str, **inputs: tf.Tensor) -> Embeddings:
         outputs = self.signatures[signature](**inputs)
