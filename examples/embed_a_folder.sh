@@ -4,7 +4,8 @@
 #   examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
 #
 # The flags of the training are for ink on paper. TRAINING_FLAGS adds others, for colour photographs
-# "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae --fill=reflect".
+# "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae --width=0.125
+# --fill=reflect --pose=none --eta=10".
 set -euo pipefail
 folder=$1 image=$2 output=$3
 read -r -a training_flags <<< "${TRAINING_FLAGS:-}"
