@@ -263,6 +263,7 @@ def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding_until_it_is_
     (torn / "a" / "torn.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
         embed(encoder, f"folder:{torn}", tmp_path / "embeddings")
+    assert not (tmp_path / "embeddings").exists()
     (torn / "a" / "torn.jpg").unlink()
     assert embed(encoder, f"folder:{torn}", tmp_path / "embeddings").new_rows == 120
 

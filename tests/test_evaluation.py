@@ -307,14 +307,22 @@ def means_and_labels(model, split, transform, limit):
     return means.astype(np.float64), np.concatenate([labels for _, _, labels in batches])
 
 
-@pytest.mark.parametrize(("train", "test"), [(None, 1), (3, None), (3, 4), (1, 1)])
-def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train, test, caplog):
+@pytest.mark.parametrize(
+    ("train", "test", "why"),
+    [
+        (None, 1, "the images have no classes"),
+        (3, None, "the images have no classes"),
+        (3, 4, "the training images lack the classes [3] of test images"),
+        (1, 1, "the training images are of one class"),
+    ],
+)
+def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train, test, why, caplog):
     """By the numbers of classes among the training images and among the test images."""
     data = noise_data(30, test and np.arange(30) % test, train and np.arange(10) % train)
     with caplog.at_level("INFO"):
         result = evaluate(LinearGaussian(), data, "none", IDENTITY, IDENTITY, 1)
     assert set(result) == {"splits", "consistency"}
-    assert "no probe: the" in caplog.text
+    assert f"no probe: {why}" in caplog.text
 
 
 def test_progress_rises_to_the_whole_of_both_splits():

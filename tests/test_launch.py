@@ -170,6 +170,7 @@ def test_a_run_says_what_it_understood_how_far_it_is_and_what_came_of_it(finishe
     shown = " ".join(f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits)
     assert f"NLL, K = 5 nats {shown}".split() in lines
     assert ["ELBO", "nats", *(f"{split['elbo']:.2f}" for split in splits)] in lines
+    assert re.search(r"^A view's nearest image is its own for \d+ of 100 ", out, re.MULTILINE)
 
 
 def test_a_finished_run_is_shown_and_changes_no_file(finished):

@@ -124,19 +124,23 @@ def embed(
     others = {"input": images.origin, "key": FILE if images.names else INDEX, **(places or {})}
     others["rows_per_file"] = min(ROWS_PER_FILE, math.ceil(images.num_images / shard_count))
     index = _begun(Path(path), about, others)
-    with index.share(shard_index, shard_count) as share:
-        return _write_missing(encoder, images, index, share, progress)
+    try:
+        with index.share(shard_index, shard_count) as share:
+            return _write_missing(encoder, images, index, share, progress)
+    except InputError:
+        if [file.name for file in index.path.iterdir()] == [_ABOUT]:  # Nothing was written.
+            files.remove(index.path)
+        raise
 
 
 def _begun(path: Path, about: dict[str, Any], others: dict[str, Any]) -> Index:
     """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ."""
     path.mkdir(parents=True, exist_ok=True)
-    names = {file.name for file in path.iterdir()}
-    # Another job may start at the same moment, and a refused one leaves its description.
-    if _ABOUT not in names and any(not name.startswith(".") for name in names):
-        expected = "a new or empty folder, or one with unfinished embeddings"
-        raise InputError("output", expected, f"{path}, with other files")
-    if _ABOUT not in names or names == {_ABOUT}:
+    if not (path / _ABOUT).exists():
+        # Another job may start at the same moment.
+        if any(file.name != _ABOUT and not file.name.startswith(".") for file in path.iterdir()):
+            expected = "a new or empty folder, or one with unfinished embeddings"
+            raise InputError("output", expected, f"{path}, with other files")
         files.write_json(path / _ABOUT, others | about)
     index = Index(path)
     if different := [name for name in about if index.about.get(name) != about[name]]:
