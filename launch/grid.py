@@ -71,7 +71,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """`table_4`, `eta` or `invariance`; `cells` are the flags of methods or settings by label."""
+    """`table_4` or `invariance`; `cells` are the flags of methods or settings by label."""
 
     name: str
     cells: dict[str, dict[str, Any]]
@@ -203,8 +203,6 @@ def write(study: Study, jobs: Sequence[Job]) -> str:
         path = study.directory / f"{study.name}_{_folder(study.datasets[0])}"
         summary = _compared(study, jobs[0].options, found)
     runs = [job.finished for job in jobs if job.finished]
-    if study.name == "eta" and runs:
-        comparisons.eta_curves(f"{path}.png", summary["rows"])
     return pages.write(path, summary, runs, [options.command_line()])
 
 

@@ -30,12 +30,6 @@ def define() -> None:
     command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
     command.define("preset", "paper", _PRESET, "flags for each training, which later ones override")
     command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    etas = Checked(
-        lambda given: [*map(float, given.split(","))],
-        lambda etas: min(etas) >= 0.0,
-        "numbers >= 0, separated by commas",
-    )
-    command.define("etas", None, etas, "instead of a table, CR-VAE with each of these eta")
     settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     command.define("settings", None, settings, "instead of a table, a comparison of these settings")
     command.define("parallel", 1, integer(1), "trainings at a time")
@@ -67,9 +61,7 @@ def study():
     given = flags.FLAGS
     for name in sorted(options.named() & _SET_BY_GRID):
         raise InputError(name, "left out, the grid sets it", given[name].value)
-    if given.etas and given.settings:
-        raise InputError("etas", "left out where --settings is given", "both")
-    table = None if given.etas or given.settings else given.table
+    table = None if given.settings else given.table
     name, cells = _cells()
     datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
     directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
@@ -83,14 +75,11 @@ def _cells() -> tuple[str, dict[str, dict[str, Any]]]:
 
     given = flags.FLAGS
     if given.settings:
-        name, settings = "invariance", map(_setting, given.settings)
-    elif given.etas:
-        name, settings = "eta", ({"method": "cr_vae", "eta": eta} for eta in given.etas)
-    elif given.table:
+        settings = map(_setting, given.settings)
+        return "invariance", {comparisons.setting_label(setting): setting for setting in settings}
+    if given.table:
         return f"table_{given.table}", paper.methods(given.table)
-    else:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
-    return name, {comparisons.setting_label(setting): setting for setting in settings}
+    raise InputError("table", "one of 1, 2, 3, 4", "none")
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:

@@ -107,16 +107,6 @@ def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatc
     assert made == {".json", ".csv", ".md"}
 
 
-def test_the_study_of_eta_is_written_with_its_curve(jobs_of, tmp_path):
-    given = ("--etas=0.1,1", "--dataset=digits", "--seeds=1", f"--output_dir={tmp_path}")
-    jobs = jobs_of(*given)
-    for job, nll in zip(jobs, (90.0, 91.0), strict=True):
-        finish(job, nll, accuracy=0.5)
-    text = grid.write(reproduce.study()[0], jobs)
-    assert "The lowest NLL is at eta = 0.1." in text
-    assert (tmp_path / "eta_digits.png").stat().st_size > 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -125,7 +115,6 @@ def test_the_study_of_eta_is_written_with_its_curve(jobs_of, tmp_path):
         ("--table=4 --beta=3", "--beta must be left out, the grid sets it; received 3"),
         ("--settings=cr_vae:width=2", "--settings must be of beta, eta, lambda, method, model, "),
         ("--settings=cr_vae:eta", "--settings must be METHOD:FLAG=VALUE where eta must be "),
-        ("--etas=0.1,1 --settings=vae", "--etas must be left out where --settings is given; "),
     ],
 )
 def test_a_mistake_is_answered_with_the_flag_and_what_was_expected(jobs_of, arguments, message):

@@ -1,7 +1,6 @@
-"""Runs, values of eta and settings side by side, in tables and in curves."""
+"""Runs and settings side by side, in tables and in curves."""
 
 import itertools
-import statistics
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any
@@ -12,12 +11,10 @@ from matplotlib.figure import Figure
 
 from crvae_tf.evaluation import metrics
 from crvae_tf.evaluation.embeddings import InvarianceCurves
-from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, Quantity
+from crvae_tf.evaluation.metrics import Quantity
 from crvae_tf.runs import drawing
-from crvae_tf.studies import evaluation_frame, paper
+from crvae_tf.studies import evaluation_frame
 from crvae_tf.studies.evaluation_frame import Evaluations, dataset_title, method_title
-
-PAPER_ETA = 0.1
 
 INVARIANCE = (*metrics.CONSISTENCY[::3], *metrics.PROBE)
 """What invariance curves show: the KL, retrieval and probes."""
@@ -34,7 +31,6 @@ _COLUMNS = (
     *itertools.product(["consistency_kl", "retrieval_at_1"], _TRANSFORMS),
     *itertools.product(["probe_linear", "probe_nearest_neighbours"], ["clean", *_TRANSFORMS]),
 )
-_ETA_PANELS = ("nll", "rate", "consistency_kl", "retrieval_at_1")
 _SETTINGS_NOTE = (
     "A setting is named by its flags; all other flags are the same. Retrieval and probes are of the "
     "embedding. `pixels`, `pca` and `contrastive` (SimCLR, by the same network on the same pairs) have "
@@ -56,16 +52,11 @@ def setting_label(setting: Mapping[str, Any]) -> str:
     return " ".join([*registered, setting["method"], *others])
 
 
-def eta_of(label: str) -> float:
-    """Returns the eta in a setting's label."""
-    return float(label.rpartition("eta=")[2])
-
-
 def summarize(study: str, evaluations: Evaluations, **about: Any) -> dict[str, Any]:
     """Returns `study`, `datasets`, `labels`, `rows` as of `evaluation_frame.spread`, and `about`.
 
-    A study is of `runs`; of `eta`, on held-out images; or of the `invariance` of embeddings. What was
-    not run has an empty list in `evaluations`. `about` is the `title` of runs or the `network`.
+    A study is of `runs`, or of the `invariance` of embeddings. What was not run has an empty list in
+    `evaluations`. `about` is the `title` of runs or the `network`.
     """
     datasets, labels = (list(dict.fromkeys(cell[i] for cell in evaluations)) for i in (0, 1))
     rows = evaluation_frame.spread(evaluations)
@@ -78,50 +69,12 @@ def markdown(summary: dict[str, Any]) -> str:
     for dataset, rows in evaluation_frame.by_dataset(summary):
         table = evaluation_frame.by_method(rows, _COLUMNS)
         table = table.rename(method_title) if study == "runs" else table
-        held_out = ", held-out images" if study == "eta" else ""
-        parts += [f"### {dataset_title(dataset)}{held_out}", evaluation_frame.methods_markdown(table)]
-        parts += [_eta_verdict(rows)] if study == "eta" else []
+        parts += [f"### {dataset_title(dataset)}", evaluation_frame.methods_markdown(table)]
         parts += [_SETTINGS_NOTE] if study == "invariance" else []
     missing = [f"`{label}`" for label in summary["labels"] if label not in set(summary["rows"].method)]
     parts += [f"Not run: {', '.join(missing)}."] if missing else []
     parts += ["± is the sample standard deviation over seeds, where there are several.\n"]
     return "\n\n".join(parts)
-
-
-def _eta_verdict(rows: pd.DataFrame) -> str:
-    """Returns a verdict on the paper's eta, set against the best of the others."""
-    nlls = rows[(rows.metric == NLL.name) & (rows.split == "test")]
-    values = {eta_of(row.method): row.values for row in nlls.itertuples()}
-    means = {eta: statistics.fmean(of_seeds) for eta, of_seeds in values.items()}
-    choice = f"The paper's choice, eta = {PAPER_ETA:g},"
-    rival = min(means.keys() - {PAPER_ETA}, key=means.get, default=None)
-    if rival is None or PAPER_ETA not in means:
-        return f"{choice} or another to set it against was not run."
-    judged = paper.judge(values[rival], values[PAPER_ETA], better=-1)
-    return (
-        f"The lowest NLL is at eta = {min(means, key=means.get):g}. "
-        f"{choice} has a lower NLL than the best of the others, eta = {rival:g}: "
-        f"**{judged['verdict']}** (nats: {paper.difference('nll', judged)}). {paper.NOISE_RULE}"
-    )
-
-
-def eta_curves(path: str | PathLike, rows: pd.DataFrame) -> None:
-    """Draws NLL, rate, consistency and retrieval against eta, with bars of a standard deviation.
-
-    `rows` are of settings that differ in eta. The picture is a PNG file.
-    """
-    rows = rows.assign(eta=rows.method.map(eta_of))
-    figure = Figure(figsize=(3.2 * len(_ETA_PANELS), 3.0), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(_ETA_PANELS)), _ETA_PANELS, strict=True):
-        for split, line in rows[rows.metric == metric].groupby("split", sort=False):
-            label = CONDITIONS[split].replace("test", "held-out", 1)
-            bars = line["std"].fillna(0.0)
-            axes.errorbar(line.eta, line["mean"], bars, marker=".", capsize=2.0, label=label)
-        axes.set_xscale("symlog", linthresh=rows.eta[rows.eta > 0.0].min())
-        quantity = BY_NAME[metric]
-        axes.set(title=quantity.label, xlabel="eta", ylabel=quantity.unit or "share")
-        axes.legend(fontsize=7)
-    drawing.save(figure, path)
 
 
 def invariance_curves(

@@ -96,7 +96,6 @@ def _title(summary: Summary) -> str:
     data = ", ".join(map(dataset_title, summary["datasets"]))
     return {
         "table": f"Table {summary.get('table')} of Sinha et al. 2020, {data}",
-        "eta": f"The choice of eta, {data}",
         "runs": summary.get("title"),
         "invariance": f"Embeddings that stay put, {data}, {summary.get('network')}",
     }[summary["study"]]
