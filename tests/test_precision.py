@@ -1,6 +1,7 @@
 """Other arithmetic, the same figures: mixed precision, and steps that XLA compiles."""
 
 import keras
+import numpy as np
 import pytest
 
 from crvae_tf import CRVAE, VAE, datasets, networks
@@ -11,17 +12,20 @@ from tests.replicas import SHAPE, CalmVAE
 pytestmark = pytest.mark.slow
 
 EPOCHS = 2
+SEEDS = range(3)
 
 
-def mnist_nll(precision, data, directory, epochs):
+def mnist_nll(precision, data, directory, seed):
     """Returns the NLL of 500 test images, nats, K = 100, after some epochs of `mlp`."""
     keras.mixed_precision.set_global_policy(precision)
-    model = CRVAE(VAE(*networks.build("mlp", data.preprocessing.image_shape)))
+    shape = data.preprocessing.image_shape
+    model = CRVAE(VAE(*networks.build("mlp", shape, seed=seed), seed=seed))
     small_training.train(
-        directory,
+        directory / f"{precision}{seed}",
         data,
         model,
-        epochs=epochs,
+        seed=seed,
+        epochs=EPOCHS,
         batch_size=100,
         learning_rate=1e-3,
         steps_per_execution=10,
@@ -34,8 +38,9 @@ def mnist_nll(precision, data, directory, epochs):
 @pytest.mark.timeout(900)
 def test_mixed_bfloat16_and_float32_agree_within_half_a_nat(shared_data_dir, tmp_path):
     data = datasets.load("mnist", shared_data_dir)
+    # One seed says nothing: any rounding sends a training elsewhere, and seeds differ by 0.8 nats.
     single, mixed = (
-        mnist_nll(precision, data, tmp_path / precision, EPOCHS)
+        np.mean([mnist_nll(precision, data, tmp_path, seed) for seed in SEEDS])
         for precision in ("float32", "mixed_bfloat16")
     )
     assert single < 150.0  # 784 fair coins cost 543 nats.
