@@ -9,7 +9,7 @@ _HOMES = {
     "IWAE": "models",
     "VAE": "models",
     "BetaVAE": "models",
-    "Bound": "models",
+    "Bound": "objectives",
     "InputError": "errors",
     "RandomAffine": "transforms",
     "consistency": "objectives",

@@ -1,6 +1,8 @@
 """Errors that are not bugs; launchers print each as one line."""
 
+import numbers
 import re
+import sys
 from collections.abc import Iterable
 
 
@@ -30,6 +32,19 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """
     if value not in choices:
         raise InputError(name, f"one of {', '.join(choices)}", value)
+
+
+def check_number(
+    name: str, value: float, expected: str, lowest: float = 0.0, highest: float = sys.float_info.max
+) -> None:
+    """Raises InputError, naming the argument `name`, unless `value` is a number in an interval.
+
+    >>> check_number("eta", -1, "a number >= 0")
+    Traceback (most recent call last):
+    crvae_tf.errors.InputError: eta: expected a number >= 0; received -1
+    """
+    if not isinstance(value, numbers.Real) or not lowest <= value <= highest:
+        raise InputError(name, expected, repr(value))
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong.

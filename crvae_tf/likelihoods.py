@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf.errors import check_choice
+from crvae_tf.errors import InputError, check_choice
 
 tfd = tfp.distributions
 
@@ -21,6 +21,8 @@ FIRST_STDDEV_WEIGHT = math.log(0.25) / 10.0
 """The initial weight of `learned_stddev`: a deviation of 0.25, as of a photograph's pixels."""
 
 _STDDEV_GAIN = 10.0
+_ROUNDING = 1e-3
+"""Resampling and low precision may move a pixel this far out of [0, 1]."""
 
 
 class _Bernoulli(tfd.Bernoulli):
@@ -71,6 +73,25 @@ FAMILIES = {
     "continuous_bernoulli": continuous_bernoulli,
     "gaussian": gaussian,
 }
+
+
+def gray_values(images: tf.Tensor) -> tf.Tensor:
+    """Returns images in [0, 1] as float32. Bounds of other images would mean nothing.
+
+    XLA cannot raise errors: compiled code returns NaN instead.
+
+    Raises:
+      InputError: the images are not floats.
+      tf.errors.InvalidArgumentError: a pixel is outside [0, 1] by more than rounding.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise InputError("images", "floats in [0, 1]", images.dtype.name)
+    images = tf.cast(images, tf.float32)
+    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
+    message = "images: expected values in [0, 1]; received others"
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
+        return tf.where(inside, images, math.nan)
 
 
 def get(name: str) -> Callable[[tf.Tensor], tfd.Distribution]:

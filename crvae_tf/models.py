@@ -1,70 +1,97 @@
-"""The models of the paper: VAE, beta-VAE, IWAE, and CR-VAE around any of them.
+"""The models of the paper, VAE, beta-VAE, IWAE, and CR-VAE around any of them, and their one step."""
 
-Each defines its bound per image. `train_step` and `test_step` are in `maximization`.
-"""
-
-import dataclasses
+import abc
 import math
-import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from crvae_tf import likelihoods, objectives
-from crvae_tf.errors import InputError, check_choice
-from crvae_tf.maximization import BoundMaximizer
+from crvae_tf import likelihoods, objectives, randomness
+from crvae_tf.errors import InputError, check_choice, check_number
+from crvae_tf.likelihoods import gray_values
+from crvae_tf.objectives import Bound
 from crvae_tf.poses import Pose
+from crvae_tf.randomness import Purpose
 
 tfd = tfp.distributions
 
-_ROUNDING = 1e-3
-"""Resampling and low precision may move a pixel this far out of [0, 1]."""
 
+class PerExampleModel(keras.Model, abc.ABC):
+    """A Keras model that minimises the mean of a loss of each example, such as a negative bound.
 
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """A bound on log p(x) for each image of a batch, and its parts, in nats.
+    A subclass defines the loss and the terms of its objective. Each is a metric, averaged over images,
+    not over batches.
 
-    The slice `bound[a:b]` is the bound of the images a to b - 1.
+    Args:
+      seed: the seed of the posterior's noise, which also depends on the step and the replica.
+      term_names: the names of the terms that `terms` returns, besides `loss`.
     """
 
-    value: tf.Tensor
-    """The bound to be maximised, `[batch]`."""
-    posterior: tfd.Distribution
-    """q(z|x), batch shape `[batch]`."""
-    rate: tf.Tensor
-    """KL(q(z|x) || p(z)), `[batch]`."""
-    distortion: tf.Tensor
-    """E_q[-log p(x|z)], `[batch]`."""
+    def __init__(self, seed: int, term_names: Iterable[str], **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *term_names)}
 
-    def __getitem__(self, images: slice) -> "Bound":
-        return Bound(
-            self.value[images], self.posterior[images], self.rate[images], self.distortion[images]
-        )
+    @abc.abstractmethod
+    def terms(self, data, seed: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        """Returns the `loss` and the terms of the objective by name, each `[batch]`, nats.
+
+        Args:
+          data: one element of the data set.
+          seed: a key, int32 `[2]`, for every draw.
+          training: whether batch normalisation uses the batch's statistics.
+        """
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self._means.values())
+
+    def train_step(self, data) -> dict[str, tf.Tensor]:
+        """Takes one step of the optimizer and returns the epoch's running means."""
+        seed = self._seed(Purpose.POSTERIOR_TRAINING, self.optimizer.iterations)
+        with tf.GradientTape() as tape:
+            terms = self.terms(data, seed, training=True)
+            loss = _global_mean(terms["loss"]) + _weight_penalty(self.losses)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        if scaled_loss is loss:  # A scaled loss overflows now and then by design.
+            is_finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+            terms["loss"] = tf.where(is_finite, terms["loss"], math.nan)  # `FiniteGuard` sees it.
+        return self._update_metrics(terms)
+
+    def test_step(self, data) -> dict[str, tf.Tensor]:
+        """Returns the running means of the terms; the noise depends on the place in the pass."""
+        images_before = tf.cast(self._means["loss"].count, tf.int32)
+        seed = self._seed(Purpose.POSTERIOR_VALIDATION, images_before)
+        return self._update_metrics(self.terms(data, seed, training=False))
+
+    def _seed(self, purpose: Purpose, position: tf.Tensor) -> tf.Tensor:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return randomness.key(self.seed, purpose, position, replica)
+
+    def _update_metrics(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, values in terms.items():
+            self._means[name].update_state(values)
+        results = {name: self._means[name].result() for name in terms}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras concatenates the workers' results along the first axis (keras issue 20585).
+            return {name: tf.reshape(result, [1]) for name, result in results.items()}
+        return results
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Builds the optimizer alone. Keras would also call the model with symbolic tensors.
+
+        TFP cannot use those, and an uneven batch of several replicas has none.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
 
-def gray_values(images: tf.Tensor) -> tf.Tensor:
-    """Returns images in [0, 1] as float32. Bounds of other images would mean nothing.
-
-    XLA cannot raise errors: compiled code returns NaN instead.
-
-    Raises:
-      InputError: the images are not floats.
-      tf.errors.InvalidArgumentError: a pixel is outside [0, 1] by more than rounding.
-    """
-    images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
-        raise InputError("images", "floats in [0, 1]", images.dtype.name)
-    images = tf.cast(images, tf.float32)
-    inside = tf.reduce_all((images >= -_ROUNDING) & (images <= 1.0 + _ROUNDING))
-    message = "images: expected values in [0, 1]; received others"
-    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
-        return tf.where(inside, images, math.nan)
-
-
-class VAE(BoundMaximizer):
+class VAE(PerExampleModel):
     """The variational auto-encoder (Kingma and Welling 2013).
 
     Args:
@@ -128,7 +155,7 @@ class VAE(BoundMaximizer):
 
     def _gaussian_stddev(self, given: float | str) -> Callable[[], float | tf.Tensor]:
         if given != "learned":
-            _check_positive("pixel_stddev", given)
+            check_number("pixel_stddev", given, "a number > 0", math.ulp(0.0))
             return lambda: given
         start = keras.initializers.Constant(likelihoods.FIRST_STDDEV_WEIGHT)
         weight = self.add_weight((), start, dtype="float32", name="pixel_stddev")
@@ -143,16 +170,12 @@ class VAE(BoundMaximizer):
         images = gray_values(images)
         posterior = self.posterior(images, training)
         likelihood = self.likelihood(posterior.sample(seed=seed), training)
-        return Bound(
-            value=objectives.elbo(posterior, self.prior, likelihood, images, self.beta),
-            posterior=posterior,
-            rate=objectives.rate(posterior, self.prior),
-            distortion=objectives.distortion(likelihood, images),
-        )
+        rate = objectives.rate(posterior, self.prior)
+        distortion = objectives.distortion(likelihood, images)
+        return Bound(objectives.elbo_of(distortion, rate, self.beta), posterior, rate, distortion)
 
     def terms(self, data, seed, training):
-        images = data[0] if isinstance(data, (tuple, list)) else data
-        return _terms(self.bound(images, seed, training))
+        return _terms(self.bound(_images_of(data), seed, training))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the reconstruction `[batch, H, W, C]`: the likelihood's mean at the posterior's."""
@@ -171,7 +194,7 @@ class BetaVAE(VAE):
 
     def __init__(self, *args, beta: float, **kwargs):
         super().__init__(*args, **kwargs)
-        _check_not_negative("beta", beta)
+        check_number("beta", beta, "a number >= 0")
         self.beta = beta
 
 
@@ -187,8 +210,7 @@ class IWAE(VAE):
 
     def __init__(self, *args, importance_samples: int = 5, **kwargs):
         super().__init__(*args, **kwargs)
-        if importance_samples < 1:
-            raise InputError("importance_samples", "1 or more", importance_samples)
+        check_number("importance_samples", importance_samples, "1 or more", lowest=1)
         self.importance_samples = importance_samples
 
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
@@ -198,15 +220,12 @@ class IWAE(VAE):
         latents = posterior.sample(self.importance_samples, seed=seed)
         likelihood = self.likelihood(latents, training)
         value = objectives.importance_weighted_bound(posterior, self.prior, likelihood, latents, images)
-        return Bound(
-            value=value,
-            posterior=posterior,
-            rate=objectives.rate(posterior, self.prior),
-            distortion=tf.reduce_mean(objectives.distortion(likelihood, images), axis=0),
-        )
+        rate = objectives.rate(posterior, self.prior)
+        distortion = tf.reduce_mean(objectives.distortion(likelihood, images), axis=0)
+        return Bound(value, posterior, rate, distortion)
 
 
-class CRVAE(BoundMaximizer):
+class CRVAE(PerExampleModel):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
     It trains on pairs (images, views), with one transformed view of each image. A base with registered
@@ -219,13 +238,12 @@ class CRVAE(BoundMaximizer):
     Args:
       base: a Keras model with `bound(images, seed, training)` that returns a `Bound`. Evaluation also
         needs `posterior(images, training)`, `likelihood(latents, training)` and `prior`, as in `VAE`.
-        With registered networks, `pose` is their `poses.Pose`.
+        With registered networks, `pose` is their `poses.Pose`. `seed`, if it has one, is the noise's.
       lambda_: weight of the view's bound; the paper's is 1.
       eta: weight of the divergence between the posteriors. The default is the paper's 0.1 beta, with
         the base's beta or 1. With eta = 0 the model is "VAE+Aug". With both weights 0 it is the base
         model and needs no views.
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
-      seed: the seed of the posterior's noise; by default the base's.
 
     Raises:
       InputError: a weight is negative or not a number, eta is above 0 although lambda is 0, or there is
@@ -238,18 +256,16 @@ class CRVAE(BoundMaximizer):
         lambda_: float = 1.0,
         eta: float | None = None,
         kl_direction: str = "forward",
-        seed: int | None = None,
         **kwargs,
     ):
-        seed = getattr(base, "seed", 0) if seed is None else seed
         names = ("bound", "rate", "distortion", "view_bound", "consistency")
-        super().__init__(seed, names, **kwargs)
+        super().__init__(getattr(base, "seed", 0), names, **kwargs)
         self.base = base
         self.lambda_ = lambda_
         self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
         self.kl_direction = kl_direction
-        _check_not_negative("lambda_", lambda_)
-        _check_not_negative("eta", self.eta)
+        check_number("lambda_", lambda_, "a number >= 0")
+        check_number("eta", self.eta, "a number >= 0")
         if self.eta and not lambda_:
             raise InputError("eta", "0 where lambda_ is 0", self.eta)
         check_choice("kl_direction", kl_direction, objectives.KL_DIRECTIONS)
@@ -278,9 +294,9 @@ class CRVAE(BoundMaximizer):
         return self.base.bound(images, seed, training)
 
     def terms(self, data, seed, training):
-        images, views, *transformation = self._unpacked(data)
         if not self.lambda_:
-            return _terms(self.bound(images, seed, training))
+            return _terms(self.bound(_images_of(data), seed, training))
+        images, views, *transformation = self._unpacked(data)
         both = self.bound(tf.concat([images, views], axis=0), seed, training)
         number = tf.shape(images)[0]
         x, view = both[:number], both[number:]
@@ -289,13 +305,10 @@ class CRVAE(BoundMaximizer):
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
-        regularised = {"loss": -objective, "view_bound": view.value, "consistency": consistency}
-        return _terms(x) | regularised
+        return _terms(x) | {"loss": -objective, "view_bound": view.value, "consistency": consistency}
 
     def _unpacked(self, data) -> tuple:
         expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
-        if not self.lambda_:
-            return (data[0] if isinstance(data, (tuple, list)) else data), None
         if not isinstance(data, (tuple, list)) or len(data) != 2 + (self.pose is not None):
             raise InputError("data", expected, data)
         return tuple(data)
@@ -303,6 +316,10 @@ class CRVAE(BoundMaximizer):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
+
+
+def _images_of(data) -> tf.Tensor:
+    return data[0] if isinstance(data, (tuple, list)) else data
 
 
 def _terms(bound: Bound) -> dict[str, tf.Tensor]:
@@ -314,13 +331,20 @@ def _terms(bound: Bound) -> dict[str, tf.Tensor]:
     }
 
 
-def _check_not_negative(name: str, value: float) -> None:
-    """Raises InputError, naming the argument, unless `value` is a number of 0 or more."""
-    if not isinstance(value, numbers.Real) or not 0.0 <= value < math.inf:
-        raise InputError(name, "a number >= 0", repr(value))
+def _global_mean(values: tf.Tensor) -> tf.Tensor:
+    """Returns this replica's share of the mean over all replicas' examples.
+
+    TensorFlow sums gradients over replicas. So the shares must add up to the mean, also for an uneven
+    last batch.
+    """
+    replicas = tf.distribute.get_replica_context()
+    count = tf.cast(tf.size(values), tf.float32)
+    if replicas.num_replicas_in_sync > 1:
+        # Only then: TensorFlow never frees the graph of a reduction's gradient, nor its model.
+        count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return tf.reduce_sum(values) / count
 
 
-def _check_positive(name: str, value: float) -> None:
-    """Raises InputError, naming the argument, unless `value` is a number above 0."""
-    if not isinstance(value, numbers.Real) or not 0.0 < value < math.inf:
-        raise InputError(name, "a number > 0", repr(value))
+def _weight_penalty(losses: list[tf.Tensor]) -> tf.Tensor:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses] or [0.0]) / replicas

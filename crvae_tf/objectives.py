@@ -7,6 +7,7 @@ Throughout, `posterior` is q(z|x), and `likelihood` is p(x|z) at latents sampled
 batch shape `[batch]`, and their event has all dimensions of an example.
 """
 
+import dataclasses
 import math
 
 import tensorflow as tf
@@ -17,6 +18,28 @@ from crvae_tf.errors import check_choice
 Distribution = tfp.distributions.Distribution
 
 KL_DIRECTIONS = ("forward", "reverse", "symmetric")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A bound on log p(x) for each image of a batch, and its parts, in nats.
+
+    The slice `bound[a:b]` is the bound of the images a to b - 1.
+    """
+
+    value: tf.Tensor
+    """The bound to be maximised, `[batch]`."""
+    posterior: Distribution
+    """q(z|x), batch shape `[batch]`."""
+    rate: tf.Tensor
+    """KL(q(z|x) || p(z)), `[batch]`."""
+    distortion: tf.Tensor
+    """E_q[-log p(x|z)], `[batch]`."""
+
+    def __getitem__(self, images: slice) -> "Bound":
+        return Bound(
+            self.value[images], self.posterior[images], self.rate[images], self.distortion[images]
+        )
 
 
 def rate(posterior: Distribution, prior: Distribution) -> tf.Tensor:
@@ -57,7 +80,12 @@ def elbo(
     >>> print(f"{float(value):.4f}")
     -0.9189
     """
-    return -distortion(likelihood, images) - beta * rate(posterior, prior)
+    return elbo_of(distortion(likelihood, images), rate(posterior, prior), beta)
+
+
+def elbo_of(distortion: tf.Tensor, rate: tf.Tensor, beta: float = 1.0) -> tf.Tensor:
+    """Returns Equation 1 of Sinha et al. 2020 from its two terms, `[batch]`, nats."""
+    return -distortion - beta * rate
 
 
 def log_weights(

@@ -10,7 +10,7 @@ import keras_cv
 import tensorflow as tf
 
 from crvae_tf import randomness
-from crvae_tf.errors import InputError, check_choice
+from crvae_tf.errors import check_choice, check_number
 
 FILLS = ("constant", "reflect")
 
@@ -62,9 +62,9 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check("translation", translation, 0.0, math.inf, "a number of pixels >= 0")
-        _check("rotation", rotation, 0.0, 180.0, "degrees in [0, 180]")
-        _check("scaling", scaling, 0.0, math.nextafter(1.0, 0.0), "a fraction in [0, 1)")
+        check_number("translation", translation, "a number of pixels >= 0")
+        check_number("rotation", rotation, "degrees in [0, 180]", highest=180.0)
+        check_number("scaling", scaling, "a fraction in [0, 1)", highest=math.nextafter(1.0, 0.0))
         check_choice("fill", fill, FILLS)
         self.translation = translation
         self.rotation = rotation
@@ -171,8 +171,3 @@ def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.
     zero = tf.zeros_like(cosine)
     maps = tf.stack([cosine, -sine, offset_x, sine, cosine, offset_y, zero, zero], axis=-1)
     return tf.cast(maps, tf.float32)
-
-
-def _check(name: str, value: float, lowest: float, highest: float, expected: str) -> None:
-    if not (math.isfinite(value) and lowest <= value <= highest):
-        raise InputError(name, expected, value)

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 import crvae_tf
 from crvae_tf import networks, objectives, randomness
-from crvae_tf.models import gray_values
+from crvae_tf.likelihoods import gray_values
 from crvae_tf.randomness import Purpose
 from tests import reference
 from tests.replicas import CalmVAE

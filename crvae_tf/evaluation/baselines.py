@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from crvae_tf.datasets import ImageData, evaluation_batches, training_batches
 from crvae_tf.evaluation.embeddings import PROBE_IMAGES, Embed, figures_of
-from crvae_tf.maximization import BoundMaximizer
+from crvae_tf.models import PerExampleModel
 from crvae_tf.training.callbacks import FiniteGuard
 from crvae_tf.training.fit import Settings
 from crvae_tf.transforms import RandomAffine
@@ -25,7 +25,7 @@ _HEAD_UNITS = 128
 _IMAGES_PER_STEP = 500
 
 
-class ContrastiveEncoder(BoundMaximizer):
+class ContrastiveEncoder(PerExampleModel):
     """SimCLR (Chen et al. 2020) on pairs (images, views): a VAE's `encoder`, trained through a head.
 
     Its mean is the embedding; its log variance is unused. `seed` is of the head's initial weights.

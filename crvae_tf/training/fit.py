@@ -198,7 +198,7 @@ def _batches(
 
 
 def _scalars(logs: dict[str, tf.Tensor]) -> dict[str, float]:
-    """Returns the means, which several workers return as vectors of one (see `BoundMaximizer`)."""
+    """Returns the means, which several workers return as vectors of one (see `PerExampleModel`)."""
     return {name: float(np.squeeze(value)) for name, value in logs.items()}
 
 
