@@ -51,7 +51,9 @@ def _check_backend() -> None:
     message = "crvae_tf needs TensorFlow: set the environment variable KERAS_BACKEND to tensorflow"
     try:
         import keras
-    except ModuleNotFoundError as error:  # KERAS_BACKEND names a backend that is not installed.
-        raise ImportError(message) from error
+    except ModuleNotFoundError as error:
+        if error.name == "keras":
+            raise
+        raise ImportError(message) from error  # KERAS_BACKEND names one that is not installed.
     if keras.backend.backend() != "tensorflow":
         raise ImportError(message)

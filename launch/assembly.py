@@ -30,6 +30,8 @@ _PACKAGES = (
 _PLANE_IMAGES = 40
 _ROW_IMAGES = 16
 _SAMPLES = 128
+_REST_SECONDS = 20.0
+"""What a small network needs for pictures, exports and probes."""
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)  # Runs in a row often share their data.
 
@@ -112,7 +114,10 @@ def introduce(options: Options, model: keras.Model, data: ImageData) -> None:
 def train(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Trains the model, from its last checkpoint if there is one."""
     images = data.test.up_to(options.eval_images)
-    later_seconds = functools.partial(evaluation.estimate_seconds, model, images, options.nll_samples)
+
+    def later_seconds():
+        return _REST_SECONDS + evaluation.estimate_seconds(model, images, options.nll_samples)
+
     training.train(model, data, run, training_settings(options, model), later_seconds)
 
 

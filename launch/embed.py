@@ -68,7 +68,7 @@ def main() -> None:
     rate = report.new_rows / seconds
     print(f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s")
     if report.broken:
-        print(f"left out: {len(report.broken)} files that cannot be decoded")
+        print(f"left out: {len(report.broken)} of the files, which cannot be decoded")
     if missing:
         print(f"{missing} of {report.index.num_files} files are left to other jobs")
     print(f"search: python -m launch.search --index={given.output} --image=FILE")

@@ -276,12 +276,13 @@ def test_the_code_of_the_page_serves_what_load_encoder_does(small, gray, large, 
     for number, data in enumerate(files):
         (tmp_path / f"{number}.png").write_bytes(data)
     code = "\n".join(python_blocks("docs/serving.md", "In Python"))
-    code = code.replace("runs/digits/encoder", str(folder)).replace("images/*", f"{tmp_path}/*")
+    code = code.replace("runs/digits/encoder", str(folder)).replace("images/", f"{tmp_path}/")
     served = {}
     exec(code, served)
     images = gray[:7] / np.float32(255.0)
     mean, stddev, *_ = encoder(images)
     np.testing.assert_allclose(served["embed"](images=images)["stddev"], stddev, rtol=1e-5)
+    np.testing.assert_array_equal(served["content"], encoder.encode_bytes(files[:1]).content)
     embedded = np.concatenate(list(served["embedded"].as_numpy_iterator()))
     np.testing.assert_allclose(embedded, encoder.encode_bytes(files).mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(served["layer"](images)["mean"], mean, rtol=1e-5, atol=1e-6)

@@ -79,6 +79,7 @@ def test_moves_are_the_same_fraction_of_every_side_unless_they_are_given():
         ("--method=cr_iwae --model=iwae", ("iwae", 1.0, 0.1)),
         ("--model=iwae", ("iwae", 1.0, 0.1)),
         ("--lambda=0 --eta=0", ("vae", 0.0, 0.0)),
+        ("--method=cr_iwae --lambda=0", ("iwae", 0.0, 0.0)),
     ],
 )
 def test_a_method_sets_model_lambda_and_eta_but_for_those_given(arguments, expected):

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -202,6 +203,29 @@ def test_an_exif_orientation_is_applied_as_pillow_does(file_format, orientation,
     np.testing.assert_array_equal(decoded(data), np.asarray(ImageOps.exif_transpose(stored)))
 
 
+def test_an_orientation_of_the_thumbnail_alone_turns_nothing():
+    def entries(*given):
+        fields = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in given)
+        return struct.pack("<H", len(given)) + fields
+
+    first, width = entries((0x103, 6)), 0x100
+    block = b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + struct.pack("<I", 12 + len(first))
+    pixels = blocks(9, 3)
+    for before in ((), ((width, 1),)):
+        data = encoded(pixels, "PNG", exif=block + entries(*before, (ORIENTATION, 6)) + bytes(4))
+        np.testing.assert_array_equal(decoded(data), pixels)
+
+
+def test_exif_behind_the_pixels_of_a_large_png_is_found():
+    pixels = random_image(250, 300, 3)
+    data = encoded(pixels, "PNG")
+    assert len(data) > 2**17
+    chunk = b"eXIf" + exif(3).removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    turned = decoded(data[:-12] + chunk + data[-12:])
+    np.testing.assert_array_equal(turned, pixels[::-1, ::-1])
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=60))
 def test_a_damaged_exif_block_neither_fails_nor_hangs(damage):
@@ -237,6 +261,48 @@ def test_a_transparent_colour_of_a_palette_is_white():
     expected = np.array(image.convert("RGB"))
     expected[np.asarray(image) == clear] = WHITE
     np.testing.assert_array_equal(decoded(encoded(image, "PNG", transparency=clear)), expected)
+
+
+def gif_frame(seed):
+    return Image.fromarray(blocks(seed, 3, height=16, width=16, side=2)).quantize(50)
+
+
+def with_its_own_palette(gif):
+    """Moves the palette of a GIF behind the descriptor of its first frame."""
+    bits = gif[10] & 7
+    end = 13 + 3 * 2 ** (1 + bits)
+    descriptor = end + 8  # After an extension.
+    assert gif[descriptor : descriptor + 1] == b","
+    head = gif[:10] + bytes([gif[10] & 0x7F]) + gif[11:13] + gif[end : descriptor + 9]
+    return head + bytes([gif[descriptor + 9] | 0x80 | bits]) + gif[13:end] + gif[descriptor + 10 :]
+
+
+@pytest.mark.parametrize("change", [lambda gif: gif, with_its_own_palette], ids=["shared", "own"])
+def test_a_transparent_colour_of_a_gif_is_white(change):
+    image = gif_frame(7)
+    clear = int(np.asarray(image)[0, 0])
+    expected = np.array(image.convert("RGB"))
+    expected[np.asarray(image) == clear] = WHITE
+    data = change(encoded(image, "GIF", transparency=clear))
+    np.testing.assert_array_equal(decoded(data), expected)
+
+
+def test_a_colour_that_is_transparent_in_later_frames_of_a_gif_alone_is_kept():
+    first, *others = map(gif_frame, range(3))
+    for frame in others:
+        frame.info["transparency"] = int(np.asarray(first)[0, 0])
+    data = encoded(first, "GIF", save_all=True, append_images=others, duration=40)
+    np.testing.assert_array_equal(decoded(data), np.asarray(first.convert("RGB")))
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": exif(1), "icc_profile": b"profile"}])
+def test_of_an_animated_webp_without_alpha_the_first_frame_is_taken(options):
+    frames = [Image.fromarray(blocks(seed, 3)) for seed in range(3)]
+    more = {"save_all": True, "append_images": frames[1:], "lossless": True} | options
+    data = encoded(frames[0], "WEBP", **more)
+    for _ in range(100):  # TensorFlow alone would sooner or later end the process.
+        made = decoded(data)
+    np.testing.assert_array_equal(made, np.asarray(frames[0]))
 
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])

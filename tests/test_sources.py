@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -237,6 +238,21 @@ def test_floats_that_are_no_images_in_the_unit_interval_are_refused(tiny):
     assert message == f"dataset: expected {expected}"
 
 
+def test_floats_of_the_test_split_are_looked_at_too(tiny):
+    sizes = {"train": 2, "test": 7}
+    message = message_of(tiny, {"image": deep(np.float32), "level": np.float32(1 / 3), "sizes": sizes})
+    assert message.startswith(
+        "dataset: expected float images in [0, 1]; received tiny_images, with 1.33"
+    )
+
+
+def test_a_mask_is_not_taken_for_the_images():
+    image, mask = tfds.features.Image(), tfds.features.LabeledImage(labels=2)
+    info = {"features": {"mask": mask, "photograph": image}, "supervised_keys": None}
+    builder = types.SimpleNamespace(info=types.SimpleNamespace(**info))
+    assert sources._image_key(builder, "dataset") == "photograph"
+
+
 ANNOTATION = {"annotation": tfds.features.Image(shape=(6, 6, 1))}
 OTHER = {"other": tfds.features.ClassLabel(num_classes=2)}
 
@@ -437,6 +453,27 @@ def test_the_users_own_split_is_kept_and_that_is_said(tmp_path, log, parts):
     assert list(embedded.class_names) == ["cat", "dog"]
 
 
+def test_images_beside_the_users_own_split_are_left_out(tmp_path, log):
+    names = ["train_set/{}.png", "test_set/{}.png", "preview.png"]
+    write_images(tmp_path / "archive", [name.format(i) for name in names[:2] for i in range(4)])
+    write_image(tmp_path / "archive" / names[2], 7)
+    write_image(tmp_path / "archive" / "readme.txt", 7, kind="PNG")
+    assert load_folder(tmp_path / "archive").train.num_images == 4
+    assert "your own split: test 4, train 4" in log.text
+    assert "left out: .txt 1, beside train and test 1" in log.text
+
+
+def test_a_folder_that_holds_all_others_is_passed_over(tmp_path, log):
+    for folder in ("cat", "dog"):
+        write_images(tmp_path / "archive" / "images" / folder, [f"{i}.png" for i in range(20)])
+    assert list(load_folder(tmp_path).train.class_names) == ["cat", "dog"]
+
+
+def test_a_small_folder_has_two_test_images(tmp_path):
+    write_images(tmp_path, names_of(12, False))
+    assert load_folder(tmp_path).test.num_images == 2
+
+
 def test_the_users_own_validation_images_can_be_evaluated_on(tmp_path):
     for part, level in (("train", 100), ("validation", 150), ("test", 200)):
         for i in range(2):
@@ -496,8 +533,12 @@ def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
             "uint16 is 6.25% of its type's range; all images are stretched",
         ),
         (np.eye(4, dtype=np.uint8), "uint8 is 0.39% of its type's range; all images are stretched"),
+        (
+            np.dstack([*[np.eye(4, dtype=np.uint8)] * 3, np.full((4, 4), 255, np.uint8)]),
+            "uint8 is 0.39% of its type's range; all images are stretched",
+        ),
     ],
-    ids=["12 bits", "mask"],
+    ids=["12 bits", "mask", "opaque mask"],
 )
 def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_path, log, image, told):
     for i in range(30):
@@ -507,6 +548,15 @@ def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_p
         pixels = contents(split)[0]
         assert (pixels.min(), pixels.max()) == (0, 255)
     assert told in log.text
+
+
+def test_dark_ink_on_a_transparent_ground_is_not_stretched(tmp_path, log):
+    for i in range(30):
+        image = Image.fromarray(np.roll(20 * np.eye(4, dtype=np.uint8), i, axis=0))
+        image.save(tmp_path / f"{i}.png", transparency=0)
+    pixels = contents(load_folder(tmp_path).train)[0]
+    assert (pixels.min(), pixels.max()) == (20, 255)
+    assert "stretched" not in log.text
 
 
 def test_dark_files_among_others_are_warned_of_and_taken_as_they_are(tmp_path, log):
@@ -535,11 +585,12 @@ def test_test_images_that_are_also_trained_on_are_counted(tmp_path, log):
 
 
 def test_dark_ink_on_a_light_ground_is_inverted(tmp_path):
-    for name, level in zip(names_of(3, False) + names_of(1, True), (100, 150, 200, 250), strict=True):
+    names = names_of(3, False) + names_of(2, True)
+    for name, level in zip(names, (100, 150, 200, 250, 253), strict=True):
         write_image(tmp_path / name, level)
     data = load_folder(tmp_path, invert=True)
     assert levels(data.train) == [55, 105, 155]
-    assert levels(open_images(f"folder:{tmp_path}", data.preprocessing)) == [5, 55, 105, 155]
+    assert levels(open_images(f"folder:{tmp_path}", data.preprocessing)) == [2, 5, 55, 105, 155]
 
 
 def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
@@ -581,7 +632,7 @@ TOO_FEW = "enough images to hold out 0.1 of them for testing"
 @pytest.mark.parametrize(
     ("names", "place", "expected"),
     [
-        (names_of(3, False), "", f"{TOO_FEW}; received folder:.*, with 3"),
+        (names_of(2, False), "", f"{TOO_FEW}; received folder:.*, with 2"),
         (names_of(3, True), "", f"{TOO_FEW}; received folder:.*, with 3"),
         ([], "", f"{NEEDED}; received folder:.*, with .txt 1"),
         ([], "missing", "an existing folder; received folder:.*missing"),

@@ -35,9 +35,10 @@ _READERS = os.cpu_count() or 1
 class FileImages(Images):
     """The image files below a folder, read and decoded on demand.
 
-    Folders called `train`, `validation` and `test` are the user's own split, if every image lies in
-    one of them. The folders directly below these, or below `path`, are classes, if there are two or
-    more and every image lies in one. It follows links, but enters each folder once.
+    Folders called `train`, `validation` and `test` are the user's own split, if there are no others;
+    images beside them are left out. The folders directly below these, or below `path`, are classes, if
+    there are two or more and every image lies in one. A single folder that holds all others is passed
+    over. It follows links, but enters each folder once.
 
     Attributes:
       paths: the files' paths, as TensorFlow takes them.
@@ -55,13 +56,15 @@ class FileImages(Images):
             others = f", with {_listed(left_out.most_common())}" if left_out else ""
             expected = f"a folder with {', '.join(SUFFIXES)} files"
             raise InputError(argument, expected, f"folder:{path}{others}")
+        folders = [name.split(os.sep)[:-1] for name in found]
+        kept, self.parts = _own_split(folders)
+        left_out += Counter({"beside train and test": len(found) - len(kept)})
+        found, folders = ([each[index] for index in kept] for each in (found, folders))
         self.preprocessing, self.num_images = preprocessing, len(found)
         self.origin = f"folder:{os.path.abspath(path)}"
         self.paths = [os.fsencode(os.path.join(path, name)) for name in found]
         self.names = [printable(name) for name in found]
-        folders = [name.split(os.sep)[:-1] for name in self.names]
-        self.parts = _own_split(folders)
-        classes = [folder[0] if folder else "" for folder in folders]
+        classes = [printable(folder[0]) if folder else "" for folder in folders]
         self.has_labels = len(set(classes)) > 1 and "" not in classes
         self._labels = np.full(len(found), -1)
         if self.has_labels:
@@ -88,8 +91,10 @@ class FileImages(Images):
         number = self.num_images if limit is None else min(limit, self.num_images)
         for index in spread(number, self.num_images):
             with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
-                pixels = np.atleast_3d(image.convert("RGB") if image.mode == "P" else image)
-                yield pixels.astype(np.uint16) if image.mode == "I" else pixels  # From older Pillows.
+                is_clear = "transparency" in image.info and not image.mode.startswith("I")
+                mode = "RGBA" if is_clear else "RGB" if image.mode == "P" else image.mode
+                pixels = np.atleast_3d(image.convert(mode))
+                yield pixels.astype(np.uint16) if mode == "I" else pixels  # From older Pillows.
 
     def ranges(self, bounds):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
@@ -146,21 +151,39 @@ def printable(name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda control: f"\\x{ord(control[0]):02x}", text)
 
 
-def _own_split(folders: list[list[str]]) -> np.ndarray | None:
-    """Returns each file's part and removes it from `folders`, or None without such folders."""
-    parts = [_PARTS.get(folder[0].lower()) if folder else None for folder in folders]
-    if "train" not in parts or None in parts:
-        return None
-    for folder in folders:
-        folder.pop(0)
-    return np.array(parts)
+def _own_split(folders: list[list[str]]) -> tuple[Sequence[int], np.ndarray | None]:
+    """Returns the indices of the files in the user's own split and their parts, or of all and None.
+
+    It removes the parts' folders, and one that holds all others, from `folders`.
+    """
+    while all(len(folder) > 1 for folder in folders) and len({folder[0] for folder in folders}) == 1:
+        if _part(folders[0]):
+            break
+        for folder in folders:
+            folder.pop(0)
+    parts = [_part(folder) for folder in folders]
+    kept = [index for index, part in enumerate(parts) if part]
+    is_split = "train" in parts and len(kept) == sum(map(bool, folders))
+    if not is_split or (len(kept) < len(folders) and {*parts} == {"train", None}):
+        return range(len(folders)), None
+    for index in kept:
+        folders[index].pop(0)
+    return kept, np.array([parts[index] for index in kept])
+
+
+def _part(folder: list[str]) -> str | None:
+    return _PARTS.get(folder[0].lower().removesuffix("_set")) if folder else None
 
 
 def _files(root: str) -> tuple[list[str], Counter]:
     """Returns the sorted names of the image files, and counts of the other files by kind."""
     names, left_out, entered, roots = [], Counter(), set(), [root]
+
+    def refused(error):
+        left_out[f"unreadable {printable(os.path.relpath(error.filename, root))}/"] += 1
+
     for top in roots:  # Targets of links come last.
-        for folder, below, files in os.walk(top):
+        for folder, below, files in os.walk(top, onerror=refused):
             real, place = os.path.realpath(folder), os.path.relpath(folder, root)
             if real in entered:
                 below.clear()

@@ -110,7 +110,10 @@ class Images(abc.ABC):
             received = f"{self.origin}, with {low:g} to {high:g}"
             raise InputError(argument, "float images in [0, 1]", received)
         scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
-        return high / scale if image.shape[-1] % 2 else 1.0  # The ground is white.
+        if image.shape[-1] % 2:
+            return high / scale
+        ground_is_seen = image[..., -1].min() < scale
+        return 1.0 if ground_is_seen else float(image[..., :-1].max()) / scale  # The ground is white.
 
 
 class ArrayImages(Images):

@@ -1,7 +1,7 @@
 """Reads image files and brings images to the size a model takes, alike in training and when served.
 
-`tf.io.decode_image` reads most files. This module adds Exif orientations (TIFF 6.0, tag 0x112), the
-transparent colours of PNGs and the palettes of BMPs, in a graph that exported encoders contain.
+`tf.io.decode_image` reads most files. This module adds Exif orientations (TIFF 6.0, tag 0x112),
+transparent colours of PNGs and GIFs, and palettes of BMPs, in a graph that exported encoders contain.
 """
 
 import dataclasses
@@ -11,15 +11,18 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _HEAD_BYTES = 2**17
-"""A JPEG or a PNG has its Exif and its transparent colours in these first bytes."""
-_SPECIAL = r"(?s)(?:BM|RIFF)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
+"""A JPEG has its Exif in these first bytes."""
+_SPECIAL = r"(?s)(?:BM|RIFF|GIF8)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
 _TRANSPARENT_COLOUR = r"(?s)\CPNG\C*tRNS\C*"
 _SIXTEEN_BITS = r"(?s)\CPNG\C{20}\x10\C*"
+# Between the header and the tag lie other entries alone. A thumbnail may have the tag, too.
 _ORIENTATION = (
     r"(?s)\C*?(?:Exif\x00\x00|eXIf|EXIF\C{4})(?:"
-    r"II\*\x00\C*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
-    r"MM\x00\*\C*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*"
+    r"II\*\x00\x08\C{5}(?:\C\C[\x01-\x0d]\x00\C{8})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
+    r"MM\x00\*\C{3}\x08\C\C(?:\C\C\x00[\x01-\x0d]\C{8})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*"
 )
+_ANIMATED_RGB = r"^(RIFF\C{4}WEBPVP8X\C{4})[\x02\x06\x0a\x0e\x22\x26\x2a\x2e]"
+_GIF_FRAME = r"(?s)(GIF8\C*?!\C\x04\C{4}\x00,\C{9})\C*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Preprocessing:
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Returns the same for the bytes of an image file."""
-        image = tf.io.decode_image(data, expand_animations=False)
+        image = _stored(data)
         is_ready = tf.reduce_all(tf.shape(image) == self.image_shape) & ~_is_special(data)
         is_ready &= self == Preprocessing(self.image_size, self.channels)
         # In most folders all files are ready, and each operation costs as much as decoding one.
@@ -118,22 +121,36 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     It keeps the upper eight of 16 bits, and the first frame of an animation. The graph raises
     tf.errors.InvalidArgumentError if TensorFlow cannot decode the file.
     """
-    image = tf.io.decode_image(data, expand_animations=False)
+    image = _stored(data)
     return tf.cond(_is_special(data), lambda: _as_shown(data, image), lambda: image)
 
 
 def _is_special(data: tf.Tensor) -> tf.Tensor:
     """Returns whether a file may need `_as_shown`."""
-    return tf.strings.regex_full_match(tf.strings.substr(data, 0, _HEAD_BYTES), _SPECIAL)
+    return tf.strings.regex_full_match(_searched(data), _SPECIAL)
+
+
+def _stored(data: tf.Tensor) -> tf.Tensor:
+    """Returns the image that TensorFlow decodes."""
+    # An animated WebP that does not announce alpha makes TensorFlow overwrite other memory.
+    data = tf.strings.regex_replace(data, _ANIMATED_RGB, "\\1\x12", replace_global=False)
+    return tf.io.decode_image(data, expand_animations=False)
+
+
+def _searched(data: tf.Tensor) -> tf.Tensor:
+    """Returns the part of a file that may say how it is shown."""
+    is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
+    return tf.where(is_jpeg, tf.strings.substr(data, 0, _HEAD_BYTES), data)
 
 
 def _as_shown(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns the stored image of a file as other programs show it."""
     is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
-    head = tf.strings.substr(data, 0, _HEAD_BYTES)
-    is_clear = tf.strings.regex_full_match(head, _TRANSPARENT_COLOUR) & (tf.shape(image)[-1] % 2 == 1)
+    is_clear = tf.strings.regex_full_match(data, _TRANSPARENT_COLOUR) & (tf.shape(image)[-1] % 2 == 1)
+    is_gif = tf.strings.regex_full_match(data, _GIF_FRAME)
     image = tf.cond(is_bmp, lambda: _bmp(data, image), lambda: image)
     image = tf.cond(is_clear, lambda: tf.io.decode_png(data, channels=4), lambda: image)
+    image = tf.cond(is_gif, lambda: _gif(data, image), lambda: image)
     return _upright(image, data)
 
 
@@ -149,9 +166,7 @@ def _levels(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 def _upright(image: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
     """Turns and mirrors an image as the Exif orientation of its file says."""
-    is_webp = tf.strings.substr(data, 0, 4) == b"RIFF"  # WebP stores Exif after the pixels.
-    searched = tf.where(is_webp, data, tf.strings.substr(data, 0, _HEAD_BYTES))
-    found = tf.strings.regex_replace(searched, _ORIENTATION, r"\1\2")
+    found = tf.strings.regex_replace(_searched(data), _ORIENTATION, r"\1\2")
 
     def changed_if(orientations, change, image):
         is_one = tf.reduce_any(found == [bytes([orientation]) for orientation in orientations])
@@ -185,6 +200,24 @@ def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
     # Most programs ignore the fourth channel.
     return tf.cond(tf.shape(image)[-1] == 1, coloured, lambda: image[..., :3])
+
+
+def _gif(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Returns the first frame of a GIF with its transparent colour white. TensorFlow makes it black."""
+    start = tf.strings.regex_replace(data, _GIF_FRAME, r"\1")
+    end, last = tf.strings.length(start), tf.io.decode_raw(tf.strings.substr(start, -15, 15), tf.uint8)
+    flags, colour, has_own_palette = (tf.cast(last[i], tf.int32) for i in (0, 3, 14))
+
+    def changed(data, place, part):
+        rest = tf.strings.substr(data, place + len(part), tf.strings.length(data))
+        return tf.strings.join([tf.strings.substr(data, 0, place), part, rest])
+
+    def whitened():
+        palette = tf.where(has_own_palette >= 128, end, 13)
+        opaque = changed(changed(data, palette + 3 * colour, b"\xff\xff\xff"), end - 15, b"\x00")
+        return tf.io.decode_image(opaque, expand_animations=False)
+
+    return tf.cond(flags % 2 == 1, whitened, lambda: image)
 
 
 def _as_bytes(levels: tf.Tensor) -> tf.Tensor:

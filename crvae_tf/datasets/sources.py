@@ -20,6 +20,7 @@ from crvae_tf.errors import InputError, check_choice, reason
 _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
+_LEAST_TESTED = 2
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
 _INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
 _GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
@@ -103,8 +104,10 @@ def load(
     given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
     found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
     preprocessing = found["train"].examined("dataset", stretch=True)
-    for images in found.values():
+    for part, images in found.items():
         images.preprocessing = preprocessing
+        if part != "train":
+            images.examined("dataset")
     parts = _with_test(_kept(found), test_fraction)
     fingerprint = found["train"].fingerprint or _fingerprint(parts)
     train, test = parts["train"], parts["test"]
@@ -206,7 +209,8 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
     whole = parts["train"]
     places = spread(round(test_fraction * whole.num_images), whole.num_images)
     if whole.names:
-        places = np.flatnonzero([_hash_fraction(name) < test_fraction for name in whole.names])
+        fractions = np.array([_hash_fraction(name) for name in whole.names])
+        places = np.flatnonzero(fractions <= max(test_fraction, *np.sort(fractions)[:_LEAST_TESTED]))
     if not 0 < len(places) < whole.num_images:
         expected = f"enough images to hold out {test_fraction:g} of them for testing"
         raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
@@ -297,7 +301,8 @@ def _prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datas
     """Returns the builder of a data set, after fetching and preparing it if necessary."""
     builder = _builder(name, data_dir, argument)
     image, label = _image_key(builder, argument), _label_key(builder)
-    why = "supervised_keys name none" if builder.info.supervised_keys else "no feature is called label"
+    keys = builder.info.supervised_keys
+    why = "supervised_keys name none" if keys else "no ClassLabel is called label"
     classes = f"the classes are {label}" if label else f"no classes: {why}"
     _LOGGER.info("%s: the images are %s, %s", name, image, classes)
     if builder.info.splits:
@@ -327,8 +332,9 @@ def _splits(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
 
 
 def _image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
-    """Returns the image feature: that of supervised_keys, else `image`, else the first."""
-    images = _features(builder, tfds.features.Image)
+    """Returns the image feature: that of supervised_keys, else `image`, else the first but masks."""
+    masks = _features(builder, tfds.features.LabeledImage)
+    images = sorted(_features(builder, tfds.features.Image), key=masks.__contains__)
     named = tf.nest.flatten(builder.info.supervised_keys[0]) if builder.info.supervised_keys else []
     key = next((key for key in (*named, "image", *images) if key in images), None)
     if key is None:
