@@ -83,6 +83,11 @@ def _images(text: str) -> str:
 BOOLEAN = flags.BooleanParser()
 IMAGES = Checked(_images, bool, "a text that is not empty")
 PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
+DATA_DIR = Checked(
+    lambda text: text if "://" in text else os.path.abspath(os.path.expanduser(text)),
+    _is_text,
+    PLACE.syntactic_help,
+)
 FOLDERS = Checked(
     lambda given: tuple(map(os.path.expanduser, given.split(","))),
     lambda names: all(map(_is_text, names)),

@@ -42,9 +42,8 @@ def check() -> None:
 def places() -> dict[str, str | None]:
     """Returns where encoder and images are, so that a search finds them from any folder."""
     given = flags.FLAGS
-    is_local = given.data_dir and "://" not in given.data_dir
-    data_dir = os.path.abspath(given.data_dir) if is_local else given.data_dir
-    return {"encoder": os.path.abspath(given.encoder), "data_dir": data_dir, "split": given.split}
+    encoder = os.path.abspath(given.encoder)
+    return {"encoder": encoder, "data_dir": given.data_dir, "split": given.split}
 
 
 def main() -> None:

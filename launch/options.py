@@ -18,8 +18,8 @@ from crvae_tf.errors import InputError
 from launch import command
 from launch.command import (
     BOOLEAN,
+    DATA_DIR,
     IMAGES,
-    PLACE,
     RUN_FOLDER,
     Checked,
     choice,
@@ -67,7 +67,7 @@ class Options:
     """The options of a run; each field defines a flag. `resolve` fills in defaults that are None."""
 
     dataset: str = _flag("digits", IMAGES, "digits, a TFDS data set, folder:PATH, FILE.npy", "data")
-    data_dir: str | None = _flag(None, PLACE, "where TFDS keeps its data (TFDS's own place)")
+    data_dir: str | None = _flag(None, DATA_DIR, "where TFDS keeps its data (TFDS's own place)")
     image_size: int = _flag(None, integer(1, 2**13), "side of the images, pixels (by data set)")
     channels: int = _flag(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
     invert: bool = _flag(None, BOOLEAN, "invert dark ink on a light ground (by data set)")
@@ -140,8 +140,8 @@ class Options:
     @property
     def free(self) -> tuple[str, ...]:
         """The options that a later command for the same run may change."""
-        of_folder = ("dataset",) if self.dataset.startswith(command.FOLDER_PREFIX) else ()
-        return (*PLACES, *CHECKPOINTING, *of_folder)
+        of_files = ("dataset",) if self.dataset.startswith((command.FOLDER_PREFIX, "/")) else ()
+        return (*PLACES, *CHECKPOINTING, *of_files)
 
 
 _OPTIONS = {field.name.rstrip("_"): field for field in dataclasses.fields(Options)}
@@ -238,7 +238,7 @@ def _fill_dataset(values: dict[str, Any]) -> None:
     """Fills in how the data set is modelled; a given likelihood or binarization decides the other."""
     from crvae_tf import datasets
 
-    usual = datasets.defaults(values["dataset"], values["data_dir"])
+    usual = datasets.defaults(values["dataset"], values["data_dir"], values["channels"])
     if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
         usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
     elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
@@ -271,10 +271,15 @@ def _checked(chosen: Options) -> Options:
     for name, (holds, expected) in rules.items():
         if not holds:
             raise InputError(name, expected, getattr(chosen, name))
-    path = chosen.dataset.removeprefix(command.FOLDER_PREFIX)
-    if path == chosen.dataset:
-        return chosen
-    return dataclasses.replace(chosen, dataset=command.FOLDER_PREFIX + os.path.abspath(path))
+    return dataclasses.replace(chosen, dataset=_absolute(chosen.dataset))
+
+
+def _absolute(dataset: str) -> str:
+    """Returns the name of a data set, the path of a folder or of an array made absolute."""
+    path = dataset.removeprefix(command.FOLDER_PREFIX)
+    if path == dataset and not path.endswith(".npy"):
+        return dataset
+    return dataset.removesuffix(path) + os.path.abspath(path)
 
 
 def check_apart(argument: str, output: str, images: str) -> None:

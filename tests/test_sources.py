@@ -532,17 +532,22 @@ def test_what_was_found_and_what_was_left_out_is_said(tmp_path, log):
             np.arange(16, dtype=np.uint16).reshape(4, 4) * 273,
             "uint16 is 6.25% of its type's range; all images are stretched",
         ),
+        (
+            np.dstack([np.arange(16, dtype=np.uint16).reshape(4, 4) * 68] * 3),
+            "uint16 is 1.56% of its type's range; all images are stretched",
+        ),
         (np.eye(4, dtype=np.uint8), "uint8 is 0.39% of its type's range; all images are stretched"),
         (
             np.dstack([*[np.eye(4, dtype=np.uint8)] * 3, np.full((4, 4), 255, np.uint8)]),
             "uint8 is 0.39% of its type's range; all images are stretched",
         ),
     ],
-    ids=["12 bits", "mask", "opaque mask"],
+    ids=["12 bits", "10 bits of colour", "mask", "opaque mask"],
 )
 def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_path, log, image, told):
     for i in range(30):
-        (tmp_path / f"{i}.png").write_bytes(encoded(np.roll(image, i, axis=0), "PNG"))
+        data = tf.io.encode_png(np.atleast_3d(np.roll(image, i, axis=0)))
+        (tmp_path / f"{i}.png").write_bytes(data.numpy())
     data = load_folder(tmp_path, test_fraction=0.4)
     for split in (data.train, data.test):
         pixels = contents(split)[0]

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -26,8 +27,8 @@ _PARTS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are broken, no images, or very large."""
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, tf.errors.OpError)
+"""What is raised for files that are broken, no images, or very large."""
 _SHOWN = 20
 _READERS = os.cpu_count() or 1
 
@@ -90,11 +91,8 @@ class FileImages(Images):
     def raw(self, limit):
         number = self.num_images if limit is None else min(limit, self.num_images)
         for index in spread(number, self.num_images):
-            with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
-                is_clear = "transparency" in image.info and not image.mode.startswith("I")
-                mode = "RGBA" if is_clear else "RGB" if image.mode == "P" else image.mode
-                pixels = np.atleast_3d(image.convert(mode))
-                yield pixels.astype(np.uint16) if mode == "I" else pixels  # From older Pillows.
+            with contextlib.suppress(*_UNREADABLE):
+                yield _stored_pixels(self.paths[index])
 
     def ranges(self, bounds):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
@@ -127,6 +125,17 @@ class FileImages(Images):
         return [self.names[index] for index in indices]
 
 
+def _stored_pixels(path: bytes) -> np.ndarray:
+    """Returns a file's pixels with all their bits, `[h, w, c]`; if c is 2 or 4, the last is alpha."""
+    with open(path, "rb") as file:
+        head = file.read(25)
+    if head[1:4] == b"PNG" and head[24:] == b"\x10":  # Of colours, Pillow reads eight of sixteen bits.
+        return tf.io.decode_png(tf.io.read_file(path), dtype=tf.uint16).numpy()
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # Of very large images.
+        known = image.mode if image.mode in ("1", "L", "LA", "RGBA") else "RGB"
+        return np.atleast_3d(image.convert("RGBA" if "transparency" in image.info else known))
+
+
 def picture(path: str | bytes) -> np.ndarray | None:
     """Returns the pixels of an image file, uint8 `[h, w, c]`, or None if it is missing or broken."""
     try:
@@ -139,6 +148,13 @@ def listed_picture(path: str, name: str) -> np.ndarray | None:
     """Returns the `picture` of the file below `path` whose printable name is `name`."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
     return picture(os.path.join(os.fsencode(path), raw))
+
+
+def stamp(path: str | bytes) -> tuple[int, int] | None:
+    """Returns a file's size and time of writing, or None for a broken link."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
 
 
 def printable(name: str) -> str:
@@ -187,6 +203,7 @@ def _files(root: str) -> tuple[list[str], Counter]:
             real, place = os.path.realpath(folder), os.path.relpath(folder, root)
             if real in entered:
                 below.clear()
+                left_out["folders linked again"] += 1
                 continue
             entered.add(real)
             below[:] = [name for name in below if not name.startswith(".")]

@@ -150,7 +150,7 @@ class ArrayImages(Images):
     @property
     def num_classes(self) -> int:
         """How many classes the images have; 0 without labels."""
-        return len(np.unique(self._labels)) if self.has_labels else 0
+        return len({*self._labels.numpy()} - {NO_LABEL})
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """Returns the images at `indices`, with new indices from 0 on."""

@@ -157,8 +157,12 @@ def _as_shown(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 def _levels(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns an image as float32 in [0, 255], with all bits of a 16-bit PNG."""
 
+    def read(channels):
+        return tf.io.decode_png(data, channels, tf.uint16)
+
     def deep():
-        return _upright(tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.float32) / 257.0, data)
+        stored = tf.cond(tf.shape(image)[-1] == 4, lambda: read(4), lambda: read(0))
+        return _upright(tf.cast(stored, tf.float32) / 257.0, data)
 
     is_deep = tf.strings.regex_full_match(tf.strings.substr(data, 0, _HEAD_BYTES), _SIXTEEN_BITS)
     return tf.cond(is_deep, deep, lambda: tf.cast(image, tf.float32))

@@ -1,18 +1,18 @@
 """Loads images from the embedded digits, TensorFlow Datasets, arrays and folders of files."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf.datasets.folders import FileImages
+from crvae_tf.datasets.folders import FileImages, stamp
 from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images, digits, kept, opened_array, spread
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice, reason
@@ -41,25 +41,23 @@ class ImageData:
     fingerprint: str
 
 
-def defaults(dataset: str, data_dir: str | None = None) -> dict[str, int | str]:
+def defaults(dataset: str, data_dir: str | None = None, channels: int | None = None) -> dict[str, Any]:
     """Returns the default `image_size`, `channels`, `binarization` and `likelihood` of a data set.
 
     MNIST, OMNIGLOT and digits are binarised and Bernoulli. Other gray images are continuous Bernoulli,
-    colour images Gaussian. The side is the least of 28, 32 and 64 pixels that fits the height, or 64.
-
-    Raises:
-      InputError: there is no such data set.
+    colour images Gaussian; given `channels` decide. The side is the least of 28, 32 and 64 pixels that
+    fits the height, or 64. Raises InputError if there is no such data set.
     """
     if _base_name(dataset) in _BINARIZED:
         return {"image_size": 28, "channels": 1} | _INK
-    height, channels = None, 3
+    height, own = None, 3
     if dataset.endswith(ARRAY_SUFFIX):
-        _, height, _, channels = opened_array(dataset, "dataset").shape
+        _, height, _, own = opened_array(dataset, "dataset").shape
     elif not dataset.startswith(FOLDER_PREFIX):
         builder = _builder(dataset, data_dir, "dataset")
-        height, _, channels = builder.info.features[_image_key(builder, "dataset")].shape
+        height, _, own = builder.info.features[_image_key(builder, "dataset")].shape
     side = next((side for side in (28, 32) if height and height <= side), 64)
-    if channels in (1, 2):
+    if (channels or own) in (1, 2):
         return {"image_size": side, "channels": 1} | _GRAY
     return {"image_size": side, "channels": 3} | _COLOUR
 
@@ -100,7 +98,7 @@ def load(
     >>> data.train.num_images, data.validation.num_images, data.test.num_images
     (1337, 100, 360)
     """
-    preset = defaults(dataset, data_dir)
+    preset = defaults(dataset, data_dir, channels)
     given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
     found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
     preprocessing = found["train"].examined("dataset", stretch=True)
@@ -143,7 +141,7 @@ def open_images(
         raise InputError("split", f"left out with input={name}", split)
     images = _opened(name, data_dir, usual, "input", split)["train"]
     if _is_own(name):
-        stamps = [_stamp(path) for path in getattr(images, "paths", [name])]
+        stamps = [stamp(path) for path in getattr(images, "paths", [name])]
         described = repr([preprocessing, images.num_images, images.names, stamps])
         images.fingerprint = hashlib.sha256(described.encode()).hexdigest()
     else:
@@ -230,13 +228,6 @@ def _fingerprint(parts: dict[str, ArrayImages]) -> str:
         for _, pixels, labels in images.batches(1000).as_numpy_iterator():
             digest.update(pixels.tobytes() + labels.tobytes())
     return digest.hexdigest()
-
-
-def _stamp(path: str | bytes) -> tuple[int, int] | None:
-    """Returns a file's size and time of writing, or None for a broken link."""
-    with contextlib.suppress(OSError):
-        status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
 
 
 class StoredImages(Images):

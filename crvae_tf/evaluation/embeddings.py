@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crvae_tf.datasets import ImageData, evaluation_batches
+from crvae_tf.datasets import NO_LABEL, ImageData, evaluation_batches
 from crvae_tf.errors import NotFiniteError
 from crvae_tf.evaluation import metrics
 from crvae_tf.transforms import RandomAffine
@@ -96,6 +96,7 @@ class _Yardstick:
         self._identities = metrics.identities_of(_column(batches(None, self._nearest), 1))
         self._clean = self._embed(None, self._nearest)
         self._labels = _column(batches(None, num_images), 2)
+        self._labelled = self._labels != NO_LABEL
         self.probes = _fit_probes(embed, data, self._labels)
 
     def agreement(self, view: RandomAffine) -> dict[str, float]:
@@ -104,7 +105,8 @@ class _Yardstick:
 
     def accuracies(self, view: RandomAffine | None) -> dict[str, float]:
         """Returns the accuracies of `probes` on all views, or on the images themselves."""
-        return self.probes.accuracies(self._embed(view, self._number), self._labels)
+        embedded, labelled = self._embed(view, self._number), self._labelled
+        return self.probes.accuracies(embedded[labelled], self._labels[labelled])
 
 
 def _column(batches: tf.data.Dataset, number: int) -> np.ndarray:
@@ -113,17 +115,20 @@ def _column(batches: tf.data.Dataset, number: int) -> np.ndarray:
 
 def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probes | None:
     """Returns probes, or logs why there are none: the test classes cannot be learned."""
-    if not (data.train.has_labels and data.test.has_labels):
+    tested = {*test_labels.tolist()} - {NO_LABEL}
+    if not (data.train.has_labels and tested):
         _LOGGER.info("no probe: the images have no classes")
         return None
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     labels = _column(train, 2)
-    missing = sorted({*test_labels.tolist()} - {*labels.tolist()})
-    if missing or len(np.unique(labels)) < 2:
+    learned = {*labels.tolist()} - {NO_LABEL}
+    missing = sorted(tested - learned)
+    if missing or len(learned) < 2:
         why = f"lack the classes {missing} of test images" if missing else "are of one class"
         _LOGGER.warning("no probe: the training images %s", why)
         return None
-    return Probes(embed(train), labels)
+    labelled = labels != NO_LABEL
+    return Probes(embed(train)[labelled], labels[labelled])
 
 
 def figures_of(

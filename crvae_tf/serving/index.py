@@ -207,7 +207,7 @@ def _columns(
         columns = {FILE: np.array([images.names[i] for i in indices], np.str_)}
     if images.has_labels:
         names = images.class_names
-        columns["label"] = labels if names is None else np.array(names, np.str_)[labels]
+        columns["label"] = labels if names is None else np.array([*names, ""], np.str_)[labels]
     # Without a pose the content is the mean.
     given = Embeddings._fields if encoder.nothing.pose is not None else ("mean", "stddev")
     return columns | {name: np.concatenate([getattr(e, name) for e in embedded]) for name in given}
