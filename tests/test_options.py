@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -47,6 +48,8 @@ def test_without_a_flag_the_options_are_the_papers_on_the_digits():
         (["--binarization=none"], ("none", "continuous_bernoulli")),
         (["--binarization=none", "--channels=3"], ("none", "gaussian")),
         (["--binarization=fixed"], ("fixed", "bernoulli")),
+        (["--dataset=folder:/nowhere"], ("none", "gaussian")),
+        (["--dataset=folder:/nowhere", "--channels=1"], ("none", "continuous_bernoulli")),
         (["--dataset=folder:/nowhere", "--likelihood=bernoulli"], ("dynamic", "bernoulli")),
         (["--dataset=folder:/nowhere", "--binarization=dynamic"], ("dynamic", "bernoulli")),
     ],
@@ -85,6 +88,20 @@ def test_moves_are_the_same_fraction_of_every_side_unless_they_are_given():
 def test_a_method_sets_model_lambda_and_eta_but_for_those_given(arguments, expected):
     received = resolved(*arguments.split())
     assert (received.model, received.lambda_, received.eta) == expected
+
+
+def test_places_of_images_are_absolute_and_may_change(tmp_path, monkeypatch):
+    np.save(tmp_path / "images.npy", np.zeros([4, 8, 8], np.uint8))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    for given in ("images.npy", "folder:images"):
+        chosen = resolved(f"--dataset={given}", "--data_dir=tfds")
+        path = chosen.dataset.removeprefix("folder:")
+        assert os.path.isabs(path)
+        assert os.path.samefile(path, given.removeprefix("folder:"))
+        assert "dataset" in chosen.free
+        assert chosen.data_dir == str(tmp_path / "tfds")
+    assert "dataset" not in resolved("--dataset=digits").free
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -217,7 +234,7 @@ def evaluation_of(config, *arguments):
 
 def test_a_finished_run_is_evaluated_with_its_own_options_but_for_those_given():
     config = resolved("--method=cr_iwae", "--nll_samples=7", "--test_rotation=20").to_config()
-    given = {"nll_samples": 5000, "test_scaling": 0.5, "data_dir": "d", "output_dir": "o"}
+    given = {"nll_samples": 5000, "test_scaling": 0.5, "data_dir": "/d", "output_dir": "o"}
     received = evaluation_of(config, *(f"--{name}={value}" for name, value in given.items()))
     assert received.to_config() == config | given
 

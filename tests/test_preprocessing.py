@@ -335,6 +335,8 @@ def test_all_bits_of_a_deep_png_are_stretched_turned_as_its_exif_says():
     stretched = Preprocessing(8, 1, brightest=4095 / 65535)
     made = stretched.decode(encoded(pixels, "PNG", exif=exif(6)))
     np.testing.assert_allclose(made[..., 0], np.rot90(pixels, -1) / 4095 * 255, atol=0.51)
+    clear = encoded(pixels, "PNG", transparency=int(pixels[0, 0]))
+    assert stretched.decode(clear)[0, 0, 0] == WHITE
     shallow, twice = blocks(19, width=3), Preprocessing(24, 1, brightest=0.5)
     expected = np.minimum(2.0 * shallow, WHITE)
     np.testing.assert_array_equal(twice.decode(encoded(shallow, "PNG"))[..., 0], expected)

@@ -1,6 +1,7 @@
 """The embedded digits, data sets of TFDS (real, prepared and mocked), arrays and folders of files."""
 
 import hashlib
+import io
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from sklearn.model_selection import train_test_split
 from crvae_tf import InputError, datasets
 from crvae_tf.datasets import NO_LABEL, Preprocessing, folders, images, open_images, sources
 from crvae_tf.datasets.images import spread
+from crvae_tf.evaluation import embeddings
 from launch import assembly
 from tests import reference
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
@@ -154,7 +156,8 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
     image = tfds.features.Image(shape=(None, None, 3))
     others = {}  # noqa: RUF012
     supervised_keys = ("image", "label")
-    level = 10
+    level, labels = 10, (0, 1, 2)
+    stored = staticmethod(lambda image: image)
 
     def _info(self):
         label = tfds.features.ClassLabel(num_classes=3)
@@ -178,7 +181,7 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
             image = np.full((10 + i, 20, self.image.shape[-1]), self.level * i, dtype)
             if image.shape[-1] == 4:
                 image[..., 3] = 255 * (i % 2)
-            yield i, {**others, "image": image, "label": i % 3}
+            yield i, {**others, "image": self.stored(image), "label": self.labels[i % 3]}
 
 
 @pytest.fixture
@@ -230,6 +233,27 @@ def test_images_of_every_type_are_scaled_by_it_and_put_on_white(tiny, attributes
     np.testing.assert_allclose(first_pixels(data.test), expected, atol=1)
     embedded = open_images("tiny_images", data.preprocessing, str(tmp_path), "test")
     np.testing.assert_array_equal(contents(embedded)[0], contents(data.test)[0])
+
+
+def test_a_file_in_tfds_is_read_as_one_in_a_folder(tiny):
+    def stored(image):
+        clear = np.full((*image.shape[:2], 1), 128, np.uint8)
+        return io.BytesIO(encoded(np.concatenate([image, clear], axis=-1), "PNG"))
+
+    on_white = [round(level * 128 / 255 + 127) for level in (0, 10, 20, 30)]
+    assert first_pixels(tiny({"stored": staticmethod(stored)}).test) == on_white
+
+
+def test_images_without_a_class_are_counted_in_none(tiny):
+    data = tiny({"labels": (0, -1, 1), "sizes": {"train": 12, "test": 6}})
+    assert data.train.num_classes == 2
+
+    def embed(batches):
+        return np.concatenate([labels for *_, labels in batches]).astype(float)[:, np.newaxis]
+
+    found = embeddings.figures_of(embed, data, {}, 6)
+    assert found["probe"]["num_train_images"] == 8
+    assert found["probe"]["clean"]["linear"] == 1.0
 
 
 def test_floats_that_are_no_images_in_the_unit_interval_are_refused(tiny):
@@ -616,7 +640,7 @@ def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
         assert (folders.listed_picture(str(tmp_path), name) == 9).all()
 
 
-def test_links_are_followed_once_and_loops_end(tmp_path):
+def test_links_are_followed_once_and_loops_end_and_that_is_said(tmp_path, log):
     classes, outside = tmp_path / "classes", tmp_path / "outside"
     write_images(classes, [f"{folder}/{i}.png" for folder in ("cat", "dog") for i in range(5)])
     write_images(outside, ["0.png", "1.png"])
@@ -628,6 +652,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path):
     found = open_images(f"folder:{classes}", Preprocessing(8, 3))
     assert len({os.path.realpath(path) for path in found.paths}) == found.num_images == 12
     assert {"cat/0.png", "dog/4.png"} <= set(found.names)
+    assert "left out: folders linked again 3" in log.text
 
 
 NEEDED = "a folder with .png, .jpg, .jpeg, .bmp, .gif, .webp, .jxl files"

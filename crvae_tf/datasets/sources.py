@@ -14,13 +14,12 @@ import tensorflow_datasets as tfds
 
 from crvae_tf.datasets.folders import FileImages, stamp
 from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images, digits, kept, opened_array, spread
-from crvae_tf.datasets.preprocessing import Preprocessing
+from crvae_tf.datasets.preprocessing import Preprocessing, decode
 from crvae_tf.errors import InputError, check_choice, reason
 
 _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
-_LEAST_TESTED = 2
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
 _INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
 _GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
@@ -64,8 +63,8 @@ def defaults(dataset: str, data_dir: str | None = None, channels: int | None = N
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
     """Returns whether `load` needs no download; raises InputError if there is no such data set."""
-    is_here = dataset == DIGITS or _is_own(dataset)
-    return is_here or bool(_builder(dataset, data_dir, "dataset").info.splits)
+    builder = None if dataset == DIGITS or _is_own(dataset) else _builder(dataset, data_dir, "dataset")
+    return builder is None or bool(builder.info.splits)
 
 
 def load(
@@ -208,7 +207,7 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
     places = spread(round(test_fraction * whole.num_images), whole.num_images)
     if whole.names:
         fractions = np.array([_hash_fraction(name) for name in whole.names])
-        places = np.flatnonzero(fractions <= max(test_fraction, *np.sort(fractions)[:_LEAST_TESTED]))
+        places = np.flatnonzero(fractions <= max(test_fraction, *np.sort(fractions)[:2]))
     if not 0 < len(places) < whole.num_images:
         expected = f"enough images to hold out {test_fraction:g} of them for testing"
         raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
@@ -231,10 +230,7 @@ def _fingerprint(parts: dict[str, ArrayImages]) -> str:
 
 
 class StoredImages(Images):
-    """A split of a prepared TFDS data set, in stored order; `split` as in `train[:10%]+test`.
-
-    Raises InputError if there is no such split, or it has no image.
-    """
+    """A split, as in `train[:10%]+test`, in stored order; raises InputError if it has no image."""
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing):
         known = builder.info.splits
@@ -247,30 +243,36 @@ class StoredImages(Images):
         self.preprocessing = preprocessing
         self._builder, self._split = builder, split
         self._image, self._label = _image_key(builder, "dataset"), _label_key(builder)
+        # TFDS would drop the alpha and the orientation of a file.
+        self._is_encoded = builder.info.features[self._image].np_dtype == np.uint8
         self.has_labels, self.origin = self._label is not None, builder.name
         sizes = {
             name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
             for name, split in sorted(known.items())
         }
-        described = json.dumps([builder.info.full_name, sizes])
-        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+        described = json.dumps([builder.info.full_name, sizes]).encode()
+        self.fingerprint = hashlib.sha256(described).hexdigest()
 
     def _examples(self) -> tf.data.Dataset:
         """Returns all (image, label), one file after the other."""
         # By default TFDS interleaves files and caches small ones.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         images = _features(self._builder, tfds.features.Image)
-        skipped = {key: tfds.decode.SkipDecoding() for key in images if key != self._image}
+        left = [key for key in images if self._is_encoded or key != self._image]
+        skipped = dict.fromkeys(left, tfds.decode.SkipDecoding())
         stored = self._builder.as_dataset(split=self._split, read_config=config, decoders=skipped)
         return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
-        images = self._examples().take(-1 if limit is None else limit)
-        return (image for image, _ in images.as_numpy_iterator())
+        examples = self._examples().take(-1 if limit is None else limit)
+        read = decode if self._is_encoded else tf.identity
+        return examples.map(lambda image, _: read(image)).as_numpy_iterator()
 
     def ranges(self, bounds):
+        read = self.preprocessing.decode if self._is_encoded else self.preprocessing
+
         def preprocess(index, example):
-            return index, self.preprocessing(example[0]), tf.cast(example[1], tf.int64)
+            return index, read(example[0]), tf.cast(example[1], tf.int64)
 
         wanted = np.zeros(bounds[-1][1], bool)
         wanted[np.concatenate([np.arange(*bound) for bound in bounds])] = True
