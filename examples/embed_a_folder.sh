@@ -5,7 +5,7 @@
 #
 # The flags of the training are for ink on paper. TRAINING_FLAGS adds others, for colour photographs
 # "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae --width=0.125
-# --fill=reflect --pose=none --eta=10".
+# --fill=reflect --pose=none --eta=100 --nll_samples=50".
 set -euo pipefail
 folder=$1 image=$2 output=$3
 read -r -a training_flags <<< "${TRAINING_FLAGS:-}"

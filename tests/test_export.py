@@ -286,6 +286,7 @@ def test_the_code_of_the_page_serves_what_load_encoder_does(small, gray, large, 
     embedded = np.concatenate(list(served["embedded"].as_numpy_iterator()))
     np.testing.assert_allclose(embedded, encoder.encode_bytes(files).mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(served["layer"](images)["mean"], mean, rtol=1e-5, atol=1e-6)
+    assert len(served["classifier"].trainable_weights) == 2
     weights, bias = served["classifier"].layers[-1].get_weights()
     classified = served["classifier"](images)
     np.testing.assert_allclose(classified, mean @ weights + bias, rtol=1e-4, atol=1e-5)
