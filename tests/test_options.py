@@ -15,7 +15,7 @@ from tests.command_line import defined, forgotten_flags, resolved  # noqa: F401 
 from tests.conftest import ROOT
 
 DEFAULTS = {
-    "dataset": "digits", "data_dir": None, "image_size": 28, "channels": 1, "invert": None,
+    "dataset": "digits", "data_dir": None, "image_size": 28, "channels": 1, "invert": False,
     "test_fraction": 0.1, "binarization": "dynamic", "likelihood": "bernoulli",
     "pixel_stddev": "learned", "validation_images": 0, "eval_split": "test", "model": "vae",
     "beta": 1.0, "importance_samples": 5, "lambda": 1.0, "eta": 0.1, "kl_direction": "forward",

@@ -63,8 +63,8 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path, name,
     with pytest.raises(InputError, match=r"^output_dir: expected .* folder"):
         begin(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
-    with pytest.raises(InputError, match=r"^output_dir: expected a folder; received the file "):
-        begin(tmp_path / name)
+    with pytest.raises(InputError, match=r"^output_dir: expected a folder that can be made; received "):
+        begin(tmp_path / name / "below")
 
 
 @pytest.mark.parametrize("text", [None, "[]"])

@@ -95,6 +95,7 @@ def test_the_fingerprint_of_digits_changes_with_the_images(digits):
     [
         ("digits", (28, 1, "dynamic", "bernoulli")),
         ("mnist:3.0.1", (28, 1, "dynamic", "bernoulli")),
+        ("omniglot", (28, 1, "dynamic", "bernoulli")),
         ("fashion_mnist", (28, 1, "none", "continuous_bernoulli")),
         ("cifar10", (32, 3, "none", "gaussian")),
         ("oxford_flowers102", (64, 3, "none", "gaussian")),
@@ -102,7 +103,10 @@ def test_the_fingerprint_of_digits_changes_with_the_images(digits):
     ],
 )
 def test_a_data_set_has_defaults_of_its_own(name, expected, tmp_path):
-    assert tuple(datasets.defaults(name, str(tmp_path)).values()) == expected
+    found = datasets.defaults(name, str(tmp_path))
+    names = ("image_size", "channels", "binarization", "likelihood")
+    assert tuple(found[name] for name in names) == expected
+    assert found["invert"] == name.startswith("omniglot")
 
 
 # Prepared folders of MNIST and OMNIGLOT.

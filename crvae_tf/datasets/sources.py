@@ -21,10 +21,11 @@ _LOGGER = logging.getLogger(__name__)
 
 FOLDER_PREFIX, ARRAY_SUFFIX, DIGITS = "folder:", ".npy", "digits"
 _CROPS = {"celeb_a": 140}  # Tolstikhin et al. 2017.
-_INK = {"binarization": "dynamic", "likelihood": "bernoulli"}
-_GRAY = {"binarization": "none", "likelihood": "continuous_bernoulli"}
-_COLOUR = {"binarization": "none", "likelihood": "gaussian"}
+_INK = {"channels": 1, "binarization": "dynamic", "likelihood": "bernoulli"}
+_GRAY = {"channels": 1, "binarization": "none", "likelihood": "continuous_bernoulli"}
+_COLOUR = {"channels": 3, "binarization": "none", "likelihood": "gaussian"}
 _BINARIZED = (DIGITS, "mnist", "omniglot", "binarized_mnist")
+_DARK_ON_LIGHT = ("omniglot",)
 _LIGHT_ON_DARK = (DIGITS, "mnist", "emnist", "kmnist", "fashion_mnist", "binarized_mnist")
 
 
@@ -41,14 +42,14 @@ class ImageData:
 
 
 def defaults(dataset: str, data_dir: str | None = None, channels: int | None = None) -> dict[str, Any]:
-    """Returns the default `image_size`, `channels`, `binarization` and `likelihood` of a data set.
+    """Returns a data set's `image_size`, `channels`, `invert`, `binarization` and `likelihood`.
 
     MNIST, OMNIGLOT and digits are binarised and Bernoulli. Other gray images are continuous Bernoulli,
     colour images Gaussian; given `channels` decide. The side is the least of 28, 32 and 64 pixels that
     fits the height, or 64. Raises InputError if there is no such data set.
     """
     if _base_name(dataset) in _BINARIZED:
-        return {"image_size": 28, "channels": 1} | _INK
+        return {"image_size": 28, "invert": _base_name(dataset) in _DARK_ON_LIGHT} | _INK
     height, own = None, 3
     if dataset.endswith(ARRAY_SUFFIX):
         _, height, _, own = opened_array(dataset, "dataset").shape
@@ -56,9 +57,8 @@ def defaults(dataset: str, data_dir: str | None = None, channels: int | None = N
         builder = _builder(dataset, data_dir, "dataset")
         height, _, own = builder.info.features[_image_key(builder, "dataset")].shape
     side = next((side for side in (28, 32) if height and height <= side), 64)
-    if (channels or own) in (1, 2):
-        return {"image_size": side, "channels": 1} | _GRAY
-    return {"image_size": side, "channels": 3} | _COLOUR
+    is_gray = (channels or own) in (1, 2)
+    return {"image_size": side, "invert": False} | (_GRAY if is_gray else _COLOUR)
 
 
 def is_prepared(dataset: str, data_dir: str | None = None) -> bool:
@@ -162,7 +162,7 @@ def _usual(name: str, given: Preprocessing, invert: bool | None) -> Preprocessin
     """Returns the preprocessing `given`, with the data set's usual crop and inversion."""
     base = _base_name(name)
     if invert is None:
-        invert = base == "omniglot" or (given.invert and base not in _LIGHT_ON_DARK)
+        invert = base in _DARK_ON_LIGHT or (given.invert and base not in _LIGHT_ON_DARK)
     return dataclasses.replace(given, crop=_CROPS.get(base, given.crop), invert=invert)
 
 

@@ -57,8 +57,6 @@ class Run:
 
         Raises InputError if the directory holds other files, another run, or one that is being used.
         """
-        if self.directory.is_file():
-            raise InputError("output_dir", "a folder", f"the file {self.directory}")
         self.lock()
         if self.config.exists():
             self.check_same(config, {*may_differ, *may_change})
@@ -91,9 +89,13 @@ class Run:
     def lock(self) -> None:
         """Locks the run until this object or its process ends, and removes unfinished files.
 
-        Raises InputError if another process has locked the run.
+        Raises InputError if another process has locked the run, or there cannot be such a folder.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            received = f"{self.directory}: {error.strerror}"
+            raise InputError("output_dir", "a folder that can be made", received) from error
         self._held = os.open(self.directory, os.O_RDONLY)
         weakref.finalize(self, os.close, self._held)
         if not files.locked(self._held):
