@@ -203,11 +203,20 @@ def test_an_exif_orientation_is_applied_as_pillow_does(file_format, orientation,
     np.testing.assert_array_equal(decoded(data), np.asarray(ImageOps.exif_transpose(stored)))
 
 
-def test_an_orientation_of_the_thumbnail_alone_turns_nothing():
-    def entries(*given):
-        fields = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in given)
-        return struct.pack("<H", len(given)) + fields
+def entries(*given):
+    """Returns a directory of Exif with short integers."""
+    fields = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in given)
+    return struct.pack("<H", len(given)) + fields
 
+
+def test_a_directory_of_exif_may_begin_later():
+    directory = entries((0x103, 6), (ORIENTATION, 3)) + bytes(4)
+    block = b"Exif\0\0II*\0" + struct.pack("<I", 16) + bytes(8) + directory
+    pixels = blocks(9, 3)
+    np.testing.assert_array_equal(decoded(encoded(pixels, "PNG", exif=block)), pixels[::-1, ::-1])
+
+
+def test_an_orientation_of_the_thumbnail_alone_turns_nothing():
     first, width = entries((0x103, 6)), 0x100
     block = b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + struct.pack("<I", 12 + len(first))
     pixels = blocks(9, 3)
@@ -277,7 +286,14 @@ def with_its_own_palette(gif):
     return head + bytes([gif[descriptor + 9] | 0x80 | bits]) + gif[13:end] + gif[descriptor + 10 :]
 
 
-@pytest.mark.parametrize("change", [lambda gif: gif, with_its_own_palette], ids=["shared", "own"])
+def with_a_comment(gif):
+    """Puts a comment with what looks like a graphic control between that and the first frame."""
+    comment = b"!\xfe" + b"\x08!\xf9\x04\x01\x00\x00\x03\x00" + b"\x01!" + b"\x00"
+    frame = 13 + 3 * 2 ** (1 + (gif[10] & 7)) + 8
+    return gif[:frame] + comment + gif[frame:]
+
+
+@pytest.mark.parametrize("change", [lambda gif: gif, with_its_own_palette, with_a_comment])
 def test_a_transparent_colour_of_a_gif_is_white(change):
     image = gif_frame(7)
     clear = int(np.asarray(image)[0, 0])
@@ -285,6 +301,23 @@ def test_a_transparent_colour_of_a_gif_is_white(change):
     expected[np.asarray(image) == clear] = WHITE
     data = change(encoded(image, "GIF", transparency=clear))
     np.testing.assert_array_equal(decoded(data), expected)
+
+
+def test_a_transparent_colour_beyond_the_palette_of_a_gif_changes_nothing():
+    image = gif_frame(8)
+    data = bytearray(encoded(image, "GIF", transparency=int(np.asarray(image)[0, 0])))
+    data[13 + 3 * 2 ** (1 + (data[10] & 7)) + 6] = 255
+    np.testing.assert_array_equal(decoded(bytes(data)), np.asarray(image.convert("RGB")))
+
+
+def test_a_gif_whose_first_frame_has_no_control_keeps_its_colours():
+    first, second = map(gif_frame, range(2))
+    second.info["transparency"] = int(np.asarray(first)[0, 0])
+    data = encoded(first, "GIF", save_all=True, append_images=[second], duration=40)
+    control = data.index(b"!\xf9\x04")
+    np.testing.assert_array_equal(
+        decoded(data[:control] + data[control + 8 :]), np.asarray(first.convert("RGB"))
+    )
 
 
 def test_a_colour_that_is_transparent_in_later_frames_of_a_gif_alone_is_kept():

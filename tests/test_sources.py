@@ -248,6 +248,14 @@ def test_a_file_in_tfds_is_read_as_one_in_a_folder(tiny):
     assert first_pixels(tiny({"stored": staticmethod(stored)}).test) == on_white
 
 
+def test_all_bits_of_deep_files_in_tfds_are_looked_at(tiny):
+    def stored(image):
+        return io.BytesIO(tf.io.encode_png(image.astype(np.uint16) * 10).numpy())
+
+    made = tiny({"stored": staticmethod(stored), "sizes": {"train": 10, "test": 10}}).test
+    np.testing.assert_allclose(first_pixels(made), np.arange(10) * 255 / 9, atol=0.51)
+
+
 def test_images_without_a_class_are_counted_in_none(tiny):
     data = tiny({"labels": (0, -1, 1), "sizes": {"train": 12, "test": 6}})
     assert data.train.num_classes == 2
@@ -500,6 +508,8 @@ def test_a_folder_that_holds_all_others_is_passed_over(tmp_path, log):
 def test_a_small_folder_has_two_test_images(tmp_path):
     write_images(tmp_path, names_of(12, False))
     assert load_folder(tmp_path).test.num_images == 2
+    write_images(tmp_path / "two", names_of(2, False))
+    assert load_folder(tmp_path / "two", test_fraction=0.5).test.num_images == 1
 
 
 def test_the_users_own_validation_images_can_be_evaluated_on(tmp_path):
@@ -583,9 +593,10 @@ def test_files_that_use_few_of_their_levels_are_stretched_and_that_is_said(tmp_p
     assert told in log.text
 
 
-def test_dark_ink_on_a_transparent_ground_is_not_stretched(tmp_path, log):
+@pytest.mark.parametrize(("dtype", "ink"), [(np.uint8, 20), (np.uint16, 20 * 256)])
+def test_dark_ink_on_a_transparent_ground_is_not_stretched(tmp_path, log, dtype, ink):
     for i in range(30):
-        image = Image.fromarray(np.roll(20 * np.eye(4, dtype=np.uint8), i, axis=0))
+        image = Image.fromarray(np.roll(ink * np.eye(4, dtype=dtype), i, axis=0))
         image.save(tmp_path / f"{i}.png", transparency=0)
     pixels = contents(load_folder(tmp_path).train)[0]
     assert (pixels.min(), pixels.max()) == (20, 255)
@@ -656,7 +667,8 @@ def test_links_are_followed_once_and_loops_end_and_that_is_said(tmp_path, log):
     found = open_images(f"folder:{classes}", Preprocessing(8, 3))
     assert len({os.path.realpath(path) for path in found.paths}) == found.num_images == 12
     assert {"cat/0.png", "dog/4.png"} <= set(found.names)
-    assert "left out: folders linked again 3" in log.text
+    for place in ("cat/again/", "dog/loop/", "linked/back/"):
+        assert f"{place} (read before) 1" in log.text
 
 
 NEEDED = "a folder with .png, .jpg, .jpeg, .bmp, .gif, .webp, .jxl files"
@@ -666,7 +678,7 @@ TOO_FEW = "enough images to hold out 0.1 of them for testing"
 @pytest.mark.parametrize(
     ("names", "place", "expected"),
     [
-        (names_of(2, False), "", f"{TOO_FEW}; received folder:.*, with 2"),
+        (names_of(1, False), "", f"{TOO_FEW}; received folder:.*, with 1"),
         (names_of(3, True), "", f"{TOO_FEW}; received folder:.*, with 3"),
         ([], "", f"{NEEDED}; received folder:.*, with .txt 1"),
         ([], "missing", "an existing folder; received folder:.*missing"),

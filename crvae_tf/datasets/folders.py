@@ -1,6 +1,7 @@
 """A tree of image files."""
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -91,8 +92,8 @@ class FileImages(Images):
     def raw(self, limit):
         number = self.num_images if limit is None else min(limit, self.num_images)
         for index in spread(number, self.num_images):
-            with contextlib.suppress(*_UNREADABLE):
-                yield _stored_pixels(self.paths[index])
+            with contextlib.suppress(*_UNREADABLE), open(self.paths[index], "rb") as file:
+                yield stored_pixels(file.read())
 
     def ranges(self, bounds):
         paths, labels = tf.constant(self.paths), tf.constant(self._labels, tf.int64)
@@ -125,13 +126,11 @@ class FileImages(Images):
         return [self.names[index] for index in indices]
 
 
-def _stored_pixels(path: bytes) -> np.ndarray:
+def stored_pixels(data: bytes) -> np.ndarray:
     """Returns a file's pixels with all their bits, `[h, w, c]`; if c is 2 or 4, the last is alpha."""
-    with open(path, "rb") as file:
-        head = file.read(25)
-    if head[1:4] == b"PNG" and head[24:] == b"\x10":  # Of colours, Pillow reads eight of sixteen bits.
-        return tf.io.decode_png(tf.io.read_file(path), dtype=tf.uint16).numpy()
-    with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # Of very large images.
+    if data[1:4] == b"PNG" and data[24:25] == b"\x10":  # Of colours, Pillow reads 8 of 16 bits.
+        return tf.io.decode_png(data, 4 if b"tRNS" in data else 0, tf.uint16).numpy()
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
         known = image.mode if image.mode in ("1", "L", "LA", "RGBA") else "RGB"
         return np.atleast_3d(image.convert("RGBA" if "transparency" in image.info else known))
 
@@ -203,7 +202,7 @@ def _files(root: str) -> tuple[list[str], Counter]:
             real, place = os.path.realpath(folder), os.path.relpath(folder, root)
             if real in entered:
                 below.clear()
-                left_out["folders linked again"] += 1
+                left_out[f"{printable(place)}/ (read before)"] += 1
                 continue
             entered.add(real)
             below[:] = [name for name in below if not name.startswith(".")]

@@ -10,19 +10,20 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-_HEAD_BYTES = 2**17
-"""A JPEG has its Exif in these first bytes."""
+_END_BYTES = 2**17
+"""A JPEG has its Exif in so many first bytes, other files in the first or the last."""
 _SPECIAL = r"(?s)(?:BM|RIFF|GIF8)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
 _TRANSPARENT_COLOUR = r"(?s)\CPNG\C*tRNS\C*"
 _SIXTEEN_BITS = r"(?s)\CPNG\C{20}\x10\C*"
-# Between the header and the tag lie other entries alone. A thumbnail may have the tag, too.
+# The directory is nearly always at 8; then only other entries come before the tag, and a thumbnail's,
+# which comes after more than entries, is not taken for it.
 _ORIENTATION = (
-    r"(?s)\C*?(?:Exif\x00\x00|eXIf|EXIF\C{4})(?:"
-    r"II\*\x00\x08\C{5}(?:\C\C[\x01-\x0d]\x00\C{8})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
-    r"MM\x00\*\C{3}\x08\C\C(?:\C\C\x00[\x01-\x0d]\C{8})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*"
+    r"(?s)\C*?(?:Exif\x00\x00|eXIf|EXIF\C{4})(?:II\*\x00(?:\x08\C{5}(?:\C{3}\x00\C{8})*?|[\x09-\x7f]\C*?)"
+    r"\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
+    r"MM\x00\*(?:\C{3}\x08\C\C(?:\C\C\x00\C{9})*?|\C{3}[\x09-\x7f]\C*?)"
+    r"\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*"
 )
 _ANIMATED_RGB = r"^(RIFF\C{4}WEBPVP8X\C{4})[\x02\x06\x0a\x0e\x22\x26\x2a\x2e]"
-_GIF_FRAME = r"(?s)(GIF8\C*?!\C\x04\C{4}\x00,\C{9})\C*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +140,18 @@ def _stored(data: tf.Tensor) -> tf.Tensor:
 
 def _searched(data: tf.Tensor) -> tf.Tensor:
     """Returns the part of a file that may say how it is shown."""
-    is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
-    return tf.where(is_jpeg, tf.strings.substr(data, 0, _HEAD_BYTES), data)
+    length = tf.strings.length(data)
+    rest = tf.maximum(length - _END_BYTES, tf.minimum(length, _END_BYTES))
+    start, end = (tf.strings.substr(data, place, _END_BYTES) for place in (0, rest))
+    return tf.where(tf.strings.substr(data, 0, 2) == b"\xff\xd8", start, start + end)
 
 
 def _as_shown(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns the stored image of a file as other programs show it."""
     is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
-    is_clear = tf.strings.regex_full_match(data, _TRANSPARENT_COLOUR) & (tf.shape(image)[-1] % 2 == 1)
-    is_gif = tf.strings.regex_full_match(data, _GIF_FRAME)
+    head = tf.strings.substr(data, 0, _END_BYTES)
+    is_clear = tf.strings.regex_full_match(head, _TRANSPARENT_COLOUR) & (tf.shape(image)[-1] % 2 == 1)
+    is_gif = tf.strings.substr(data, 0, 4) == b"GIF8"
     image = tf.cond(is_bmp, lambda: _bmp(data, image), lambda: image)
     image = tf.cond(is_clear, lambda: tf.io.decode_png(data, channels=4), lambda: image)
     image = tf.cond(is_gif, lambda: _gif(data, image), lambda: image)
@@ -164,7 +168,7 @@ def _levels(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
         stored = tf.cond(tf.shape(image)[-1] == 4, lambda: read(4), lambda: read(0))
         return _upright(tf.cast(stored, tf.float32) / 257.0, data)
 
-    is_deep = tf.strings.regex_full_match(tf.strings.substr(data, 0, _HEAD_BYTES), _SIXTEEN_BITS)
+    is_deep = tf.strings.regex_full_match(tf.strings.substr(data, 0, _END_BYTES), _SIXTEEN_BITS)
     return tf.cond(is_deep, deep, lambda: tf.cast(image, tf.float32))
 
 
@@ -208,20 +212,38 @@ def _bmp(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 def _gif(data: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Returns the first frame of a GIF with its transparent colour white. TensorFlow makes it black."""
-    start = tf.strings.regex_replace(data, _GIF_FRAME, r"\1")
-    end, last = tf.strings.length(start), tf.io.decode_raw(tf.strings.substr(start, -15, 15), tf.uint8)
-    flags, colour, has_own_palette = (tf.cast(last[i], tf.int32) for i in (0, 3, 14))
+    stored = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int32)
+    control, frame = _gif_places(stored)
+    shared, own = stored[10], stored[frame + 9]
+    palette, flags = tf.where(own >= 128, frame + 10, 13), tf.where(own >= 128, own, shared)
+    colour = stored[control + 6]
+    is_clear = (control > 0) & (stored[control + 3] % 2 == 1) & (colour < 2 ** (1 + flags % 8))
 
     def changed(data, place, part):
-        rest = tf.strings.substr(data, place + len(part), tf.strings.length(data))
+        rest = tf.strings.substr(data, place + len(part), tf.size(stored))
         return tf.strings.join([tf.strings.substr(data, 0, place), part, rest])
 
     def whitened():
-        palette = tf.where(has_own_palette >= 128, end, 13)
-        opaque = changed(changed(data, palette + 3 * colour, b"\xff\xff\xff"), end - 15, b"\x00")
+        opaque = changed(changed(data, palette + 3 * colour, b"\xff\xff\xff"), control + 3, b"\x00")
         return tf.io.decode_image(opaque, expand_animations=False)
 
-    return tf.cond(flags % 2 == 1, whitened, lambda: image)
+    return tf.cond(is_clear, whitened, lambda: image)
+
+
+def _gif_places(stored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where a GIF's first frame and its graphic control begin, the latter first; 0 for none."""
+    palette = tf.where(stored[10] >= 128, 3 * 2 ** (1 + stored[10] % 8), 0)
+
+    def next_block(place, control, within):
+        length = stored[place]  # An extension is a mark, a label and blocks, the last of length 0.
+        control = tf.where(~within & (stored[place + 1] == 0xF9), place, control)
+        return place + tf.where(within, 1 + length, 2), control, ~within | (length > 0)
+
+    def is_before(place, control, within):
+        return within | (stored[place] == ord("!"))
+
+    frame, control, _ = tf.while_loop(is_before, next_block, (13 + palette, 0, False))
+    return control, frame
 
 
 def _as_bytes(levels: tf.Tensor) -> tf.Tensor:

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf.datasets.folders import FileImages, stamp
+from crvae_tf.datasets.folders import FileImages, stamp, stored_pixels
 from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images, digits, kept, opened_array, spread
-from crvae_tf.datasets.preprocessing import Preprocessing, decode
+from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice, reason
 
 _LOGGER = logging.getLogger(__name__)
@@ -207,7 +207,8 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
     places = spread(round(test_fraction * whole.num_images), whole.num_images)
     if whole.names:
         fractions = np.array([_hash_fraction(name) for name in whole.names])
-        places = np.flatnonzero(fractions <= max(test_fraction, *np.sort(fractions)[:2]))
+        least = np.sort(fractions)[: min(2, whole.num_images - 1)]  # Two, unless there are only two.
+        places = np.flatnonzero(fractions <= max([test_fraction, *least]))
     if not 0 < len(places) < whole.num_images:
         expected = f"enough images to hold out {test_fraction:g} of them for testing"
         raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
@@ -265,8 +266,8 @@ class StoredImages(Images):
 
     def raw(self, limit):
         examples = self._examples().take(-1 if limit is None else limit)
-        read = decode if self._is_encoded else tf.identity
-        return examples.map(lambda image, _: read(image)).as_numpy_iterator()
+        read = stored_pixels if self._is_encoded else np.asarray
+        return (read(image) for image, _ in examples.as_numpy_iterator())
 
     def ranges(self, bounds):
         read = self.preprocessing.decode if self._is_encoded else self.preprocessing
