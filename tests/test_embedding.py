@@ -10,7 +10,7 @@ import pytest
 
 import crvae_tf
 from crvae_tf import InputError, networks
-from crvae_tf.datasets import Preprocessing, folders, open_images, sources
+from crvae_tf.datasets import NO_LABEL, ArrayImages, Preprocessing, folders, open_images, sources
 from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.serving.index import Index
@@ -84,6 +84,13 @@ def test_every_row_is_there_once(tmp_path, encoder, digits, digits_images, expec
     (_, _, labels) = next(digits.test.batches(360).as_numpy_iterator())
     assert table["label"].to_pylist() == labels.tolist()
     assert_embedded(table, expected)
+
+
+def test_an_image_without_a_class_has_an_empty_label(tmp_path, encoder):
+    images = ArrayImages(np.zeros([2, 28, 28, 1], np.uint8), np.array([NO_LABEL, 1]))
+    images.class_names = ["cat", "dog"]
+    search.embed(encoder, images, tmp_path)
+    assert pq.read_table(tmp_path)["label"].to_pylist() == ["", "dog"]
 
 
 @pytest.mark.parametrize(("rows_per_file", "rows"), [(50, [100, 150, 110]), (None, [120] * 3)])

@@ -288,7 +288,7 @@ def with_its_own_palette(gif):
 
 def with_a_comment(gif):
     """Puts a comment with what looks like a graphic control between that and the first frame."""
-    comment = b"!\xfe" + b"\x08!\xf9\x04\x01\x00\x00\x03\x00" + b"\x01!" + b"\x00"
+    comment = b"!\xfe" + b"\x08\xf9\x04\x01\x00\x00\x03\x00\x00" + b"\x01!" + b"\x00"
     frame = 13 + 3 * 2 ** (1 + (gif[10] & 7)) + 8
     return gif[:frame] + comment + gif[frame:]
 

@@ -499,6 +499,21 @@ def test_images_beside_the_users_own_split_are_left_out(tmp_path, log):
     assert "left out: .txt 1, beside train and test 1" in log.text
 
 
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, log, monkeypatch):
+    for folder in ("cat", "dog", "locked"):
+        write_images(tmp_path / folder, [f"{i}.png" for i in range(20)])
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert load_folder(tmp_path).train.num_classes == 2
+    assert "left out: unreadable locked/ 1" in log.text
+
+
 def test_a_folder_that_holds_all_others_is_passed_over(tmp_path, log):
     for folder in ("cat", "dog"):
         write_images(tmp_path / "archive" / "images" / folder, [f"{i}.png" for i in range(20)])

@@ -171,9 +171,7 @@ def _own_split(folders: list[list[str]]) -> tuple[Sequence[int], np.ndarray | No
 
     It removes the parts' folders, and one that holds all others, from `folders`.
     """
-    while all(len(folder) > 1 for folder in folders) and len({folder[0] for folder in folders}) == 1:
-        if _part(folders[0]):
-            break
+    while min(map(len, folders)) > 1 and not _part(folders[0]) and len({f[0] for f in folders}) == 1:
         for folder in folders:
             folder.pop(0)
     parts = [_part(folder) for folder in folders]

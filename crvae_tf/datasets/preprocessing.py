@@ -15,8 +15,8 @@ _END_BYTES = 2**17
 _SPECIAL = r"(?s)(?:BM|RIFF|GIF8)\C*|\C*(?:Exif\x00\x00|eXIf|tRNS)\C*"
 _TRANSPARENT_COLOUR = r"(?s)\CPNG\C*tRNS\C*"
 _SIXTEEN_BITS = r"(?s)\CPNG\C{20}\x10\C*"
-# The directory is nearly always at 8; then only other entries come before the tag, and a thumbnail's,
-# which comes after more than entries, is not taken for it.
+# The directory is nearly always at 8. There, only other entries may stand before the tag, so that of a
+# thumbnail, which has a later directory, is not found.
 _ORIENTATION = (
     r"(?s)\C*?(?:Exif\x00\x00|eXIf|EXIF\C{4})(?:II\*\x00(?:\x08\C{5}(?:\C{3}\x00\C{8})*?|[\x09-\x7f]\C*?)"
     r"\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|"
