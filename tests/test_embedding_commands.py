@@ -81,7 +81,7 @@ def test_the_example_goes_from_a_folder_to_the_nearest_images(tmp_path, digits):
         check=False,
     )
     assert "3/torn.png" in answer.stderr
-    assert "left out: 1 files" in answer.stdout
+    assert "left out: 1 of the files" in answer.stdout
     table = pq.read_table(tmp_path / "output" / "embeddings")
     assert table.num_rows == 400
     assert set(table["label"].to_pylist()) == set("0123456789")

@@ -79,13 +79,14 @@ class Index:
                 path.unlink(missing_ok=True)
 
     def parts(self) -> Iterator[tuple[pa.Table, np.ndarray]]:
-        """Yields each file's table and its embeddings; raises InputError if some are missing."""
+        """Yields each file's keys, labels and embeddings; raises InputError if a file is missing."""
         if missing := self.missing():
             expected = f"a folder of {self.num_files} files; run launch.embed again to complete it"
             first = self.file(missing[0]).name
             received = f"{self.path}, which lacks {len(missing)}, the first {first}"
             raise InputError("index", expected, received)
-        for table in map(read, map(self.file, range(self.num_files))):
+        for path in map(self.file, range(self.num_files)):
+            table = read(path, [self.key, "label", "content", "mean"])
             yield table, vectors(table["content" if "content" in table.column_names else "mean"])
 
 
@@ -222,10 +223,11 @@ def write(path: Path, columns: dict[str, np.ndarray]) -> None:
         pq.write_table(table, unfinished, **options)
 
 
-def read(path: Path) -> pa.Table:
-    """Reads what `write` wrote; raises InputError if it is damaged."""
+def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Reads what `write` wrote, or those of its `columns`; raises InputError if it is damaged."""
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns)
     except (OSError, ValueError) as error:
         expected = "a file of embeddings; remove it and run launch.embed again"
         raise InputError(str(path), expected, "a damaged file") from error
@@ -252,10 +254,11 @@ def nearest(index: Index, query: np.ndarray, number: int) -> list[Any]:
     """
     found = []
     for table, contents in index.parts():
-        rows = pd.DataFrame({"distance": np.linalg.norm(contents - query, axis=1)})
-        rows["key"] = table[index.key].to_pandas()
-        rows["label"] = table["label"].to_pandas() if "label" in table.column_names else None
-        found.append(rows.nsmallest(number, "distance"))
+        near = pd.Series(np.linalg.norm(contents - query, axis=1)).nsmallest(number)
+        rows = table.take(near.index.to_numpy())
+        label = rows["label"].to_pylist() if "label" in rows.column_names else None
+        keys = rows[index.key].to_pylist()
+        found.append(pd.DataFrame({"distance": near.values, "key": keys, "label": label}))
     best = pd.concat(found).nsmallest(number, "distance")
     return list(best.itertuples(index=False, name="Neighbour"))
 
