@@ -22,7 +22,7 @@ import tensorflow_probability as tfp
 
 from crvae_tf import networks
 from crvae_tf.errors import InputError, check_choice
-from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, turned
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, transformed, turned
 
 tfd = tfp.distributions
 
@@ -69,10 +69,6 @@ class Pose:
     def _units(self) -> tuple[float, ...]:
         return self.translation, self.translation, self.rotation, self.scaling
 
-    def identity(self, number: int | tf.Tensor) -> Affine:
-        """Returns the identity for `number` images."""
-        return self.transformation(tf.zeros([number, self.dim]))
-
     def transformation(self, coordinates: tf.Tensor) -> Affine:
         """Returns T_s for coordinates `[batch, dim]`; it moves upright images into this pose."""
         given = iter(tf.unstack(coordinates, axis=-1))
@@ -112,7 +108,16 @@ class Pose:
 
     def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
         """Returns the upright images of `[batch, H, W, C]`, given their posteriors' means."""
-        return resample(images, inverse(self.of_mean(mean)), self.border(0.0))
+        return self.undone(images, self.of_mean(mean))
+
+    def undone(self, images: tf.Tensor, transformation: Affine, training: bool = False) -> tf.Tensor:
+        """Undoes the transformation of images, which in training are data and have no gradient."""
+        back, outside = inverse(transformation), self.border(0.0)
+        if training:
+            return _compiled_upright(images, back, outside)
+        if _serving.get():
+            return transformed(images, back, self.fill)
+        return resample(images, back, outside)
 
     def border(self, value: float) -> float | None:
         """Returns `value` for a constant fill, and None for a reflection."""
@@ -232,13 +237,12 @@ class Registration(keras.layers.Layer):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the pose's mean and log variance, and the upright images."""
-        bring_upright = _training_upright if training else resample
-        outside = self.pose.border(0.0)
-        found, upright = self.pose.identity(tf.shape(images)[0]), images
+        nothing = tf.zeros([tf.shape(images)[0], self.pose.dim])
+        found, upright = self.pose.transformation(nothing), images
         for _ in range(self.steps if training else 3 * self.steps):
             mean, log_variance = self.network(upright, training=training)
             found = compose(found, self.pose.transformation(mean))
-            upright = bring_upright(images, inverse(found), outside)
+            upright = self.pose.undone(images, found, training)
         return self.pose.coordinates(found), log_variance, upright
 
 
@@ -252,7 +256,7 @@ class Placement(keras.layers.Layer):
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Returns logits `[batch, H, W, C]` for (upright logits, latents)."""
         logits, latents = inputs
-        move = resample if _exporting.get() else _compiled_resample
+        move = resample if _serving.get() else _compiled_resample
         return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
@@ -279,26 +283,27 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
     return tf.reshape(pixels, [-1, height, width, channels])
 
 
-# XLA fuses the many small operations: a training step of small networks takes half as long, and so
-# does their likelihood.
+# XLA fuses the many small operations, which halves the step and the likelihood of small networks.
 _compiled_resample = tf.function(resample, jit_compile=True)
 
-_exporting = contextvars.ContextVar("exporting", default=False)
+_serving = contextvars.ContextVar("serving", default=False)
 
 
 @contextlib.contextmanager
-def exporting() -> Iterator[None]:
-    """Traces decoders without XLA, which a program that loads a SavedModel may not have."""
-    token = _exporting.set(True)
+def serving() -> Iterator[None]:
+    """Traces networks for a SavedModel: without XLA, which a program that loads it may not have.
+
+    Encoders take TensorFlow's own resampling, which is quicker and needs no gradient there.
+    """
+    token = _serving.set(True)
     try:
         yield
     finally:
-        _exporting.reset(token)
+        _serving.reset(token)
 
 
 @tf.function(jit_compile=True)
-def _training_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
-    """Returns `resample` without a gradient for the images, which are data."""
+def _compiled_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
     return resample(tf.stop_gradient(images), transformation, outside)
 
 

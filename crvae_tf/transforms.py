@@ -96,9 +96,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
 
     def augment_images(self, images: tf.Tensor, transformations: Affine, **kwargs) -> tf.Tensor:
         """Applies g(x, epsilon) of Equation 3 to `images` `[batch, H, W, C]`, float32 in [0, 1]."""
-        height, width = tf.shape(images)[1], tf.shape(images)[2]
-        maps = _output_to_input(transformations, height, width)
-        return tf.ensure_shape(_resampled(images, maps, self.fill), images.shape)
+        return transformed(images, transformations, self.fill)
 
     def augment_labels(self, labels, transformations, **kwargs):
         return labels
@@ -141,16 +139,21 @@ def turned(right: tf.Tensor, down: tf.Tensor, affine: Affine) -> tuple[tf.Tensor
     return cosine * right + sine * down, cosine * down - sine * right
 
 
-def _resampled(images: tf.Tensor, maps: tf.Tensor, fill: str) -> tf.Tensor:
-    """Returns the images `[batch, H, W, C]` resampled by the maps `[batch, 8]`."""
-    return tf.raw_ops.ImageProjectiveTransformV3(
+def transformed(images: tf.Tensor, affine: Affine, fill: str) -> tf.Tensor:
+    """Returns transformed images `[batch, H, W, C]`, float32; `fill` is as for `RandomAffine`.
+
+    It has no gradient for the transformations, and only an approximate one for the images.
+    """
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    resampled = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=maps,
-        output_shape=tf.shape(images)[1:3],
+        transforms=_output_to_input(affine, height, width),
+        output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode=fill.upper(),
     )
+    return tf.ensure_shape(resampled, images.shape)
 
 
 def _output_to_input(affine: Affine, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

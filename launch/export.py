@@ -19,16 +19,16 @@ def define() -> None:
 
 
 def convert(chosen: options.Options, encoder: Path, path: Path) -> None:
-    """Writes the run's encoder as TFLite or ONNX, which have no operations but those of float32."""
+    """Writes the run's encoder as TFLite or ONNX, without operations that these lack."""
     import crvae_tf
     from crvae_tf.serving import export as serving
     from launch import assembly
 
     with tempfile.TemporaryDirectory() as folder:
-        if chosen.precision != "float32":
+        if chosen.precision != "float32" or chosen.pose != "none":
             model, data = assembly.open_run(dataclasses.replace(chosen, precision="float32"))
-            encoder = Path(folder, "encoder")
-            crvae_tf.export_encoder(model, encoder, data.preprocessing, chosen.binarization)
+            encoder, usual = Path(folder, "encoder"), (data.preprocessing, chosen.binarization)
+            crvae_tf.export_encoder(model, encoder, *usual, portable=True)
         serving.convert(encoder, path)
 
 

@@ -338,8 +338,9 @@ def test_embeddings_hold_content_and_pose(served, tmp_path):
 
 
 def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
-    folder, images = served[1], smooth_images(3).numpy()
-    export.convert(folder, tmp_path / "encoder.tflite")
+    (model, folder), images = served, smooth_images(3).numpy()
+    crvae_tf.export_encoder(model, tmp_path / "encoder", Preprocessing(12, 1), "none", portable=True)
+    export.convert(tmp_path / "encoder", tmp_path / "encoder.tflite")
     run = tf.lite.Interpreter(str(tmp_path / "encoder.tflite")).get_signature_runner()
     found = run(images=images)
     expected = tf.saved_model.load(str(folder)).signatures["serving_default"](images=images)

@@ -3,6 +3,7 @@
 Using a SavedModel needs only TensorFlow. SavedModels are code: load only those that you trust.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -42,15 +43,22 @@ class Embeddings(NamedTuple):
 
 
 def export_encoder(
-    model: keras.Model, path: str | PathLike, preprocessing: Preprocessing, binarization: str
+    model: keras.Model,
+    path: str | PathLike,
+    preprocessing: Preprocessing,
+    binarization: str,
+    portable: bool = False,
 ) -> None:
     """Writes the encoder as a SavedModel with two signatures, replacing any at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
     string `[N]`, the contents of image files, and preprocesses them as in training. docs/serving.md has
     the outputs; `about.json` describes the input. The model has `posterior(images)` and `prior`, and
-    may have a `pose`. Preprocessing and binarization are those of its training.
+    may have a `pose`. Preprocessing and binarization are those of its training. A `portable` encoder of
+    registered networks has only operations that TFLite and ONNX have, and is slower.
     """
+    from crvae_tf import poses  # It imports TFP and KerasCV, which loading an encoder does without.
+
     pose = getattr(model, "pose", None)
 
     def encode(images):
@@ -77,7 +85,8 @@ def export_encoder(
         "preprocessing": dataclasses.asdict(preprocessing),
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
-    with files.whole_folder(path) as folder:
+    tracing = contextlib.nullcontext() if portable else poses.serving()
+    with files.whole_folder(path) as folder, tracing:
         _write(
             model, folder, serving_default=(encode, images), encode_bytes=(encode_bytes, image_bytes)
         )
@@ -90,14 +99,13 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
     `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
     mean, float32 `[N, H, W, C]` in [0, 1].
     """
-    from crvae_tf import poses  # It imports TFP and KerasCV, which encoders do without.
+    from crvae_tf import poses  # As above.
 
     def decode(latents):
-        with poses.exporting():
-            return {"images": model.likelihood(latents).mean()}
+        return {"images": model.likelihood(latents).mean()}
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
-    with files.whole_folder(path) as folder:
+    with files.whole_folder(path) as folder, poses.serving():
         _write(model, folder, serving_default=(decode, latents))
 
 
