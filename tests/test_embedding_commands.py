@@ -18,25 +18,22 @@ SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "message"),
+    ("arguments", "message"),
     [
-        (embed, "", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
-        (search, "--index=x", "--image must be an image file; received none"),
+        ("", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
         (
-            embed,
             "--encoder=nowhere --input=digits --output=x",
             "--encoder must be the folder of an exported encoder, RUN/encoder; received nowhere, ",
         ),
         (
-            embed,
             "--encoder=x --input=folder:. --output=tests/embeddings",
             "--output must be a folder outside the images of folder:.; received tests/embeddings",
         ),
     ],
 )
-def test_a_mistake_is_answered_in_one_line(module, arguments, message, tmp_path, monkeypatch):
+def test_a_mistake_is_answered_in_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    answer = outcome_of(module.main, module.define, *arguments.split())
+    answer = outcome_of(embed.main, embed.define, *arguments.split())
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert answer.err.startswith(f"error: {message}")
     assert not list(tmp_path.iterdir())
@@ -70,7 +67,7 @@ def test_the_example_goes_from_a_folder_to_the_nearest_images(tmp_path, digits):
             (folder / str(label)).mkdir(parents=True, exist_ok=True)
             (folder / str(label) / f"{index}.png").write_bytes(encoded(image[..., 0], "PNG"))
     (folder / "3" / "torn.png").write_bytes(b"no image")
-    image = sorted((folder / "7").iterdir())[0]
+    image = next((folder / "7").iterdir())
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     answer = subprocess.run(
         ["bash", "examples/embed_a_folder.sh", folder, image, tmp_path / "output"],
