@@ -67,7 +67,7 @@ def test_the_example_goes_from_a_folder_to_the_nearest_images(tmp_path, digits):
             (folder / str(label)).mkdir(parents=True, exist_ok=True)
             (folder / str(label) / f"{index}.png").write_bytes(encoded(image[..., 0], "PNG"))
     (folder / "3" / "torn.png").write_bytes(b"no image")
-    image = next((folder / "7").iterdir())
+    image = sorted((folder / "7").iterdir())[0]
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     answer = subprocess.run(
         ["bash", "examples/embed_a_folder.sh", folder, image, tmp_path / "output"],
