@@ -1,4 +1,4 @@
-"""What embeddings are set against: the contrastive loss by its definition, and floors by NumPy."""
+"""What embeddings are set against, by definitions and by NumPy; and the curves of their invariance."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from crvae_tf import InputError, RandomAffine, networks
-from crvae_tf.datasets import evaluation_batches
+from crvae_tf import VAE, InputError, RandomAffine, networks
+from crvae_tf.datasets import ArrayImages, evaluation_batches
 from crvae_tf.errors import NotFiniteError
-from crvae_tf.evaluation import metrics
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation.baselines import contrastive_loss, measure, train_contrastive
-from crvae_tf.evaluation.embeddings import Probes
+from crvae_tf.evaluation.embeddings import Embedder, Probes
 from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
 from launch import baselines, command
@@ -28,8 +28,8 @@ def data(digits):
     return dataclasses.replace(digits, train=train, test=test)
 
 
-def encoder():
-    return networks.build("mlp", (28, 28, 1), latent_dim=6, width=0.2, seed=1)[0]
+def new_model():
+    return VAE(*networks.build("mlp", (28, 28, 1), latent_dim=6, width=0.2, seed=1))
 
 
 def images_of(split, transform=None):
@@ -53,7 +53,7 @@ def test_the_contrastive_loss_is_its_definition(temperature):
 
 
 def test_pixels_and_pca_are_measured_as_embeddings_are(data):
-    found = measure(encoder(), data, TRANSFORMATION, TEST_TRANSFORMATION)
+    found = measure(new_model().encoder, data, TRANSFORMATION, TEST_TRANSFORMATION)
     assert list(found) == ["pixels", "pca", "contrastive"]
     (train, train_labels), (clean, labels) = images_of(data.train), images_of(data.test)
     views, _ = images_of(data.test, TEST_TRANSFORMATION)
@@ -70,7 +70,7 @@ def test_pixels_and_pca_are_measured_as_embeddings_are(data):
 def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(data):
     def trained():
         keras.utils.set_random_seed(7)
-        network = encoder()
+        network = new_model().encoder
         train_contrastive(network, data, Settings("none", TRANSFORMATION, 8, 64, 3e-3, 0))
         return network
 
@@ -82,12 +82,12 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
         images, views = (network(images_of(data.test, t)[0])[0] for t in (None, TRANSFORMATION))
         return metrics.agreement(images, views)["distance_ratio"]
 
-    assert distance_ratio(first) < 0.8 * distance_ratio(encoder())
+    assert distance_ratio(first) < 0.8 * distance_ratio(new_model().encoder)
 
 
 def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+: expected finite terms"):
-        train_contrastive(encoder(), data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
+        train_contrastive(new_model().encoder, data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
 
 
 def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
@@ -118,3 +118,36 @@ def test_what_no_baseline_has_is_refused(tmp_path, flag):
     message = f"^{name[2:]}: expected left out, no baseline has it; received {value}$"
     with pytest.raises(InputError, match=message):
         baselines.main()
+
+
+def test_curves_are_of_each_transformation_alone_from_none_to_twice_the_range_of_the_test(
+    data, monkeypatch
+):
+    model = new_model()
+    monkeypatch.setattr(embeddings, "SIZES", 2)
+    curves = embeddings.measure_invariance(model, data, "none", TEST_TRANSFORMATION)
+    sizes = {name: [point["size"] for point in points] for name, points in curves.items()}
+    assert sizes == {"translation": [0.0, 8.0], "rotation": [0.0, 60.0], "scaling": [0.0, 0.5]}
+    embed = Embedder(model)
+    clean = embed(evaluation_batches(data.test, 60, "none"))
+    for name, points in curves.items():
+        for point in points:
+            assert list(point) == ["size", "kl", "retrieval_at_1", "linear", "nearest_neighbours"]
+            assert all(type(value) is float for value in point.values())
+            alone = RandomAffine(**dict.fromkeys(curves, 0.0) | {name: point["size"]})
+            views = embed(evaluation_batches(data.test, 60, "none", alone))
+            kl = metrics.divergence(*clean, *views)["kl"]
+            assert point["kl"] == pytest.approx(kl, rel=1e-5, abs=1e-6), name
+            agreement = metrics.agreement(clean[0], views[0])
+            assert point["retrieval_at_1"] == agreement["retrieval_at_1"], name
+        assert points[0]["retrieval_at_1"] == 1.0
+        assert points[0]["linear"] == curves["rotation"][0]["linear"]
+    assert embeddings.sizes_of("scaling", 0.8)[-1] == 0.99
+
+
+def test_where_classes_cannot_be_learned_there_is_no_probe(data, monkeypatch):
+    monkeypatch.setattr(embeddings, "SIZES", 1)
+    images = data.test.fetch(np.arange(60))[0].numpy()
+    unlabelled = dataclasses.replace(data, train=ArrayImages(images), test=ArrayImages(images))
+    found = embeddings.measure_invariance(new_model(), unlabelled, "none", RandomAffine())
+    assert found["rotation"][0]["linear"] is None

@@ -1,7 +1,6 @@
 """Embeddings in files: every row once, whatever the files and the jobs; and what is near."""
 
 import logging
-import os
 import shutil
 
 import numpy as np
@@ -76,8 +75,17 @@ def assert_embedded(table, expected):
         np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-5, atol=1e-6)
 
 
-def test_every_row_is_there_once(tmp_path, encoder, digits, digits_images, expected):
-    search.embed(encoder, digits_images, tmp_path, rows_per_file=100)
+@pytest.mark.parametrize(
+    ("rows_per_file", "rows"), [(100, [360]), (50, [100, 150, 110]), (None, [120] * 3)]
+)
+def test_every_row_is_there_once_and_no_job_is_idle(
+    tmp_path, encoder, digits, digits_images, expected, rows_per_file, rows
+):
+    given = {"rows_per_file": rows_per_file, "shard_count": len(rows)}
+    for job in reversed(range(len(rows))):
+        report = search.embed(encoder, digits_images, tmp_path, shard_index=job, **given)
+        assert report.new_rows == rows[job]
+        assert bool(report.index.missing()) == (job != 0)
     table = pq.read_table(tmp_path)
     assert table.column_names == ["index", "label", "mean", "stddev"]
     assert table["index"].to_pylist() == list(range(360))
@@ -93,30 +101,6 @@ def test_an_image_without_a_class_has_an_empty_label(tmp_path, encoder):
     assert pq.read_table(tmp_path)["label"].to_pylist() == ["", "dog"]
 
 
-@pytest.mark.parametrize(("rows_per_file", "rows"), [(50, [100, 150, 110]), (None, [120] * 3)])
-def test_jobs_fill_one_folder_and_none_is_idle(tmp_path, encoder, digits_images, rows_per_file, rows):
-    given = {"rows_per_file": rows_per_file, "shard_count": 3}
-    for job in (2, 0, 1):
-        report = search.embed(encoder, digits_images, tmp_path, shard_index=job, **given)
-        assert report.new_rows == rows[job]
-        assert bool(report.index.missing()) == (job != 1)
-    assert pq.read_table(tmp_path)["index"].to_pylist() == list(range(360))
-
-
-def test_only_what_is_missing_is_made_again(embedded, encoder, digits_images):
-    files = sorted(embedded.path.glob("part-*"))
-    kept = {file: file.stat().st_mtime_ns for file in (files[0], files[2])}
-    files[1].unlink()
-    files[3].unlink()
-    (embedded.path / f".unfinished.77.{files[3].name}").write_bytes(b"killed while it was written")
-    told = {}
-    report = search.embed(encoder, digits_images, embedded.path, progress=told.__setitem__)
-    assert report.new_rows == 160
-    assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    assert list(told.items())[-1] == (360, 360)
-    assert not list(embedded.path.glob(".*"))
-
-
 class EncoderThatSeesItsBatch:
     """Stands for a processor on which an image's embedding depends on the batch it is in."""
 
@@ -129,16 +113,23 @@ class EncoderThatSeesItsBatch:
         return Embeddings(ones * len(images), ones * float(images[0].mean()), ones)
 
 
-@pytest.mark.parametrize("missing", [[0], [1, 3], [2, 3, 4]])
-def test_a_file_is_the_same_whichever_others_are_made_with_it(tmp_path, digits_images, missing):
-    encoder = EncoderThatSeesItsBatch()
+@pytest.mark.parametrize(("missing", "rows"), [([0], 80), ([1, 3], 160), ([2, 3, 4], 200)])
+def test_only_what_is_missing_is_made_again_and_as_it_was(tmp_path, digits_images, missing, rows):
+    encoder, told = EncoderThatSeesItsBatch(), {}
     search.embed(encoder, digits_images, tmp_path, rows_per_file=80)
     files = sorted(tmp_path.glob("part-*"))
     whole = [file.read_bytes() for file in files]
+    times = [file.stat().st_mtime_ns for file in files]
     for number in missing:
         files[number].unlink()
-    search.embed(encoder, digits_images, tmp_path)
+    (tmp_path / f".unfinished.77.{files[missing[0]].name}").write_bytes(b"killed as it was written")
+    report = search.embed(encoder, digits_images, tmp_path, progress=told.__setitem__)
+    assert report.new_rows == rows
+    assert list(told.items())[-1] == (360, 360)
     assert [file.read_bytes() for file in files] == whole
+    remade = [i for i, file in enumerate(files) if file.stat().st_mtime_ns != times[i]]
+    assert remade == missing
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
@@ -157,36 +148,31 @@ def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
     assert {file.name[:5] for file in tmp_path.iterdir()} == {"_embe", "part-"}
 
 
-def test_a_folder_with_embeddings_of_another_encoder_or_of_other_images_is_refused(
-    embedded, encoder, other_encoder, digits_images
+def test_a_folder_of_other_embeddings_or_other_files_is_refused_and_left_alone(
+    embedded, encoder, other_encoder, digits_images, tmp_path
 ):
     with pytest.raises(InputError, match="differs in encoder_fingerprint"):
         search.embed(other_encoder, digits_images, embedded.path)
     with pytest.raises(InputError, match="differs in num_rows, input_fingerprint"):
         embed(encoder, "digits", embedded.path)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="a new or empty folder, or one with unfinished embeddings"):
+        search.embed(encoder, digits_images, tmp_path / "work")
+    assert [file.name for file in (tmp_path / "work").iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize(("name", "file"), [("folder:files", "files/1.bmp"), ("a.npy", "a.npy")])
-def test_images_that_changed_in_place_are_not_gone_on_with(tmp_path, encoder, monkeypatch, name, file):
+@pytest.mark.parametrize(("name", "file"), [("folder:.", "1.bmp"), ("a.npy", "a.npy")])
+def test_images_that_changed_in_place_are_others(tmp_path, encoder, monkeypatch, name, file):
     monkeypatch.chdir(tmp_path)
-    os.mkdir("files")
     for index in range(3):
-        (tmp_path / "files" / f"{index}.bmp").write_bytes(encoded(blocks(index), "BMP"))
+        (tmp_path / f"{index}.bmp").write_bytes(encoded(blocks(index), "BMP"))
     np.save("a.npy", np.zeros((300, 28, 28), np.uint8))
-    for _ in range(2):
-        embed(encoder, name, "embeddings")
+    first, again = (open_images(name, encoder.preprocessing).fingerprint for _ in range(2))
     contents = bytearray((tmp_path / file).read_bytes())
     contents[len(contents) // 2] ^= 1
     (tmp_path / file).write_bytes(contents)
-    with pytest.raises(InputError, match=r"differs in input_fingerprint$"):
-        embed(encoder, name, "embeddings")
-
-
-def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, encoder, digits_images):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="a new or empty folder, or one with unfinished embeddings"):
-        search.embed(encoder, digits_images, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+    assert first == again != open_images(name, encoder.preprocessing).fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -209,70 +195,47 @@ def files(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def torn(files, tmp_path):
-    """The same files and a broken one."""
-    shutil.copytree(files, tmp_path / "files")
-    (tmp_path / "files" / "a" / "torn.png").write_bytes(b"no image")
-    return tmp_path / "files"
-
-
-def read_listed(folder, names):
-    """The bytes of files by the names that they are listed by."""
-    paths = {folders.printable(str(path.relative_to(folder))): path for path in folder.rglob("*.*")}
-    return [paths[name].read_bytes() for name in names]
-
-
-def test_the_rows_of_a_folder_are_what_the_encoder_makes_of_each_file(tmp_path, encoder, files):
+def test_the_rows_of_a_folder_and_what_is_trained_on_are_what_the_encoder_makes_of_each_file(
+    tmp_path, encoder, files
+):
     embed(encoder, f"folder:{files}", tmp_path, rows_per_file=50)
     table = pq.read_table(tmp_path)
     names = table["file"].to_pylist()
-    stored = sorted(path.relative_to(files) for path in files.rglob("*.*"))
-    assert sorted(names) == sorted(folders.printable(str(name)) for name in stored)
+    paths = {folders.printable(str(path.relative_to(files))): path for path in files.rglob("*.*")}
+    assert sorted(names) == sorted(paths)
     assert table["label"].to_pylist() == [name[0] for name in names]
-    assert_embedded(table, encoder.encode_bytes(read_listed(files, names)))
-
-
-def test_what_is_trained_on_is_what_the_encoder_makes_of_the_file(encoder, files):
+    expected = encoder.encode_bytes([paths[name].read_bytes() for name in names])
+    assert_embedded(table, expected)
     data = crvae_tf.datasets.load(f"folder:{files}", image_size=28, channels=1)
     _, images, _ = next(data.train.batches(data.train.num_images).as_numpy_iterator())
-    trained_on = encoder(unit_interval(images))
-    names = open_images(f"folder:{files}", Preprocessing(28, 1)).names
-    trained = [name for name in names if sources._hash_fraction(name) >= 0.1]
-    served = encoder.encode_bytes(read_listed(files, trained))
-    np.testing.assert_allclose(trained_on.mean, served.mean, rtol=1e-5, atol=1e-6)
+    trained = [row for row, name in enumerate(names) if sources._hash_fraction(name) >= 0.1]
+    means = encoder(unit_interval(images)).mean
+    np.testing.assert_allclose(means, expected.mean[trained], rtol=1e-5, atol=1e-6)
 
 
-def test_broken_files_have_no_row_and_are_named_in_their_file(tmp_path, encoder, torn, caplog):
-    with caplog.at_level(logging.WARNING):
-        report = embed(encoder, f"folder:{torn}", tmp_path / "embeddings", rows_per_file=30)
-    assert report.new_rows == 120
-    assert report.broken == ["a/torn.png"]
-    assert "a/torn.png, which cannot be decoded: Unknown image file format" in caplog.text
-    assert "a/torn.png" not in pq.read_table(tmp_path / "embeddings")["file"].to_pylist()
-    again = embed(encoder, f"folder:{torn}", tmp_path / "embeddings")
-    assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
-
-
-def test_a_file_of_broken_images_alone_is_there_and_empty(tmp_path, encoder):
-    for name in ("aa", "ab"):
-        (tmp_path / f"{name}.png").write_bytes(b"no image")
-    for index in range(250):
-        (tmp_path / f"b{index:03d}.png").write_bytes(encoded(blocks(index), "PNG"))
-    report = embed(encoder, f"folder:{tmp_path}", tmp_path / "embeddings", rows_per_file=2)
-    assert pq.read_metadata(report.index.file(0)).num_rows == 0
-    assert pq.read_table(tmp_path / "embeddings").num_rows == 250
-
-
-def test_more_than_one_broken_file_in_a_hundred_stops_the_embedding_until_it_is_gone(
-    tmp_path, encoder, torn
+@pytest.mark.parametrize("rows_per_file", [30, 1])
+def test_of_broken_files_one_in_a_hundred_is_named_and_has_no_row_and_more_stop_the_embedding(
+    tmp_path, encoder, files, caplog, rows_per_file
 ):
-    (torn / "a" / "torn.jpg").write_bytes(b"no image")
+    """With one row to a file, a file of embeddings is empty."""
+    images, output = tmp_path / "files", tmp_path / "embeddings"
+    shutil.copytree(files, images)
+    for name in ("torn.png", "torn.jpg"):
+        (images / "a" / name).write_bytes(b"no image")
     with pytest.raises(InputError, match=r"at most 1% broken files; received 2 of 122"):
-        embed(encoder, f"folder:{torn}", tmp_path / "embeddings")
-    assert not (tmp_path / "embeddings").exists()
-    (torn / "a" / "torn.jpg").unlink()
-    assert embed(encoder, f"folder:{torn}", tmp_path / "embeddings").new_rows == 120
+        embed(encoder, f"folder:{images}", output)
+    assert not output.exists()
+    (images / "a" / "torn.jpg").unlink()
+    with caplog.at_level(logging.WARNING):
+        report = embed(encoder, f"folder:{images}", output, rows_per_file=rows_per_file)
+    assert (report.new_rows, report.broken) == (120, ["a/torn.png"])
+    assert not report.index.missing()
+    assert "a/torn.png, which cannot be decoded: Unknown image file format" in caplog.text
+    names = pq.read_table(output)["file"].to_pylist()
+    assert len(names) == 120
+    assert "a/torn.png" not in names
+    again = embed(encoder, f"folder:{images}", output)
+    assert (again.new_rows, again.broken) == (0, ["a/torn.png"])
 
 
 def test_arrays_of_all_types_are_preprocessed_alike(tmp_path, encoder):
@@ -313,10 +276,10 @@ def test_an_array_of_another_kind_is_refused(tmp_path, encoder, array, received)
         open_images(str(tmp_path / "images.npy"), encoder.preprocessing)
 
 
-@pytest.mark.parametrize("split", ["test[20:90]", "test[9990:]+train[:30]"])
-def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shared_data_dir, split):
+def test_a_split_of_tfds_is_embedded_in_its_stored_order(tmp_path, encoder, shared_data_dir):
     import tensorflow_datasets as tfds
 
+    split = "test[9990:]+train[:30]"
     stored = tfds.load("mnist", data_dir=shared_data_dir, split=split.split("+"), batch_size=-1)
     images, labels = (np.concatenate([part[key] for part in stored]) for key in ("image", "label"))
     listing = open_images("mnist", encoder.preprocessing, shared_data_dir, split)

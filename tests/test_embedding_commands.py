@@ -18,25 +18,22 @@ SHRUNK = "--epochs=1 --width=0.1 --nll_samples=5 --eval_images=40"
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "message"),
+    ("arguments", "message"),
     [
-        (embed, "", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
-        (search, "--index=x", "--image must be an image file; received none"),
+        ("", "--encoder must be the folder of an exported encoder, RUN/encoder; received none"),
         (
-            embed,
             "--encoder=nowhere --input=digits --output=x",
             "--encoder must be the folder of an exported encoder, RUN/encoder; received nowhere, ",
         ),
         (
-            embed,
             "--encoder=x --input=folder:. --output=tests/embeddings",
             "--output must be a folder outside the images of folder:.; received tests/embeddings",
         ),
     ],
 )
-def test_a_mistake_is_answered_in_one_line(module, arguments, message, tmp_path, monkeypatch):
+def test_a_mistake_is_answered_in_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    answer = outcome_of(module.main, module.define, *arguments.split())
+    answer = outcome_of(embed.main, embed.define, *arguments.split())
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert answer.err.startswith(f"error: {message}")
     assert not list(tmp_path.iterdir())

@@ -30,37 +30,25 @@ LATENT_DIM = 5
 IMAGES = 64
 
 ALONE = """
-import json, sys
+import sys
 import numpy as np
 import tensorflow as tf
 
-folder = sys.argv[1]
-given = np.load(f"{folder}/given.npz", allow_pickle=True)
-encoder, decoder = tf.saved_model.load(f"{folder}/encoder"), tf.saved_model.load(f"{folder}/decoder")
+gray = np.load("gray.npy")
+encoder, decoder = tf.saved_model.load("encoder"), tf.saved_model.load("decoder")
 embed, embed_bytes = encoder.signatures["serving_default"], encoder.signatures["encode_bytes"]
-decode = decoder.signatures["serving_default"]
 made = {}
 for size in (1, 7, 64):
-    parts = [embed(images=tf.constant(given["images"][i : i + size])) for i in range(0, 64, size)]
+    batches = [gray[i : i + size] / np.float32(255.0) for i in range(0, 64, size)]
+    parts = [embed(images=tf.constant(batch)) for batch in batches]
     for name in ("mean", "stddev"):
         made[f"{name}_{size}"] = np.concatenate([part[name].numpy() for part in parts])
-for name in ("png", "large", "colour", "jpeg"):
-    made[name] = embed_bytes(image_bytes=tf.constant(list(given[name])))["mean"].numpy()
-made["decoded"] = decode(latents=tf.constant(given["latents"]))["images"].numpy()
-
-def described(specs):
-    return {name: [spec.dtype.name, spec.shape.as_list()] for name, spec in specs.items()}
-
-signatures = {
-    f"{where}.{name}": {
-        "inputs": described(function.structured_input_signature[1]),
-        "outputs": described(function.structured_outputs),
-    }
-    for where, model in (("encoder", encoder), ("decoder", decoder))
-    for name, function in model.signatures.items()
-}
-imported = [name for name in ("crvae_tf", "tensorflow_probability", "keras_cv") if name in sys.modules]
-np.savez(f"{folder}/made.npz", report=json.dumps([signatures, imported]), **made)
+files = tf.stack([tf.io.encode_png(image) for image in gray])
+made["mean_of_files"] = embed_bytes(image_bytes=files)["mean"].numpy()
+latents = tf.constant(made["mean_64"])
+made["decoded"] = decoder.signatures["serving_default"](latents=latents)["images"].numpy()
+assert not {"crvae_tf", "tensorflow_probability", "keras_cv"} & set(sys.modules)
+np.savez("made.npz", **made)
 """
 
 
@@ -81,28 +69,12 @@ def large():
 
 
 @pytest.fixture(scope="module")
-def exported(trained, gray, large, tmp_path_factory):
-    """A folder with `encoder`, `decoder` and what a program with TensorFlow alone made of them."""
+def exported(trained, tmp_path_factory):
+    """A folder with `encoder` and `decoder`."""
     folder = tmp_path_factory.mktemp("exported")
     export_encoder(trained.model, folder / "encoder", trained.data.preprocessing, "dynamic")
     export_decoder(trained.model, folder / "decoder")
-    np.savez(
-        folder / "given.npz",
-        images=gray / np.float32(255.0),
-        png=np.array([png(image) for image in gray], object),
-        large=np.array([png(image[..., :1]) for image in large], object),
-        colour=np.array([png(image) for image in large], object),
-        jpeg=np.array([tf.io.encode_jpeg(image).numpy() for image in large[:1]], object),
-        latents=np.random.default_rng(1).normal(size=(9, LATENT_DIM)).astype(np.float32),
-    )
-    subprocess.run([sys.executable, "-c", ALONE, str(folder)], cwd=folder, check=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def made(exported):
-    with np.load(exported / "made.npz") as arrays:
-        return dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -114,40 +86,31 @@ def means_of(model, images):
     return model.posterior(tf.cast(images, tf.float32) / 255.0).mean().numpy()
 
 
-def test_the_signatures_are_those_that_are_promised_and_need_neither_this_package_nor_tfp(made):
-    embeddings = {"mean": ["float32", [None, LATENT_DIM]], "stddev": ["float32", [None, LATENT_DIM]]}
-    images = {"images": ["float32", [None, 28, 28, 1]]}
-    file_bytes = {"image_bytes": ["string", [None]]}
-    latents = {"latents": ["float32", [None, LATENT_DIM]]}
-    signatures, imported = json.loads(str(made["report"]))
-    assert imported == []
-    assert signatures == {
-        "encoder.serving_default": {"inputs": images, "outputs": embeddings},
-        "encoder.encode_bytes": {"inputs": file_bytes, "outputs": embeddings},
-        "decoder.serving_default": {"inputs": latents, "outputs": images},
-    }
-
-
-def test_the_encoder_gives_the_models_posterior_at_every_batch_size(made, trained, gray):
+def test_tensorflow_alone_gives_the_models_posterior_at_every_batch_size_and_decodes(
+    exported, trained, gray
+):
+    np.save(exported / "gray.npy", gray)
+    subprocess.run([sys.executable, "-c", ALONE], cwd=exported, check=True)
+    made = np.load(exported / "made.npz")
     posterior = trained.model.posterior(tf.constant(gray / np.float32(255.0)))
     for size in (1, 7, 64):
         np.testing.assert_allclose(made[f"mean_{size}"], posterior.mean(), atol=1e-5)
         np.testing.assert_allclose(made[f"stddev_{size}"], posterior.stddev(), atol=1e-5)
+    np.testing.assert_allclose(made["mean_of_files"], posterior.mean(), atol=1e-5)
+    decoded = trained.model.likelihood(tf.constant(made["mean_64"])).mean()
+    np.testing.assert_allclose(made["decoded"], decoded, atol=1e-6)
 
 
-def test_a_file_of_any_size_is_preprocessed_as_in_training(made, trained, gray, large):
+def test_a_file_of_any_size_is_preprocessed_as_in_training(encoder, trained, large):
     preprocessing = trained.data.preprocessing
-    jpeg = preprocessing.decode(tf.io.encode_jpeg(large[0]))[tf.newaxis]
-    pixels = {"png": gray, "jpeg": jpeg}
-    pixels |= {"large": preprocessing(large[..., :1]), "colour": preprocessing(large)}
-    for name, images in pixels.items():
-        np.testing.assert_allclose(made[name], means_of(trained.model, images), atol=1e-5)
-
-
-def test_the_decoder_gives_the_likelihoods_mean(made, exported, trained):
-    latents = np.load(exported / "given.npz", allow_pickle=True)["latents"]
-    expected = trained.model.likelihood(tf.constant(latents)).mean()
-    np.testing.assert_allclose(made["decoded"], expected, atol=1e-6)
+    jpeg = tf.io.encode_jpeg(large[0]).numpy()
+    for files, pixels in (
+        ([png(image[..., :1]) for image in large], preprocessing(large[..., :1])),
+        ([png(image) for image in large], preprocessing(large)),
+        ([jpeg], preprocessing.decode(jpeg)[tf.newaxis]),
+    ):
+        expected = means_of(trained.model, pixels)
+        np.testing.assert_allclose(encoder.encode_bytes(files).mean, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
@@ -159,33 +122,26 @@ def test_the_mean_of_every_likelihood_is_decoded(tmp_path, likelihood):
     np.testing.assert_allclose(decoded, model.likelihood(latents).mean(), atol=1e-6)
 
 
-def test_batch_normalisation_is_served_with_its_running_averages(tmp_path):
-    """In training mode an embedding would depend on the other images of its batch."""
-    model = VAE(*networks.build("wae", (8, 8, 1), 2, 0.02))
-    for layer in model.encoder.layers:
-        if hasattr(layer, "moving_mean"):
-            layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, 0.1))
-            layer.moving_variance.assign(tf.fill(layer.moving_variance.shape, 0.3))
-    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
-    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
-    load = load_encoder(tmp_path / "encoder")
-    expected = model.posterior(tf.constant(images), training=False).mean()
-    np.testing.assert_allclose(load(images).mean, expected, atol=1e-5)
-    np.testing.assert_allclose(load(images[:1]).mean, expected[:1], atol=1e-5)
-
-
-def test_a_preprocessing_that_inverts_is_served_and_an_export_that_fails_keeps_it(tmp_path):
+def test_an_export_takes_the_place_of_the_one_before_unless_it_fails(tmp_path):
     model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1))
+    export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
+    first = load_encoder(tmp_path / "encoder")
     export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1, invert=True), "dynamic")
     with pytest.raises(Exception):  # noqa: B017, PT011 - Keras' own, and not the point.
         export_encoder(model, tmp_path / "encoder", Preprocessing(9, 3), "none")
     image = np.random.default_rng(0).integers(256, size=(8, 8, 1)).astype(np.uint8)
-    received = load_encoder(tmp_path / "encoder").encode_bytes([png(image)]).mean
-    np.testing.assert_allclose(received, means_of(model, 255 - image[np.newaxis]), atol=1e-5)
+    second = load_encoder(tmp_path / "encoder")
+    for encoder, served in ((first, image), (second, 255 - image)):
+        received = encoder.encode_bytes([png(image)]).mean
+        np.testing.assert_allclose(received, means_of(model, served[np.newaxis]), atol=1e-5)
+    assert first.note == ""  # It was trained on gray images.
+    assert first.fingerprint != second.fingerprint
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
-def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(exported, trained):
+def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(
+    exported, encoder, trained
+):
     """Importance sampling in NumPy with samples of its own, on the same binary images."""
     number, samples = 60, 200
     received = evaluate(
@@ -193,18 +149,16 @@ def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(
     )["splits"]["test"]
     batches = datasets.evaluation_batches(trained.data.test, number, "dynamic", limit=number)
     x = next(batches.as_numpy_iterator())[1]
-    embed = tf.saved_model.load(str(exported / "encoder")).signatures["serving_default"]
-    decode = tf.saved_model.load(str(exported / "decoder")).signatures["serving_default"]
-    mean, stddev = (embed(images=tf.constant(x))[name].numpy() for name in ("mean", "stddev"))
+    mean, stddev, *_ = encoder(x)
     z = mean + stddev * np.random.default_rng(0).normal(size=(samples, number, LATENT_DIM))
-    p = decode(latents=tf.constant(z.reshape(-1, LATENT_DIM), tf.float32))["images"].numpy()
+    p = load_decoder(exported / "decoder")(z.reshape(-1, LATENT_DIM))
     p = np.clip(p.reshape(samples, *x.shape).astype(np.float64), 1e-7, 1.0 - 1e-7)
     normal = scipy.stats.norm.logpdf
     weights = np.where(x == 1.0, np.log(p), np.log1p(-p)).sum(axis=(2, 3, 4))
     weights += normal(z).sum(axis=-1) - normal(z, mean, stddev).sum(axis=-1)
     nll = np.log(samples) - scipy.special.logsumexp(weights, axis=0)
-    assert received["nll"] == pytest.approx(nll.mean(), abs=received["nll_stderr"])
-    # The images are the same and only the samples differ, so the two are far closer than that.
+    # The images are the same and only the samples differ, so the two are closer than the error.
+    assert received["nll_stderr"] > 0.5
     assert received["nll"] == pytest.approx(nll.mean(), abs=0.5)
     assert received["nll_stderr"] == pytest.approx(nll.std(ddof=1) / np.sqrt(number), rel=0.05)
 
@@ -216,19 +170,6 @@ def test_what_the_encoder_takes_is_said_beside_it(exported, encoder):
     assert (encoder.image_shape, encoder.latent_dim) == ((28, 28, 1), LATENT_DIM)
     assert encoder(np.zeros((0, 28, 28, 1), np.float32)).mean.shape == (0, LATENT_DIM)
     assert encoder.encode_bytes([]).mean.shape == (0, LATENT_DIM)
-
-
-def test_an_export_takes_the_place_of_the_one_before(tmp_path):
-    images, fingerprints = np.full((1, 8, 8, 1), 0.5, np.float32), set()
-    for seed in (0, 1):
-        model = VAE(*networks.build("mlp", (8, 8, 1), 2, 0.1, seed))
-        export_encoder(model, tmp_path / "encoder", Preprocessing(8, 1), "none")
-        encoder = load_encoder(tmp_path / "encoder")
-        assert encoder.note == ""  # It was trained on gray images.
-        np.testing.assert_allclose(encoder(images).mean, model.posterior(images).mean(), atol=1e-5)
-        fingerprints.add(encoder.fingerprint)
-    assert len(fingerprints) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
 def test_images_of_another_shape_type_or_range_and_other_bytes_are_refused(encoder, gray):
@@ -261,17 +202,30 @@ def test_a_folder_without_an_encoder_is_refused_and_not_converted(exported, part
     assert not list(exported.rglob("*.tflite"))
 
 
-@pytest.fixture(scope="module", params=["mlp", "wae"])
-def small(request, tmp_path_factory):
-    """The folder with a small encoder, and that encoder."""
-    folder = tmp_path_factory.mktemp(request.param) / "encoder"
-    model = VAE(*networks.build(request.param, (28, 28, 1), LATENT_DIM, width=0.05))
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small model with running averages of its own, the folder with its encoder, and that encoder."""
+    folder = tmp_path_factory.mktemp("small") / "encoder"
+    model = VAE(*networks.build("wae", (28, 28, 1), LATENT_DIM, width=0.05))
+    for layer in model.encoder.layers:
+        if hasattr(layer, "moving_mean"):
+            layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, 0.1))
+            layer.moving_variance.assign(tf.fill(layer.moving_variance.shape, 0.3))
     export_encoder(model, folder, Preprocessing(28, 1), "dynamic")
-    return folder, load_encoder(folder)
+    return model, folder, load_encoder(folder)
+
+
+def test_batch_normalisation_is_served_with_its_running_averages(small, gray):
+    """In training mode an embedding would depend on the other images of its batch."""
+    model, _, encoder = small
+    images = gray[:4] / np.float32(255.0)
+    expected = model.posterior(tf.constant(images), training=False).mean()
+    np.testing.assert_allclose(encoder(images).mean, expected, atol=1e-5)
+    np.testing.assert_allclose(encoder(images[:1]).mean, expected[:1], atol=1e-5)
 
 
 def test_the_code_of_the_page_serves_what_load_encoder_does(small, gray, large, tmp_path):
-    folder, encoder = small
+    _, folder, encoder = small
     files = [png(image) for image in large]
     for number, data in enumerate(files):
         (tmp_path / f"{number}.png").write_bytes(data)
@@ -306,7 +260,7 @@ def run_onnx(path, images):
 
 @pytest.mark.parametrize(("suffix", "run"), [(".tflite", run_tflite), (".onnx", run_onnx)])
 def test_other_formats_agree_with_the_saved_model(small, gray, suffix, run):
-    folder, encoder = small
+    _, folder, encoder = small
     images = gray[:7] / np.float32(255.0)
     if run is run_onnx:
         for module in ("tf2onnx", "onnxruntime"):

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from sklearn.datasets import make_blobs
 
 from crvae_tf.evaluation import metrics
-from crvae_tf.evaluation.embeddings import NEIGHBOURS, Probes
+from crvae_tf.evaluation.embeddings import Probes
 from tests import reference
 
 tfd = tfp.distributions
@@ -116,15 +116,6 @@ def test_an_exact_copy_of_an_image_counts_as_that_image():
     embeddings, views = np.array([[0.0], [5.0], [1e-7]]), np.array([[1e-7], [5.0], [0.0]])
     assert metrics.agreement(embeddings, views)["retrieval_at_1"] == pytest.approx(1 / 3)
     assert metrics.agreement(embeddings, views, identities)["retrieval_at_1"] == 1.0
-
-
-def test_the_neighbours_vote_equals_a_slow_loop():
-    rng = np.random.default_rng(2)
-    train, test = rng.normal(size=(120, 3)), rng.normal(size=(60, 3))
-    labels, test_labels = rng.integers(3, size=120), rng.integers(3, size=60)
-    found = reference.nearest_neighbours(train, labels, test, NEIGHBOURS)
-    received = Probes(train, labels).accuracies(test, test_labels)
-    assert received["nearest_neighbours"] == pytest.approx(np.mean(found == test_labels))
 
 
 def test_the_linear_probe_does_not_depend_on_the_scale_of_a_latent():

@@ -76,20 +76,20 @@ def test_settings_are_flags_by_their_labels(jobs_of):
     assert jobs[1].run.directory == place
 
 
-def finish(job, nll, accuracy):
-    """Leaves behind what a training does, as far as the study looks at it."""
-    for folder in (job.run.encoder, job.run.decoder, job.run.figures):
+def finish(run, config, found):
+    """Leaves behind what a training does, as far as a study looks at it."""
+    for folder in (run.encoder, run.decoder, run.figures):
         folder.mkdir(parents=True)
-    job.run.weights.touch()
-    files.write_json(job.run.config, job.options.to_config())
-    files.write_json(job.run.evaluation, evaluation(nll, accuracy) | {"probe": probe(accuracy)})
+    run.weights.touch()
+    files.write_json(run.config, config)
+    files.write_json(run.evaluation, found)
 
 
 def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatch):
     given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", "--width=0.125"]
     jobs = jobs_of(*given, f"--output_dir={tmp_path}")
     chosen, _ = reproduce.study()
-    finish(jobs[0], nll=90.0, accuracy=0.5)
+    finish(jobs[0].run, jobs[0].options.to_config(), evaluation(90.0) | {"probe": probe(0.5)})
 
     def measure(of_baselines):
         found = {"pixels": {"probe": probe(0.7)}}
@@ -153,22 +153,14 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, dig
 
 
 def test_only_finished_runs_of_one_data_set_are_compared(tmp_path):
-    runs = {name: str(tmp_path / name) for name in ("digits", "mnist", "absent")}
     for name in ("digits", "mnist"):
-        run = Run(runs[name])
-        for part in (run.encoder, run.decoder, run.figures, run.weights, run.evaluation):
-            part.mkdir(parents=True)
-        with defined(options.define_training):
-            config = options.resolve({"dataset": name, "output_dir": runs[name]}).to_config()
-        files.write_json(run.config, config)
+        finish(Run(tmp_path / name), {"dataset": name}, {})
     for given, message in (
         (["digits", "mnist"], "of one data set; received digits, mnist"),
         (["digits", "absent"], f"folders of finished runs; received {tmp_path}/absent"),
         (["digits", "digits"], f"each run once; received {tmp_path}/digits, {tmp_path}/digits"),
     ):
-        flags = [
-            f"--runs={','.join(runs[name] for name in given)}",
-            f"--output_dir={tmp_path}/pictures",
-        ]
+        runs = ",".join(f"{tmp_path}/{name}" for name in given)
+        flags = [f"--runs={runs}", f"--output_dir={tmp_path}/pictures"]
         outcome = outcome_of(compare.main, compare.define, *flags)
         assert (outcome.code, outcome.err) == (1, f"error: --runs must be {message}\n")
