@@ -101,6 +101,26 @@ def test_tensorflow_alone_gives_the_models_posterior_at_every_batch_size_and_dec
     np.testing.assert_allclose(made["decoded"], decoded, atol=1e-6)
 
 
+IMAGE = ("float32", [None, 28, 28, 1])
+POSTERIOR = dict.fromkeys(("mean", "stddev"), ("float32", [None, LATENT_DIM]))
+
+
+@pytest.mark.parametrize(
+    ("folder", "signature", "inputs", "outputs"),
+    [
+        ("encoder", "serving_default", {"images": IMAGE}, POSTERIOR),
+        ("encoder", "encode_bytes", {"image_bytes": ("string", [None])}, POSTERIOR),
+        ("decoder", "serving_default", {"latents": POSTERIOR["mean"]}, {"images": IMAGE}),
+    ],
+)
+def test_the_signatures_are_those_that_are_promised(exported, folder, signature, inputs, outputs):
+    function = tf.saved_model.load(str(exported / folder)).signatures[signature]
+    given, made = function.structured_input_signature[1], function.structured_outputs
+    for specs, expected in ((given, inputs), (made, outputs)):
+        found = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in specs.items()}
+        assert found == expected
+
+
 def test_a_file_of_any_size_is_preprocessed_as_in_training(encoder, trained, large):
     preprocessing = trained.data.preprocessing
     jpeg = tf.io.encode_jpeg(large[0]).numpy()
