@@ -177,9 +177,7 @@ def test_calling_a_model_decodes_the_posteriors_mean(wrap):
     np.testing.assert_allclose(wrap(base).predict(IMAGES, verbose=0), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("network", "base"), [("mlp", crvae_tf.VAE), ("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)]
-)
+@pytest.mark.parametrize(("network", "base"), [("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)])
 def test_with_both_weights_0_cr_vae_is_its_base_to_the_bit(network, base):
     plain, wrapped = base(*pair(network)), base(*pair(network))
     before = plain.get_weights()
@@ -328,8 +326,7 @@ def test_a_users_weight_penalty_is_part_of_the_step_once(wrap):
 
 # Half of the last place of a factor: 2^-9 for bfloat16 and 2^-12 for float16.
 @pytest.mark.parametrize(("name", "tolerance"), [("mixed_bfloat16", 2**-9), ("mixed_float16", 2**-12)])
-@pytest.mark.parametrize("network", WIDTH)
-@pytest.mark.parametrize("base", [crvae_tf.VAE, crvae_tf.IWAE])
+@pytest.mark.parametrize(("network", "base"), [("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)])
 def test_bounds_in_mixed_precision_agree_with_float32(name, tolerance, network, base):
     key = tf.constant([0, 1])
     exact = base(*pair(network)).bound(IMAGES, key)

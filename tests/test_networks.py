@@ -51,9 +51,7 @@ def normalised_relu(layer, values: np.ndarray, training: bool) -> np.ndarray:
         ("mlp", (28, 28, 1), 217_300, 207_984),
     ],
 )
-def test_networks_have_as_many_parameters_as_those_of_the_wae_authors_and_of_burda_et_al(
-    name, image_shape, encoder_size, decoder_size
-):
+def test_networks_have_as_many_parameters_as_published(name, image_shape, encoder_size, decoder_size):
     for model, size in zip(
         networks.build(name, image_shape), (encoder_size, decoder_size), strict=True
     ):

@@ -161,10 +161,8 @@ def test_with_an_exact_pose_network_a_view_has_the_content_of_its_image_and_the_
     views = moves.augment_images(images, transformation)
     model = crvae_tf.VAE(encoder, decoder)
     posterior, view_posterior = model.posterior(images), model.posterior(views)
-    upright, view_upright = (
-        encoder.pose.upright(each, q.mean())
-        for each, q in ((images, posterior), (views, view_posterior))
-    )
+    upright = encoder.pose.upright(images, posterior.mean())
+    view_upright = encoder.pose.upright(views, view_posterior.mean())
     # Two resamplings blur more than one: the peak of a blob loses a tenth.
     np.testing.assert_allclose(upright, view_upright, atol=0.12)
     assert np.abs(images - views).max() > 0.3
@@ -319,8 +317,7 @@ def test_the_exported_decoder_needs_no_xla_and_decodes_as_the_model(served, tmp_
 def test_embeddings_hold_content_and_pose(served, tmp_path):
     encoder = crvae_tf.load_encoder(served[1])
     pixels = np.uint8(255.0 * smooth_images(7))
-    images = ArrayImages(pixels)
-    embed(encoder, images, tmp_path, rows_per_file=4)
+    embed(encoder, ArrayImages(pixels), tmp_path, rows_per_file=4)
     tables = [table for table, _ in Index(tmp_path).parts()]
     expected = encoder(np.float32(pixels / np.float32(255.0)))
     for name in ("content", "pose"):

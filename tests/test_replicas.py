@@ -91,9 +91,7 @@ def test_two_workers_take_the_steps_of_one(outcomes, workers):
 
 
 @pytest.mark.slow
-def test_workers_of_which_one_is_told_to_stop_do_so_together_and_go_on_to_what_one_ends_with(
-    tmp_path, workers
-):
+def test_workers_told_to_stop_do_so_after_the_same_step_and_end_as_one_does(tmp_path, workers):
     calm = replicas.calm_training(strategies.make("none"), tmp_path)
     for worker in workers:
         assert worker["stopped"]["signal"] == signal.SIGTERM

@@ -13,6 +13,7 @@ from crvae_tf import InputError, RandomAffine, randomness
 from crvae_tf.transforms import Affine
 from tests import reference
 
+KEY = randomness.key(7)
 SIZES = {"translation": 4.0, "rotation": 30.0, "scaling": 0.25}
 DRAWS = 20_000
 KS_LIMIT = 1.95 / math.sqrt(DRAWS)
@@ -24,10 +25,6 @@ LARGER = 7.0 + 2.5 * np.arange(5)[:, np.newaxis] + 0.5 * np.arange(5)
 
 def affine(number=1, right=0.0, down=0.0, angle=0.0, scale=1.0):
     return Affine(*(tf.fill([number], float(part)) for part in (right, down, angle, scale)))
-
-
-def key(*path):
-    return randomness.key(7, *path)
 
 
 def warped(image, **parts):
@@ -74,7 +71,7 @@ def test_scaling_alone_equals_keras_cvs_random_zoom_by_the_inverse(images, scale
 
 
 def test_the_composition_equals_a_slow_warp_with_one_interpolation(images):
-    drawn = RandomAffine(5.0, 180.0, 0.4).sample(6, key(1))
+    drawn = RandomAffine(5.0, 180.0, 0.4).sample(6, KEY)
     actual = RandomAffine().augment_images(images, drawn)
     for image, result, *parts in zip(images.numpy(), actual.numpy(), *drawn, strict=True):
         expected = reference.affine_warp(image, *(float(part) for part in parts))
@@ -106,15 +103,13 @@ def test_a_move_by_whole_pixels_moves_right_and_down_and_brings_in_zeros(right, 
         ({"scale": 0.5}, [[0] * 5, [0, 1, 3, 5, 0], [0, 11, 13, 15, 0], [0, 21, 23, 25, 0], [0] * 5]),
     ],
 )
-def test_a_turn_is_counter_clockwise_scaling_is_about_the_centre_and_the_move_comes_last(
-    parts, expected
-):
+def test_a_turn_is_counter_clockwise_scaling_central_and_the_move_comes_last(parts, expected):
     np.testing.assert_allclose(warped(FIVE, **parts), expected, atol=1e-4)
 
 
 def test_draws_are_uniform_in_their_ranges_and_not_correlated():
     """So the scale is, and not its inverse: KerasCV's zoom would have a mean scale of 1.0217."""
-    drawn = np.stack(RandomAffine(**SIZES).sample(DRAWS, key()))
+    drawn = np.stack(RandomAffine(**SIZES).sample(DRAWS, KEY))
     for values, low, high in zip(drawn, [-4, -4, -30, 0.75], [4, 4, 30, 1.25], strict=True):
         assert low <= values.min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < values.max() <= high
@@ -133,7 +128,7 @@ def test_draws_are_uniform_in_their_ranges_and_not_correlated():
     ],
 )
 def test_a_size_of_zero_leaves_its_part_out_and_no_other(part, moving):
-    drawn = RandomAffine(**(SIZES | {part: 0.0})).sample(100, key())
+    drawn = RandomAffine(**(SIZES | {part: 0.0})).sample(100, KEY)
     for name, values, still in zip(Affine._fields, drawn, affine(100), strict=True):
         assert np.all((values != still) == (name in moving)), name
 
@@ -141,7 +136,7 @@ def test_a_size_of_zero_leaves_its_part_out_and_no_other(part, moving):
 def test_all_sizes_zero_is_the_identity_to_the_bit(images):
     layer = RandomAffine(0.0, 0.0, 0.0)
     np.testing.assert_array_equal(layer(images), images)
-    np.testing.assert_array_equal(layer.augment_images(images, layer.sample(6, key())), images)
+    np.testing.assert_array_equal(layer.augment_images(images, layer.sample(6, KEY)), images)
 
 
 def test_a_layer_in_a_model_transforms_in_training_alone(images):
