@@ -13,10 +13,6 @@ def mutual_information(samples, mean, stddev, disjoint=64):
     number = len(samples)
     disjoint = min(disjoint, number - 1)
     lower, upper, apart = [], [], []
-
-    def log_mean_exp(values):
-        return np.logaddexp.reduce(values) - math.log(len(values))
-
     for i in range(number):
         row = [normal_log_density(samples[i], mean[j], stddev[j]).sum() for j in range(number)]
         lower.append(row[i] - log_mean_exp(row))
@@ -102,7 +98,14 @@ def diagonal_gaussian_kl(mean, stddev, other_mean, other_stddev) -> np.ndarray:
     return np.sum(elements, axis=-1)
 
 
-def log_mean_exp_along(values: np.ndarray, axis: int) -> np.ndarray:
+def divergence(direction, posterior, view_posterior) -> np.ndarray:
+    """Returns the consistency of two posteriors, (mean, stddev) each, by the closed form."""
+    forward = diagonal_gaussian_kl(*posterior, *view_posterior)
+    reverse = diagonal_gaussian_kl(*view_posterior, *posterior)
+    return {"forward": forward, "reverse": reverse, "symmetric": 0.5 * (forward + reverse)}[direction]
+
+
+def log_mean_exp(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Returns the log of the mean of exp(values), in float64."""
     values = np.asarray(values, np.float64)
     top = values.max(axis=axis, keepdims=True)
@@ -116,23 +119,24 @@ def bernoulli_log_prob(logits: np.ndarray, images: np.ndarray) -> np.ndarray:
     return images * log_p + (1.0 - images) * log_not_p
 
 
+_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+_NODES, _SHARES = (_ROOTS + 1.0) / 2.0, _WEIGHTS / 2.0
+"""For quadrature over [0, 1]."""
+
+
 def continuous_bernoulli_log_prob(logits: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Returns the Bernoulli's expression less the log of its integral over x in [0, 1] (by quadrature).
 
     Loaiza-Ganem and Cunningham 2019, equation 6, where the integral's inverse is called C.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(100)
-    nodes, weights = (nodes + 1.0) / 2.0, weights / 2.0
-    densities = np.exp(bernoulli_log_prob(np.asarray(logits)[..., None], nodes))
-    return bernoulli_log_prob(logits, images) - np.log(densities @ weights)
+    densities = np.exp(bernoulli_log_prob(np.asarray(logits)[..., None], _NODES))
+    return bernoulli_log_prob(logits, images) - np.log(densities @ _SHARES)
 
 
 def continuous_bernoulli_mean(logits: np.ndarray) -> np.ndarray:
     """Returns the mean of the density above, by quadrature."""
-    nodes, weights = np.polynomial.legendre.leggauss(100)
-    nodes, weights = (nodes + 1.0) / 2.0, weights / 2.0
-    densities = np.exp(continuous_bernoulli_log_prob(np.asarray(logits)[..., None], nodes))
-    return densities @ (nodes * weights)
+    densities = np.exp(continuous_bernoulli_log_prob(np.asarray(logits)[..., None], _NODES))
+    return densities @ (_NODES * _SHARES)
 
 
 def gaussian_log_prob(logits: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -141,21 +145,22 @@ def gaussian_log_prob(logits: np.ndarray, images: np.ndarray) -> np.ndarray:
     return normal_log_density(np.asarray(images, np.float64), mean, 1.0)
 
 
+LOG_PROBS = {
+    "bernoulli": bernoulli_log_prob,
+    "continuous_bernoulli": continuous_bernoulli_log_prob,
+    "gaussian": gaussian_log_prob,
+}
+
+
 def convolve_same(images: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     """Returns the SAME-padded cross-correlation of `[N, H, W, C]` with `[h, w, C, D]`, tap by tap.
 
     TensorFlow's convention: ceil(size/stride) outputs, the odd pixel of the padding at the end.
     """
-    (_, height, width, _), (rows, columns, _, depth) = images.shape, kernel.shape
-    out_height, out_width = -(-height // stride), -(-width // stride)
-    top = max((out_height - 1) * stride + rows - height, 0) // 2
-    left = max((out_width - 1) * stride + columns - width, 0) // 2
-    result = np.zeros((len(images), out_height, out_width, depth))
-    for i, j in np.ndindex(out_height, out_width):
-        for r, c in np.ndindex(rows, columns):
-            y, x = i * stride + r - top, j * stride + c - left
-            if 0 <= y < height and 0 <= x < width:
-                result[:, i, j] += images[:, y, x] @ kernel[r, c]
+    sides = [-(-size // stride) for size in images.shape[1:3]]
+    result = np.zeros((len(images), *sides, kernel.shape[3]))
+    for (i, j), (y, x), tap in _taps(result, images, kernel, stride):
+        result[:, i, j] += images[:, y, x] @ kernel[tap]
     return result
 
 
@@ -164,12 +169,20 @@ def transpose_convolve_same(images: np.ndarray, kernel: np.ndarray, stride: int)
 
     Of `[N, H, W, C]` with the kernel `[h, w, D, C]` it makes `[N, stride H, stride W, D]`.
     """
-    (_, height, width, _), (rows, columns, depth, _) = images.shape, kernel.shape
-    top, left = max(rows - stride, 0) // 2, max(columns - stride, 0) // 2
-    result = np.zeros((len(images), height * stride, width * stride, depth))
-    for i, j in np.ndindex(height, width):
+    sides = [stride * size for size in images.shape[1:3]]
+    result = np.zeros((len(images), *sides, kernel.shape[2]))
+    for (i, j), (y, x), tap in _taps(images, result, kernel, stride):
+        result[:, y, x] += images[:, i, j] @ kernel[tap].T
+    return result
+
+
+def _taps(small: np.ndarray, large: np.ndarray, kernel: np.ndarray, stride: int):
+    """Yields the places in the smaller images, in the larger ones and in the kernel that meet."""
+    (_, height, width, _), (rows, columns, _, _) = large.shape, kernel.shape
+    top = max((small.shape[1] - 1) * stride + rows - height, 0) // 2
+    left = max((small.shape[2] - 1) * stride + columns - width, 0) // 2
+    for i, j in np.ndindex(*small.shape[1:3]):
         for r, c in np.ndindex(rows, columns):
             y, x = i * stride + r - top, j * stride + c - left
-            if 0 <= y < height * stride and 0 <= x < width * stride:
-                result[:, y, x] += images[:, i, j] @ kernel[r, c].T
-    return result
+            if 0 <= y < height and 0 <= x < width:
+                yield (i, j), (y, x), (r, c)

@@ -75,23 +75,17 @@ def calm_model(network: str) -> crvae_tf.CRVAE:
     return model
 
 
-def trained(model: crvae_tf.CRVAE, images: int, batch: int) -> dict:
-    """Returns the weights and the history of one epoch with validation."""
-    data = views_of_noise(images, batch, registered=bool(model.pose))
-    history = model.fit(data, validation_data=data, verbose=0).history
-    terms = {name: float(np.squeeze(values)) for name, values in history.items()}
-    return {"weights": [w.tolist() for w in model.get_weights()], "terms": terms}
-
-
 def outcomes(strategy: tf.distribute.Strategy, cases, network: str = "mlp") -> dict:
-    """Returns what is trained from the same weights in each case."""
+    """Returns the weights and the history of one epoch with validation, by case."""
     with strategy.scope():
         model = calm_model(network)
-    initial = model.get_weights()
-    found = {}
+    initial, found = model.get_weights(), {}
     for case in cases:
         model.set_weights(initial)
-        found[case] = trained(model, *SIZES[case])
+        data = views_of_noise(*SIZES[case], registered=bool(model.pose))
+        history = model.fit(data, validation_data=data, verbose=0).history
+        terms = {name: float(np.squeeze(values)) for name, values in history.items()}
+        found[case] = {"weights": [w.tolist() for w in model.get_weights()], "terms": terms}
     return found
 
 
@@ -152,12 +146,11 @@ def calm_training(strategy: tf.distribute.Strategy, directory: str, later_second
     return found
 
 
-def several_steps(strategy: tf.distribute.Strategy, directory: str) -> list[int]:
-    """Returns the epochs that are trained where several steps at a time are asked for."""
+def several_steps(strategy: tf.distribute.Strategy, directory: str) -> int:
+    """Returns how many epochs are trained where several steps at a time are asked for."""
     with strategy.scope():
         options = {"epochs": 1, "steps_per_execution": 5}
-        _, lines = small_training.train(directory, small_training.noise(), **options)
-    return [line["epoch"] for line in lines]
+        return len(small_training.train(directory, small_training.noise(), **options)[1])
 
 
 def two_replicas() -> tf.distribute.Strategy:

@@ -22,11 +22,6 @@ SHAPE = (8, 8, 1)
 LATENT = 3
 KEY = randomness.key(3)
 WIDTH = {"mlp": 0.1, "wae": 0.03}
-LOG_PROBS = {
-    "bernoulli": reference.bernoulli_log_prob,
-    "continuous_bernoulli": reference.continuous_bernoulli_log_prob,
-    "gaussian": reference.gaussian_log_prob,
-}
 
 
 def random_images(number: int, seed: int, binary: bool = True) -> np.ndarray:
@@ -35,6 +30,7 @@ def random_images(number: int, seed: int, binary: bool = True) -> np.ndarray:
 
 
 IMAGES, VIEWS = random_images(6, seed=1), random_images(6, seed=2)
+GRAY = random_images(6, seed=3, binary=False)
 PAIRS = tf.data.Dataset.from_tensor_slices((IMAGES, VIEWS))
 
 
@@ -44,10 +40,6 @@ def pair(network: str = "mlp") -> tuple[keras.Model, keras.Model]:
 
 def vae(network: str = "mlp", **options) -> crvae_tf.VAE:
     return crvae_tf.VAE(*pair(network), **options)
-
-
-def gaussian_vae(*networks, **options) -> crvae_tf.VAE:
-    return crvae_tf.VAE(*networks, likelihood="gaussian", **options)
 
 
 def cr_vae(*networks, **options) -> crvae_tf.CRVAE:
@@ -61,6 +53,7 @@ BASES = {
     "iwae_1": lambda **options: crvae_tf.IWAE(*pair(), importance_samples=1, **options),
     "iwae_5": lambda **options: crvae_tf.IWAE(*pair(), **options),
 }
+ETAS = {"vae": 0.1, "beta_0.5": 0.05, "beta_10": 1.0, "iwae_1": 0.1, "iwae_5": 0.1}
 
 
 def compiled(model: keras.Model, rate: float = 0.01) -> keras.Model:
@@ -68,93 +61,54 @@ def compiled(model: keras.Model, rate: float = 0.01) -> keras.Model:
     return model
 
 
-def noise(images: np.ndarray, key: tf.Tensor, *samples: int) -> np.ndarray:
-    """Returns what TFP adds to a posterior's mean, in units of its standard deviation."""
-    standard = tfd.Independent(tfd.Normal(tf.zeros([len(images), LATENT]), 1.0), 1)
-    return standard.sample(samples, seed=key).numpy()
-
-
-def numpy_terms(base: crvae_tf.VAE, images: np.ndarray, key, likelihood="bernoulli") -> dict:
+def numpy_terms(base, images, key, likelihood) -> tuple[dict, np.ndarray]:
     """Returns the terms of `base` by the formulas, from its networks' outputs, and its posterior."""
     samples = getattr(base, "importance_samples", 1)
     mean, log_variance = (np.float64(a) for a in base.encoder(images))
     stddev = np.sqrt(np.exp(log_variance))
-    standard = noise(images, key, *([samples] if isinstance(base, crvae_tf.IWAE) else []))
-    standard = standard.reshape(samples, *mean.shape)
-    latents = mean + stddev * standard
+    standard = tfd.Independent(tfd.Normal(tf.zeros(mean.shape), 1.0), 1)
+    latents = mean + stddev * standard.sample(samples, seed=key).numpy()
     flat = np.float32(latents.reshape(-1, LATENT))
     logits = base.decoder(flat).numpy().reshape(samples, *images.shape)
-    log_likelihood = LOG_PROBS[likelihood](logits, images).sum(axis=(2, 3, 4))
+    log_likelihood = reference.LOG_PROBS[likelihood](logits, images).sum(axis=(2, 3, 4))
     rate = reference.diagonal_gaussian_kl(mean, stddev, 0.0 * mean, 1.0)
     bound = log_likelihood[0] - base.beta * rate
     if isinstance(base, crvae_tf.IWAE):
         log_prior = reference.normal_log_density(latents, 0.0, 1.0).sum(axis=-1)
         log_posterior = reference.normal_log_density(latents, mean, stddev).sum(axis=-1)
-        bound = reference.log_mean_exp_along(log_likelihood + log_prior - log_posterior, axis=0)
+        bound = reference.log_mean_exp(log_likelihood + log_prior - log_posterior, axis=0)
     terms = {"bound": bound, "rate": rate, "distortion": -log_likelihood.mean(axis=0), "loss": -bound}
-    return terms | {"posterior": (mean, stddev)}
+    return terms, np.array([mean, stddev])
 
 
 def numpy_cr_terms(base, key, lambda_, eta, direction, likelihood="bernoulli", data=(IMAGES, VIEWS)):
-    both = numpy_terms(base, np.concatenate(data), key, likelihood)
-    x, view = (half(both, place) for place in range(2))
-    forward = reference.diagonal_gaussian_kl(*x["posterior"], *view["posterior"])
-    reverse = reference.diagonal_gaussian_kl(*view["posterior"], *x["posterior"])
-    kl = {"forward": forward, "reverse": reverse, "symmetric": 0.5 * (forward + reverse)}[direction]
-    loss = -(x["bound"] + lambda_ * view["bound"] - eta * kl)
-    terms = {name: x[name] for name in ("bound", "rate", "distortion")}
-    return terms | {"view_bound": view["bound"], "consistency": kl, "loss": loss}
+    terms, posteriors = numpy_terms(base, np.concatenate(data), key, likelihood)
+    kl = reference.divergence(direction, *np.split(posteriors, 2, axis=1))
+    bound, view_bound = np.split(terms["bound"], 2)
+    loss = -(bound + lambda_ * view_bound - eta * kl)
+    of_images = {name: np.split(terms[name], 2)[0] for name in ("bound", "rate", "distortion")}
+    return of_images | {"view_bound": view_bound, "consistency": kl, "loss": loss}
 
 
-def half(terms: dict, place: int) -> dict:
-    """Returns the terms of the images (0) or of the views (1)."""
-    return {
-        name: tuple(np.split(part, 2)[place] for part in values)
-        if name == "posterior"
-        else np.split(values, 2)[place]
-        for name, values in terms.items()
-    }
-
-
-def assert_means(logs: dict, terms: dict, rtol: float = 1e-4) -> None:
-    names = set(terms) - {"posterior"}
-    assert set(logs) == names
-    for name in names:
-        np.testing.assert_allclose(logs[name], np.mean(terms[name]), rtol=rtol, err_msg=name)
+def assert_means(logs: dict, terms: dict) -> None:
+    assert set(logs) == set(terms)
+    for name in terms:
+        np.testing.assert_allclose(logs[name], np.mean(terms[name]), rtol=1e-4, err_msg=name)
 
 
 def training_key(seed: int, step: int) -> tf.Tensor:
     return randomness.key(seed, Purpose.POSTERIOR_TRAINING, step, 0)
 
 
-def validation_key(seed: int, images_before: int) -> tf.Tensor:
-    return randomness.key(seed, Purpose.POSTERIOR_VALIDATION, images_before, 0)
-
-
-def stepped(model: keras.Model, number: int, data=(IMAGES, VIEWS)) -> keras.Model:
-    """Returns the compiled model after `number` steps, taken one by one: quicker than tracing `fit`."""
-    for _ in range(number):
-        model.reset_metrics()
-        model.train_step(data)
-    return model
-
-
+@pytest.mark.parametrize("likelihood", reference.LOG_PROBS)
 @pytest.mark.parametrize("name", BASES)
-def test_a_step_of_a_base_model_reports_the_terms_of_numpy(name):
-    model = compiled(BASES[name](seed=7), rate=0.0)
+def test_a_step_of_a_base_model_reports_the_terms_of_numpy(name, likelihood):
+    model = compiled(BASES[name](seed=7, likelihood=likelihood), rate=0.0)
+    images = IMAGES if likelihood == "bernoulli" else GRAY
     for step in range(2):
         model.reset_metrics()
-        expected = numpy_terms(model, IMAGES, training_key(7, step))
-        assert_means(model.train_step(IMAGES), expected)
-
-
-@pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
-@pytest.mark.parametrize("name", ["vae", "iwae_5"])
-def test_a_step_on_gray_images_reports_the_terms_of_numpy(name, likelihood):
-    model = compiled(BASES[name](likelihood=likelihood))
-    gray = random_images(6, seed=3, binary=False)
-    expected = numpy_terms(model, gray, training_key(0, 0), likelihood)
-    assert_means(model.train_step(gray), expected)
+        expected, _ = numpy_terms(model, images, training_key(7, step), likelihood)
+        assert_means(model.train_step(images), expected)
 
 
 @pytest.mark.parametrize(
@@ -174,26 +128,17 @@ def test_a_step_of_cr_vae_reports_the_terms_of_numpy(name, lambda_, eta, directi
     assert_means(model.train_step((IMAGES, VIEWS)), expected)
 
 
-@pytest.mark.parametrize("name", BASES)
-def test_validation_reports_the_terms_of_numpy_with_the_noise_of_each_batchs_place(name):
+@pytest.mark.parametrize(("name", "eta"), ETAS.items())
+def test_validation_with_the_papers_weights_reports_numpys_terms_for_each_batchs_place(name, eta):
     base = BASES[name](seed=3)
     model = compiled(crvae_tf.CRVAE(base))
+    assert model.eta == pytest.approx(eta)
     pieces = []
     for first, data in ((0, (IMAGES[:4], VIEWS[:4])), (4, (IMAGES[4:], VIEWS[4:]))):
         logs = model.test_step(data)
-        key = validation_key(3, first)
-        pieces.append(numpy_cr_terms(base, key, 1.0, model.eta, "forward", data=data))
+        key = randomness.key(3, Purpose.POSTERIOR_VALIDATION, first, 0)
+        pieces.append(numpy_cr_terms(base, key, 1.0, eta, "forward", data=data))
     assert_means(logs, {name: np.concatenate([p[name] for p in pieces]) for name in logs})
-
-
-def test_training_draws_new_noise_at_every_step_and_other_noise_for_other_seeds():
-    def bounds(seed):
-        model = compiled(vae(seed=seed), rate=0.0)
-        return [float(stepped(model, 1).get_metrics_result()["bound"]) for _ in range(3)]
-
-    first, again, other = bounds(0), bounds(0), bounds(1)
-    assert first == again
-    assert len({*first, *other}) == 6
 
 
 def test_one_step_follows_the_gradient_of_the_mean_of_equation_2():
@@ -224,47 +169,6 @@ def test_a_short_last_batch_weighs_as_many_images_as_it_has():
         assert history[f"val_{name}"] == pytest.approx([values.mean()] * 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [*BASES, "cr"])
-def test_steps_return_the_names_of_the_metrics(name):
-    """Keras averages over replicas what goes by another name."""
-    model = compiled(crvae_tf.CRVAE(vae()) if name == "cr" else BASES[name]())
-    names = [metric.name for metric in model.metrics]
-    assert names[0] == "loss"
-    assert list(model.train_step((IMAGES, VIEWS))) == names
-    assert list(model.test_step((IMAGES, VIEWS))) == names
-    assert list(model.get_metrics_result()) == names
-
-
-def constant_encoder(mean: float, log_variance: float) -> keras.Model:
-    images = keras.Input(SHAPE)
-    x = keras.layers.Flatten()(images)
-    heads = (
-        keras.layers.Dense(LATENT, kernel_initializer="zeros", bias_initializer=bias)(x)
-        for bias in (keras.initializers.Constant(mean), keras.initializers.Constant(log_variance))
-    )
-    return keras.Model(images, tuple(heads))
-
-
-def test_log_variance_is_the_log_of_a_variance():
-    model = crvae_tf.VAE(constant_encoder(0.5, math.log(4.0)), pair()[1])
-    posterior = model.posterior(IMAGES)
-    np.testing.assert_allclose(posterior.stddev(), np.full((6, LATENT), 2.0), rtol=1e-6)
-    np.testing.assert_allclose(posterior.variance(), np.full((6, LATENT), 4.0), rtol=1e-6)
-    rate = model.bound(IMAGES, tf.constant([0, 0])).rate
-    expected = LATENT * 0.5 * (4.0 + 0.25 - 1.0 - math.log(4.0))
-    np.testing.assert_allclose(rate, np.full(6, expected), rtol=1e-5)
-
-
-def test_the_likelihood_decodes_each_latent_whatever_its_leading_dimensions():
-    model = vae()
-    latents = np.random.default_rng(0).normal(size=(2, 4, 3, LATENT)).astype(np.float32)
-    images = model.likelihood(latents).mean().numpy()
-    flat = model.decoder(latents.reshape(-1, LATENT)).numpy()
-    np.testing.assert_allclose(
-        images, 1.0 / (1.0 + np.exp(-flat)).reshape(2, 4, 3, *SHAPE), rtol=1e-4, atol=1e-6
-    )
-
-
 @pytest.mark.parametrize("wrap", [lambda base: base, crvae_tf.CRVAE])
 def test_calling_a_model_decodes_the_posteriors_mean(wrap):
     base = vae()
@@ -274,36 +178,7 @@ def test_calling_a_model_decodes_the_posteriors_mean(wrap):
     np.testing.assert_allclose(wrap(base).predict(IMAGES, verbose=0), expected, rtol=1e-5)
 
 
-def test_cr_vae_answers_as_its_base():
-    base = vae()
-    model = crvae_tf.CRVAE(base)
-    key = tf.constant([3, 4])
-    latents = noise(IMAGES, key)
-    np.testing.assert_array_equal(model.posterior(IMAGES).mean(), base.posterior(IMAGES).mean())
-    np.testing.assert_array_equal(model.likelihood(latents).mean(), base.likelihood(latents).mean())
-    np.testing.assert_array_equal(model.bound(IMAGES, key).value, base.bound(IMAGES, key).value)
-    np.testing.assert_array_equal(model.prior.log_prob(latents), base.prior.log_prob(latents))
-    assert {id(v) for v in model.trainable_variables} == {id(v) for v in base.trainable_variables}
-
-
-def test_only_training_moves_the_batch_normalisations_statistics():
-    model = compiled(crvae_tf.CRVAE(vae("wae")), rate=0.0)
-
-    def statistics():
-        return [v.numpy() for v in model.base.non_trainable_variables]
-
-    before = statistics()
-    model.test_step((IMAGES, VIEWS))
-    model(IMAGES)
-    for a, b in zip(before, statistics(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    model.train_step((IMAGES, VIEWS))
-    assert not any(np.array_equal(a, b) for a, b in zip(before, statistics(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("network", "base"), [("mlp", crvae_tf.VAE), ("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)]
-)
+@pytest.mark.parametrize(("network", "base"), [("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)])
 def test_with_both_weights_0_cr_vae_is_its_base_to_the_bit(network, base):
     plain, wrapped = base(*pair(network)), base(*pair(network))
     before = plain.get_weights()
@@ -319,10 +194,15 @@ def test_with_both_weights_0_cr_vae_is_its_base_to_the_bit(network, base):
         np.testing.assert_array_equal(variable.numpy(), regularised)
 
 
-def test_the_moving_statistics_are_those_of_images_and_views_together():
+def test_training_alone_moves_the_statistics_and_to_those_of_images_and_views_together():
     model = compiled(crvae_tf.CRVAE(vae("wae")), rate=0.0)
     first = next(layer for layer in model.base.encoder.layers if "normalization" in layer.name)
     before = keras.Model(model.base.encoder.input, first.input)
+    initial = [variable.numpy() for variable in model.base.non_trainable_variables]
+    model.test_step((IMAGES, VIEWS))
+    model(IMAGES)
+    for variable, value in zip(model.base.non_trainable_variables, initial, strict=True):
+        np.testing.assert_array_equal(variable, value)
     model.train_step((IMAGES, VIEWS))
     inputs = np.float64(before(np.concatenate([IMAGES, VIEWS])))
     axes = (0, 1, 2)
@@ -341,52 +221,16 @@ def test_one_pass_is_two_where_rows_are_independent(training):
     np.testing.assert_allclose(terms["consistency"], consistency, rtol=1e-4)
 
 
-@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("direction", objectives.KL_DIRECTIONS)
 @pytest.mark.parametrize("network", WIDTH)
-def test_views_equal_to_their_images_are_consistent(network, direction, training):
+def test_views_equal_to_their_images_are_consistent(network, direction):
     model = crvae_tf.CRVAE(vae(network), kl_direction=direction)
-    terms = model.terms((IMAGES, IMAGES), tf.constant([0, 1]), training)
+    terms = model.terms((IMAGES, IMAGES), KEY, training=True)
     np.testing.assert_allclose(terms["consistency"], np.zeros(6), atol=1e-9)
     # The two samples are two: the noise of an image's view is not that of the image.
     assert np.all(terms["bound"] != terms["view_bound"])
-    terms = model.terms((IMAGES, VIEWS), tf.constant([0, 1]), training)
+    terms = model.terms((IMAGES, VIEWS), KEY, training=True)
     assert np.all(terms["consistency"].numpy() > 0.0)
-
-
-@pytest.fixture(scope="module")
-def one_image_many_times():
-    return tf.tile(IMAGES[:1], [10_000, 1, 1, 1])
-
-
-def test_iwae_with_one_sample_is_the_elbo_in_expectation(one_image_many_times):
-    encoder, decoder = pair()
-    key = tf.constant([0, 1])
-    one = crvae_tf.IWAE(encoder, decoder, importance_samples=1).bound(one_image_many_times, key)
-    elbo = crvae_tf.VAE(encoder, decoder).bound(one_image_many_times, key)
-    difference = (one.value - elbo.value).numpy()
-    assert abs(difference.mean()) < 5.0 * difference.std() / math.sqrt(len(difference))
-    assert difference.std() > 0.1
-
-
-def test_iwae_rises_with_its_samples_above_the_elbo(one_image_many_times):
-    encoder, decoder = pair()
-    images, key = one_image_many_times[:2000], tf.constant([0, 1])
-    means = [
-        np.mean(crvae_tf.IWAE(encoder, decoder, importance_samples=k).bound(images, key).value)
-        for k in (1, 5, 25)
-    ]
-    assert means[0] + 0.1 < means[1] < means[2] - 0.1
-
-
-@pytest.mark.parametrize(
-    ("name", "eta"), [("vae", 0.1), ("beta_0.5", 0.05), ("beta_10", 1.0), ("iwae_5", 0.1)]
-)
-def test_eta_is_by_default_a_tenth_of_the_bases_beta(name, eta):
-    model = crvae_tf.CRVAE(BASES[name]())
-    assert model.eta == pytest.approx(eta)
-    assert model.lambda_ == 1.0
-    assert model.kl_direction == "forward"
 
 
 @pytest.mark.parametrize("data", [IMAGES, (IMAGES,), (IMAGES, VIEWS, VIEWS)])
@@ -437,9 +281,9 @@ def test_a_users_own_vae_trained_by_cr_vae_finds_the_exact_posterior():
 
 
 class OwnEncoder(keras.Model):
-    def __init__(self, dtype=None):
-        super().__init__(dtype=dtype)
-        self.mean, self.log_variance = (keras.layers.Dense(LATENT, dtype=dtype) for _ in range(2))
+    def __init__(self):
+        super().__init__()
+        self.mean, self.log_variance = (keras.layers.Dense(LATENT) for _ in range(2))
 
     def call(self, images, training=False):
         pixels = keras.ops.reshape(images, (-1, math.prod(SHAPE)))
@@ -447,12 +291,28 @@ class OwnEncoder(keras.Model):
 
 
 class OwnDecoder(keras.Model):
-    def __init__(self, dtype=None):
-        super().__init__(dtype=dtype)
-        self.pixels = keras.layers.Dense(math.prod(SHAPE), dtype=dtype)
+    def __init__(self):
+        super().__init__()
+        self.pixels = keras.layers.Dense(math.prod(SHAPE))
 
     def call(self, latents, training=False):
         return keras.ops.reshape(self.pixels(latents), (-1, *SHAPE))
+
+
+def test_a_users_own_encoder_and_decoder_are_trained_as_ours():
+    keras.utils.set_random_seed(0)
+    base = crvae_tf.VAE(OwnEncoder(), OwnDecoder(), likelihood="gaussian")
+    model = compiled(crvae_tf.CRVAE(base))
+    gray = GRAY, random_images(6, seed=4, binary=False)
+    base.decoder(base.encoder(GRAY)[0])
+    expected = numpy_cr_terms(base, training_key(0, 0), 1.0, 0.1, "forward", "gaussian", gray)
+    assert_means(model.train_step(gray), expected)
+    model.reset_metrics()
+    before = float(model.test_step(gray)["loss"])
+    for _ in range(10):
+        model.train_step(gray)
+    model.reset_metrics()
+    assert float(model.test_step(gray)["loss"]) < before - 0.5
 
 
 def functional_pair(**options) -> tuple[keras.Model, keras.Model]:
@@ -463,28 +323,8 @@ def functional_pair(**options) -> tuple[keras.Model, keras.Model]:
     return keras.Model(images, heads), keras.Model(latents, keras.layers.Reshape(SHAPE)(logits))
 
 
-@pytest.mark.parametrize(
-    "own_pair",
-    [functional_pair, lambda: (OwnEncoder(), OwnDecoder())],
-    ids=["functional", "subclassed"],
-)
-def test_a_users_own_encoder_and_decoder_are_trained_as_ours(own_pair):
-    keras.utils.set_random_seed(0)
-    base = crvae_tf.VAE(*own_pair(), likelihood="gaussian")
-    model = compiled(crvae_tf.CRVAE(base))
-    gray = random_images(6, seed=3, binary=False), random_images(6, seed=4, binary=False)
-    base.decoder(base.encoder(gray[0])[0])
-    expected = numpy_cr_terms(base, training_key(0, 0), 1.0, 0.1, "forward", "gaussian", gray)
-    assert_means(model.train_step(gray), expected)
-    model.reset_metrics()
-    before = float(model.test_step(gray)["loss"])
-    stepped(model, 10, gray).reset_metrics()
-    assert float(model.test_step(gray)["loss"]) < before - 0.5
-
-
 def test_a_users_own_networks_of_low_precision_are_scored_in_float32():
-    options = {"dtype": "bfloat16"}
-    base = crvae_tf.VAE(*functional_pair(**options))
+    base = crvae_tf.VAE(*functional_pair(dtype="bfloat16"))
     assert base.encoder(IMAGES)[0].dtype == tf.bfloat16
     bound = base.bound(IMAGES, tf.constant([0, 1]))
     for value in (bound.value, bound.rate, bound.distortion):
@@ -502,28 +342,19 @@ def test_a_users_weight_penalty_is_part_of_the_step_once(wrap):
     initial = plain.get_weights()
     penalised.set_weights(initial)
     for base in (plain, penalised):
-        stepped(compiled(wrap(base), rate), 1)
+        compiled(wrap(base), rate).train_step((IMAGES, VIEWS))
     for before, without, got in zip(initial, plain.get_weights(), penalised.get_weights(), strict=True):
         expected = without - rate * 2.0 * penalty * before * (before.ndim > 1)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.fixture
-def policy():
-    """Sets the global policy, and sets it back."""
-    before = keras.mixed_precision.dtype_policy()
-    yield keras.mixed_precision.set_global_policy
-    keras.mixed_precision.set_global_policy(before)
-
-
 # Half of the last place of a factor: 2^-9 for bfloat16 and 2^-12 for float16.
 @pytest.mark.parametrize(("name", "tolerance"), [("mixed_bfloat16", 2**-9), ("mixed_float16", 2**-12)])
-@pytest.mark.parametrize("network", WIDTH)
-@pytest.mark.parametrize("base", [crvae_tf.VAE, crvae_tf.IWAE])
-def test_bounds_in_mixed_precision_agree_with_float32(policy, name, tolerance, network, base):
+@pytest.mark.parametrize(("network", "base"), [("mlp", crvae_tf.IWAE), ("wae", crvae_tf.VAE)])
+def test_bounds_in_mixed_precision_agree_with_float32(name, tolerance, network, base):
     key = tf.constant([0, 1])
     exact = base(*pair(network)).bound(IMAGES, key)
-    policy(name)
+    keras.mixed_precision.set_global_policy(name)
     low = base(*pair(network)).bound(IMAGES, key)
     assert low.value.dtype == low.rate.dtype == low.distortion.dtype == tf.float32
     np.testing.assert_allclose(low.value, exact.value, rtol=tolerance)
@@ -531,7 +362,8 @@ def test_bounds_in_mixed_precision_agree_with_float32(policy, name, tolerance, n
     assert np.all(low.value != exact.value)
 
 
-def losses_of_ten_epochs() -> list[float]:
+def losses_of_ten_epochs(policy: str) -> list[float]:
+    keras.mixed_precision.set_global_policy(policy)
     model = crvae_tf.CRVAE(vae())
     # At Keras' first scale of 2^15 a step of float16 overflows, and is skipped.
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.02), initial_scale=2.0**10)
@@ -545,21 +377,20 @@ def losses_of_ten_epochs() -> list[float]:
 
 @pytest.fixture(scope="module")
 def float32_losses():
-    return losses_of_ten_epochs()
+    return losses_of_ten_epochs("float32")
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("mixed_bfloat16", 1e-2), ("mixed_float16", 1e-3)])
-def test_training_in_mixed_precision_follows_float32(float32_losses, policy, name, tolerance):
-    policy(name)
-    losses = losses_of_ten_epochs()
+def test_training_in_mixed_precision_follows_float32(float32_losses, name, tolerance):
+    losses = losses_of_ten_epochs(name)
     assert losses[-1] < losses[0] - 1.0
     np.testing.assert_allclose(losses, float32_losses, rtol=tolerance)
     assert losses != float32_losses
 
 
-def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale(policy):
+def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale():
     """Keras' first scale of 2^15 overflows here; it is halved at each step that is skipped."""
-    policy("mixed_float16")
+    keras.mixed_precision.set_global_policy("mixed_float16")
     model = compiled(crvae_tf.CRVAE(vae("wae")))
     steps = []
     count = keras.callbacks.LambdaCallback(
@@ -573,18 +404,17 @@ def test_float16_goes_on_after_the_steps_that_it_skips_to_find_its_loss_scale(po
 
 def test_what_xla_compiles_is_nan_for_pixels_outside_their_range():
     compiled = tf.function(gray_values, jit_compile=True)
-    images = IMAGES
-    np.testing.assert_array_equal(compiled(images), images)
-    assert np.all(np.isnan(compiled(images + 0.1)))
+    np.testing.assert_array_equal(compiled(IMAGES), IMAGES)
+    assert np.all(np.isnan(compiled(IMAGES + 0.1)))
 
 
 @pytest.mark.parametrize("stddev", [0.1, 2.0])
 def test_gaussian_pixels_have_the_standard_deviation_that_is_given(stddev):
     model = crvae_tf.VAE(*pair(), likelihood="gaussian", pixel_stddev=stddev)
-    latents, gray = tf.zeros([6, LATENT]), random_images(6, seed=3, binary=False)
+    latents = tf.zeros([6, LATENT])
     mean = 1.0 / (1.0 + np.exp(-model.decoder(latents).numpy()))
-    expected = reference.normal_log_density(gray, mean, stddev).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(model.likelihood(latents).log_prob(gray), expected, rtol=1e-4)
+    expected = reference.normal_log_density(GRAY, mean, stddev).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(model.likelihood(latents).log_prob(GRAY), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("error", [0.0, 0.07, 0.5])
@@ -603,28 +433,21 @@ def test_a_learned_standard_deviation_is_the_root_mean_square_error_above_its_fl
 
 
 @pytest.mark.parametrize(
-    ("make", "arguments", "refusal"),
+    ("make", "arguments", "expected"),
     [
-        (crvae_tf.BetaVAE, {"beta": -1.0}, "beta: expected a number >= 0; received -1.0"),
-        (crvae_tf.BetaVAE, {"beta": None}, "beta: expected a number >= 0; received None"),
-        (
-            crvae_tf.IWAE,
-            {"importance_samples": 0},
-            "importance_samples: expected 1 or more; received 0",
-        ),
-        (gaussian_vae, {"pixel_stddev": 0.0}, "pixel_stddev: expected a number > 0; received 0.0"),
-        (
-            gaussian_vae,
-            {"pixel_stddev": "wide"},
-            "pixel_stddev: expected a number > 0; received 'wide'",
-        ),
-        (cr_vae, {"lambda_": math.nan}, "lambda_: expected a number >= 0; received nan"),
-        (cr_vae, {"eta": math.inf}, "eta: expected a number >= 0; received inf"),
-        (cr_vae, {"eta": "auto"}, "eta: expected a number >= 0; received 'auto'"),
-        (cr_vae, {"lambda_": 0.0, "eta": 0.1}, "eta: expected 0 where lambda_ is 0; received 0.1"),
+        (crvae_tf.BetaVAE, {"beta": -1.0}, "a number >= 0; received -1.0"),
+        (crvae_tf.BetaVAE, {"beta": None}, "a number >= 0; received None"),
+        (crvae_tf.IWAE, {"importance_samples": 0}, "1 or more; received 0"),
+        (crvae_tf.VAE, {"likelihood": "gaussian", "pixel_stddev": 0.0}, "a number > 0; received 0.0"),
+        (crvae_tf.VAE, {"likelihood": "gaussian", "pixel_stddev": "x"}, "a number > 0; received 'x'"),
+        (cr_vae, {"lambda_": math.nan}, "a number >= 0; received nan"),
+        (cr_vae, {"eta": math.inf}, "a number >= 0; received inf"),
+        (cr_vae, {"eta": "auto"}, "a number >= 0; received 'auto'"),
+        (cr_vae, {"lambda_": 0.0, "eta": 0.1}, "0 where lambda_ is 0; received 0.1"),
         (cr_vae, {"kl_direction": "up"}, "one of forward, reverse, symmetric; received up"),
     ],
 )
-def test_arguments_outside_their_range_are_refused(make, arguments, refusal):
+def test_an_argument_outside_its_range_is_refused(make, arguments, expected):
+    refusal = f"{list(arguments)[-1]}: expected {expected}"
     with pytest.raises(crvae_tf.InputError, match=re.escape(refusal)):
         make(*pair(), **arguments)

@@ -11,12 +11,6 @@ from crvae_tf import networks
 from crvae_tf.errors import InputError
 from tests import reference
 
-EPSILON = 1e-5
-
-
-def trainable(model: keras.Model) -> int:
-    return sum(math.prod(v.shape) for v in model.trainable_variables)
-
 
 def layers_of(model: keras.Model, kind) -> list:
     return [layer for layer in model.layers if isinstance(layer, kind)]
@@ -45,24 +39,23 @@ def normalised_relu(layer, values: np.ndarray, training: bool) -> np.ndarray:
     mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
     if training:
         mean, variance = values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))
-    scaled = (values - mean) / np.sqrt(variance + EPSILON)
+    scaled = (values - mean) / np.sqrt(variance + 1e-5)
     return np.maximum(scaled * layer.gamma.numpy() + layer.beta.numpy(), 0.0)
 
 
 @pytest.mark.parametrize(
-    ("image_shape", "encoder_size", "decoder_size"),
-    [((28, 28, 1), 11_427_556, 13_051_137), ((64, 64, 3), 18_857_060, 20_557_827)],
+    ("name", "image_shape", "encoder_size", "decoder_size"),
+    [
+        ("wae", (28, 28, 1), 11_427_556, 13_051_137),
+        ("wae", (64, 64, 3), 18_857_060, 20_557_827),
+        ("mlp", (28, 28, 1), 217_300, 207_984),
+    ],
 )
-def test_wae_has_as_many_parameters_as_the_wae_authors_code(image_shape, encoder_size, decoder_size):
-    encoder, decoder = networks.build("wae", image_shape)
-    assert trainable(encoder) == encoder_size
-    assert trainable(decoder) == decoder_size
-
-
-def test_mlp_has_as_many_parameters_as_burda_et_al():
-    encoder, decoder = networks.build("mlp", (28, 28, 1))
-    assert trainable(encoder) + trainable(decoder) == 425_284
-    assert trainable(encoder) == 784 * 200 + 200 + 200 * 200 + 200 + 2 * (200 * 50 + 50)
+def test_networks_have_as_many_parameters_as_published(name, image_shape, encoder_size, decoder_size):
+    for model, size in zip(
+        networks.build(name, image_shape), (encoder_size, decoder_size), strict=True
+    ):
+        assert sum(math.prod(v.shape) for v in model.trainable_variables) == size
 
 
 @pytest.mark.parametrize(
@@ -77,16 +70,6 @@ def test_width_multiplies_the_channels_and_keeps_at_least_one(width, channels):
     units = max(1, round(200 * width))
     for model in networks.build("mlp", (27, 20, 3), latent_dim=2, width=width):
         assert [layer.units for layer in layers_of(model, keras.layers.Dense)][:2] == [units, units]
-
-
-@pytest.mark.parametrize(("side", "kernel", "doublings"), [(8, 4, 2), (28, 4, 2), (40, 5, 3)])
-def test_the_kernels_and_doublings_of_wae_follow_the_images_side(side, kernel, doublings):
-    encoder, decoder = networks.build("wae", (side, side, 1), latent_dim=2, width=0.01)
-    convolutions = layers_of(encoder, keras.layers.Conv2D)
-    assert [(c.kernel_size, c.strides) for c in convolutions] == 4 * [((kernel, kernel), (2, 2))]
-    transposed = layers_of(decoder, keras.layers.Conv2DTranspose)
-    assert [c.strides for c in transposed] == doublings * [(2, 2)] + [(1, 1)]
-    assert decoder.output_shape == (None, side, side, 1)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -141,18 +124,6 @@ def test_mlp_is_the_numpy_forward_pass():
     first, second, third = layers_of(decoder, keras.layers.Dense)
     logits = dense(third, np.tanh(dense(second, np.tanh(dense(first, latents)))))
     np.testing.assert_allclose(decoder(latents), logits.reshape(3, 8, 8, 2), rtol=1e-4, atol=1e-4)
-
-
-def test_a_moving_mean_keeps_nine_tenths_of_itself():
-    encoder, _ = networks.build("wae", (8, 8, 1), latent_dim=2, width=0.02)
-    stir(encoder)
-    convolution = layers_of(encoder, keras.layers.Conv2D)[0]
-    normalisation = layers_of(encoder, keras.layers.BatchNormalization)[0]
-    before, images = normalisation.moving_mean.numpy(), some_images((8, 8, 1))
-    batch = reference.convolve_same(images, convolution.kernel.numpy(), 2) + convolution.bias.numpy()
-    encoder(images, training=True)
-    expected = 0.9 * before + 0.1 * batch.mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(normalisation.moving_mean.numpy(), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(networks.NETWORKS))

@@ -11,7 +11,7 @@ from tests.replicas import SHAPE, CalmVAE
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 2
+TRAINING = {"epochs": 2, "batch_size": 100, "learning_rate": 1e-3, "steps_per_execution": 10}
 SEEDS = range(3)
 
 
@@ -20,16 +20,7 @@ def mnist_nll(precision, data, directory, seed):
     keras.mixed_precision.set_global_policy(precision)
     shape = data.preprocessing.image_shape
     model = CRVAE(VAE(*networks.build("mlp", shape, seed=seed), seed=seed))
-    small_training.train(
-        directory / f"{precision}{seed}",
-        data,
-        model,
-        seed=seed,
-        epochs=EPOCHS,
-        batch_size=100,
-        learning_rate=1e-3,
-        steps_per_execution=10,
-    )
+    small_training.train(directory / f"{precision}{seed}", data, model, seed=seed, **TRAINING)
     batches = datasets.evaluation_batches(data.test, 50, "dynamic", limit=500)
     of_images = evaluation.image_figures(model, batches, 100, lambda done: None)
     return evaluation.split_figures(model, of_images, nll_samples=100)["nll"]

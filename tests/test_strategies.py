@@ -25,9 +25,7 @@ def received():
 
 
 @pytest.mark.parametrize(("first", "second"), itertools.product(SIGNALS, SIGNALS))
-def test_the_first_signal_is_noted_and_later_ones_go_to_who_handled_them_before(
-    first, second, received
-):
+def test_the_first_signal_is_noted_and_later_ones_go_to_who_had_them_before(first, second, received):
     signals = []
     with contextlib.suppress(ValueError), noted(signals):
         signal.raise_signal(first)
