@@ -126,6 +126,19 @@ def test_omniglot_equals_inverting_and_resizing_by_hand(shared_data_dir):
         assert label == example["label"]
 
 
+@pytest.mark.slow
+def test_all_of_mnist_has_the_published_statistics(shared_data_dir):
+    """Mean 0.1307 and standard deviation 0.3081 of the training set, and the counts of the classes."""
+    mnist = datasets.load("mnist", shared_data_dir)
+    pixels, labels = contents(mnist.train)
+    assert abs(pixels.mean() / 255 - 0.1307) < 5e-5
+    assert abs(pixels.std() / 255 - 0.3081) < 5e-5
+    train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(labels).tolist() == train
+    assert np.bincount(contents(mnist.test)[1]).tolist() == test
+
+
 class TinyImages(tfds.core.GeneratorBasedBuilder):
     """Images of many sizes, image i of level 10 i throughout."""
 
