@@ -18,7 +18,8 @@ import pytest
 from absl import app, flags
 
 from launch import command, options
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Outcome(NamedTuple):
@@ -95,6 +96,11 @@ def outcome_of_python(*arguments: str, folder: Path = ROOT, **variables: str) ->
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr, "")
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    """Returns every file below a folder, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(autouse=True)

@@ -60,14 +60,11 @@ def test_runs_whose_folders_share_a_name_go_by_their_paths(make_run):
 
 
 def test_options_that_differ_are_told_from_those_that_do_not(make_run):
-    read = report.read(
-        [
-            make_run("a", versions={"keras": "3.10.0"}),
-            make_run("b", evaluated=evaluation(90.0, 0.5, nll_samples=50)),
-            make_run("c", data_dir="elsewhere", beta=4.0, jit=None),
-        ]
-    )
-    differing, common = report.configuration(read, leave_out=("data_dir",))
+    first = make_run("a", versions={"keras": "3.10.0"})
+    second = make_run("b", evaluated=evaluation(90.0, 0.5, nll_samples=50))
+    third = make_run("c", data_dir="elsewhere", beta=4.0, jit=None)
+    records = report.read([first, second, third])
+    differing, common = report.configuration(records, leave_out=("data_dir",))
     assert {name: list(texts) for name, texts in differing.frame.T.items()} == {
         "nll_samples": ["5", "50", "5"],
         "versions.keras": ["3.10.0", "3.15.1", "3.15.1"],

@@ -3,7 +3,7 @@
 import pytest
 
 from crvae_tf.runs.run import Run
-from tests.command_line import outcome_of_python
+from tests.command_line import contents, outcome_of_python
 
 SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
 
@@ -17,11 +17,6 @@ def launch(name, *arguments):
 def reproduce(folder, *more):
     """What the command prints, and the last line of what it says."""
     return launch("reproduce", "--preset=cpu", *SMALL.split(), f"--output_dir={folder}", *more)
-
-
-def contents(folder):
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.mark.slow
