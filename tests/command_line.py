@@ -1,12 +1,16 @@
-"""Commands and flags given in this process, where TensorFlow is loaded once for all of them."""
+"""Commands and flags, given here, where TensorFlow is loaded once for all of them, or in a process."""
 
 import contextlib
 import gc
 import io
 import logging
+import os
 import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
@@ -14,6 +18,8 @@ import pytest
 from absl import app, flags
 
 from launch import command, options
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Outcome(NamedTuple):
@@ -77,6 +83,24 @@ def outcome_of(main: Callable[[], None], define: Callable[[], None], *arguments:
     logger.setLevel(level)
     gc.collect()  # A run is locked while something refers to it; a process of its own would have ended.
     return Outcome(code, out.getvalue(), err.getvalue(), fault)
+
+
+def outcome_of_python(*arguments: str, folder: Path = ROOT, **variables: str) -> Outcome:
+    """Runs Python in a process of its own, which finds the modules of a folder first."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr, "")
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    """Returns every file below a folder, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(autouse=True)

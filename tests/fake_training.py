@@ -17,13 +17,11 @@ def note_signals(path: Path) -> None:
     def note(number, frame):
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{int(number)}\n")
-        if path.read_text(encoding="utf-8").count("\n") == 1:
-            time.sleep(1.0)
-            sys.exit()
+        time.sleep(1.0)
+        sys.exit()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, note)
+        signal.signal(number, note)
 
 
 def main() -> None:

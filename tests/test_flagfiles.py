@@ -56,6 +56,11 @@ def test_a_flagfile_of_a_published_experiment_resolves_to_its_protocol(name, tmp
     assert {key: config[key] for key in EXPECTED[name]} == EXPECTED[name]
 
 
+def test_without_a_flag_the_protocol_is_the_papers_on_the_digits():
+    expected = PAPER | INK | {"dataset": "digits", "invert": False, "pixel_stddev": "learned"}
+    assert resolved().to_config().items() >= expected.items()
+
+
 @pytest.mark.parametrize(("name", "number"), [("mnist", 24_478_693), ("mnist_mlp", 425_284)])
 def test_a_flagfile_builds_the_network_of_the_paper_at_full_width(name, number, tmp_path):
     model = built(resolved(f"--flagfile={FILES[f'{name}.flags']}", f"--data_dir={tmp_path}"))

@@ -5,24 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from crvae_tf.errors import InputError
+from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import pictures, report
 from crvae_tf.studies.pictures import Embedded, Served
 from crvae_tf.transforms import RandomAffine
 from tests import made_up
 
-CONFIG = {
-    "dataset": "digits",
-    "epochs": 2,
-    "eta": 0.1,
-    "test_rotation": 30.0,
-    "nll_samples": 5,
-    "data_dir": None,
-    "versions": {"keras": "3.15.1"},
-}
+CONFIG = {"dataset": "digits", "epochs": 2, "eta": 0.1, "test_rotation": 30.0, "nll_samples": 5}
+CONFIG |= {"data_dir": None, "versions": {"keras": "3.15.1"}}
 
 
 def evaluation(nll, retrieval, **config):
@@ -33,14 +26,13 @@ def evaluation(nll, retrieval, **config):
 @pytest.fixture
 def make_run(tmp_path):
     def make(name, epochs=2, evaluated=None, **config):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(CONFIG | config))
+        run = Run(tmp_path / name)
+        files.write_json(run.config, CONFIG | config)
         lines = [{"epoch": e + 1, "loss": 9.0 - e, "seconds": 2.0} for e in range(epochs)]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if evaluated:
-            (folder / "evaluation.json").write_text(json.dumps(evaluated))
-        return str(folder)
+            files.write_json(run.evaluation, evaluated)
+        return str(run.directory)
 
     return make
 
@@ -62,26 +54,17 @@ def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
             report.read([good, str(folder)])
 
 
-def test_what_an_unfinished_run_lacks_is_said(make_run):
-    (unfinished,) = report.read([make_run("a", epochs=1)])
-    lacking = ["no evaluation.json", "no encoder", "no decoder"]
-    assert unfinished.remarks == ["unfinished, 1 of 2 epochs", *lacking]
-
-
 def test_runs_whose_folders_share_a_name_go_by_their_paths(make_run):
     folders = [make_run("mnist/vae"), make_run("digits/vae"), make_run("digits/iwae")]
     assert [record.name for record in report.read(folders)] == [*folders[:2], "iwae"]
 
 
 def test_options_that_differ_are_told_from_those_that_do_not(make_run):
-    read = report.read(
-        [
-            make_run("a", versions={"keras": "3.10.0"}),
-            make_run("b", evaluated=evaluation(90.0, 0.5, nll_samples=50)),
-            make_run("c", data_dir="elsewhere", beta=4.0, jit=None),
-        ]
-    )
-    differing, common = report.configuration(read, leave_out=("data_dir",))
+    first = make_run("a", versions={"keras": "3.10.0"})
+    second = make_run("b", evaluated=evaluation(90.0, 0.5, nll_samples=50))
+    third = make_run("c", data_dir="elsewhere", beta=4.0, jit=None)
+    records = report.read([first, second, third])
+    differing, common = report.configuration(records, leave_out=("data_dir",))
     assert {name: list(texts) for name, texts in differing.frame.T.items()} == {
         "nll_samples": ["5", "50", "5"],
         "versions.keras": ["3.10.0", "3.15.1", "3.15.1"],
@@ -134,34 +117,6 @@ def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, 
     notes = [note for sheet in found.values() for note in sheet.notes]
     assert len(notes) == len(incomparable)
     assert all(f"differ in {next(iter(changed))}, so" in note for note in notes)
-
-
-def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
-    losses = [1000.0, *np.linspace(10.0, 1.0, 9)]
-    metrics = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
-    record = SimpleNamespace(number=1, colour="red", metrics=metrics)
-    axes = Figure().subplots()
-    report._draw_term(axes, [record], "loss")
-    assert axes.get_ylim()[1] == pytest.approx(10.0, abs=2.0)
-    assert axes.texts[0].get_text() == "1"
-    assert axes.texts[0].xy == (10, 1.0)
-
-
-def test_traversals_show_the_dimensions_that_change_the_image_most(monkeypatch):
-    effect = np.array([0.0, 0.1, 0.4, 0.2], np.float32)
-
-    def decode(latents):
-        return (latents @ effect)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones([1, 1, 1])
-
-    decode.latent_dim = 4
-    base = np.array([[5.0, 1.0, 1.0, 1.0]], np.float32)
-    monkeypatch.setattr(pictures, "_TRAVERSED", 2)
-    monkeypatch.setattr(pictures, "png", lambda rows: rows[0])
-    found = pictures._traversals(Served(None, decode, [Embedded(None, base, base)]))
-    assert list(found) == ["z2", "z3"]
-    steps = np.linspace(-3.0, 3.0, 9)
-    np.testing.assert_allclose(found["z2"][:, 0, 0, 0], 0.3 + 0.4 * steps, atol=1e-6)
-    np.testing.assert_allclose(found["z3"][:, 0, 0, 0], 0.5 + 0.2 * steps, atol=1e-6)
 
 
 def test_neighbours_are_by_the_content(monkeypatch):

@@ -1,6 +1,5 @@
 """A run's directory: begun, resumed or refused, read; and the weights in it."""
 
-import json
 import os
 
 import h5py
@@ -20,19 +19,13 @@ def begin(directory, **changes):
     return run
 
 
-def test_a_run_begins_in_a_new_folder_or_an_empty_one(tmp_path):
-    (tmp_path / "empty").mkdir()
-    for name in ("a/b", "empty"):
-        begin(tmp_path / name)
-        assert json.loads((tmp_path / name / "config.json").read_text()) == CONFIG
-
-
 def test_the_same_configuration_resumes_and_tuples_are_the_lists_of_json(tmp_path):
-    begin(tmp_path, sides=(28, 28))
-    (tmp_path / "evaluation.json").touch()
-    begin(tmp_path, sides=(28, 28), data_dir="elsewhere", option_of_a_later_version=1)
-    assert (tmp_path / "evaluation.json").exists()
-    assert Run(tmp_path).read_config() == CONFIG | {"sides": [28, 28]}
+    place = tmp_path / "new" / "run"
+    begin(place, sides=(28, 28))
+    (place / "evaluation.json").touch()
+    begin(place, sides=(28, 28), data_dir="elsewhere", option_of_a_later_version=1)
+    assert (place / "evaluation.json").exists()
+    assert Run(place).read_config() == CONFIG | {"sides": [28, 28]}
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 4), ("eta", 0.0), ("dataset", "mnist")])

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from crvae_tf.errors import Interrupted
 from launch import command
 from tests import cluster
 from tests.command_line import outcome_of
@@ -55,6 +56,16 @@ def test_a_command_told_to_stop_later_cleans_up_first(number):
     outcome = outcome_of(main, lambda: None)
     assert (outcome.code, outcome.err, outcome.fault) == (128 + number, LINE, "")
     assert cleaned
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_training_that_kept_a_checkpoint_says_so_and_exits_by_the_signal(number):
+    def main():
+        raise Interrupted(number)
+
+    outcome = outcome_of(main, lambda: None)
+    line = "\nStopped after a checkpoint. Run the same command again to resume.\n"
+    assert (outcome.code, outcome.err, outcome.fault) == (128 + number, line, "")
 
 
 def test_a_signal_that_is_ignored_stays_so():
