@@ -1,6 +1,10 @@
 """A training of three epochs of ten steps on noise, and whether two of them ended alike."""
 
 import dataclasses
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 
@@ -35,6 +39,18 @@ def train(run, data, model=None, later_seconds=lambda: 0.0, **options):
     settings = training.Settings("dynamic", RandomAffine(), EPOCHS, BATCH, learning_rate=1e-2, seed=3)
     settings = dataclasses.replace(settings, **options)
     return model, training.train(model, data, run, settings, later_seconds)
+
+
+def train_until_killed(directory):
+    """Trains in a process that kills itself as soon as the first epoch is kept."""
+
+    def watch():
+        while not list(Run(directory).checkpoints.glob("ckpt-*.index")):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    train(directory, noise())
 
 
 def assert_same_to_the_bit(first, second):

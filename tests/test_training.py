@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import signal
 import types
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from crvae_tf import InputError
 from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.training import callbacks
+from tests.command_line import outcome_of_python
 from tests.small_training import (
     EPOCHS,
     IMAGES,
     TIMINGS,
+    assert_same_to_the_bit,
     assert_same_weights,
     new_model,
     train,
@@ -62,6 +65,10 @@ def test_training_maximises_the_bound(trained):
     assert bounds[-1] > -543.0  # 784 fair coins cost 543 nats.
 
 
+def test_two_runs_are_the_same_to_the_bit(whole, unbroken):
+    assert_same_to_the_bit(whole, unbroken)
+
+
 def checkpoints_of(folder, layers):
     """Of a model whose layers have one shape, so that only their number tells it from others."""
     model = keras.Sequential([keras.Input([16]), *(keras.layers.Dense(16) for _ in range(layers))])
@@ -88,6 +95,19 @@ def test_the_index_of_a_checkpoint_is_there_when_all_of_it_is(tmp_path, monkeypa
     (tmp_path / "checkpoints" / ".unfinished.ckpt-9.index").write_bytes(b"killed")
     Run(tmp_path).lock()
     assert not list(tmp_path.glob("checkpoints/.unfinished.*"))
+
+
+def test_a_run_that_was_killed_ends_as_one_that_never_stopped(whole, noise, tmp_path):
+    """It dies after its first epoch was kept, wherever in the second it then is."""
+    run = Run(tmp_path / "run")
+    program = "import sys; from tests.small_training import *; train_until_killed(sys.argv[1])"
+    assert outcome_of_python("-c", program, str(run.directory)).code == -signal.SIGKILL
+    assert not run.weights.exists()
+    before = run.read_metrics()
+    resumed = train(run, noise, new_model(weights_seed=5))  # Its own first weights do not matter.
+    assert_same_to_the_bit(resumed, whole)
+    assert resumed[1][0] == before[0]  # Its timings show that this epoch was not trained anew.
+    assert run.read_metrics() == resumed[1]
 
 
 def test_a_finished_run_is_not_trained_further(whole, run, noise):
