@@ -314,7 +314,7 @@ def test_the_exported_decoder_needs_no_xla_and_decodes_as_the_model(served, tmp_
     np.testing.assert_allclose(decoder(latents=latents)["images"], expected, atol=1e-5)
 
 
-def test_embeddings_hold_content_and_pose(served, tmp_path):
+def test_embeddings_hold_content_and_pose_and_a_search_is_by_content(served, tmp_path):
     encoder = crvae_tf.load_encoder(served[1])
     pixels = np.uint8(255.0 * smooth_images(7))
     images = ArrayImages(pixels)
@@ -324,6 +324,8 @@ def test_embeddings_hold_content_and_pose(served, tmp_path):
     for name in ("content", "pose"):
         found = np.concatenate([vectors(table[name]) for table in tables])
         np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-4, atol=1e-4)
+    searched = np.concatenate([contents for _, contents in Index(tmp_path).parts()])
+    np.testing.assert_allclose(searched, expected.content, rtol=1e-4, atol=1e-4)
 
 
 def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
