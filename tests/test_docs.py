@@ -54,16 +54,28 @@ def test_the_page_of_flags_is_what_the_definitions_say():
     assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == script["page"]()
 
 
+def anchors(page):
+    """Returns the anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_commands_and_flagfiles_lead_somewhere(page):
-    """`make docs` looks at links within pages."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, anchor = target.partition("#")
+        if "://" in place:
+            continue
+        found = page.parent / place if place else page
+        assert found.exists(), target
+        if anchor and "api.md" not in place:
+            assert anchor in anchors(found), target
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    targets = [page.parent / link for link in links if "://" not in link]
-    modules = re.findall(r"python -m (launch|benchmarks)\.([a-z]\w*)", text)
-    targets += [ROOT / package / f"{module}.py" for package, module in modules]
-    targets += [ROOT / flagfile for flagfile in re.findall(r"--flagfile=([\w./]+\.flags)", text)]
-    assert [target for target in targets if not target.exists()] == []
+    for module in re.findall(r"python -m (launch|benchmarks)\.([a-z]\w*)", text):
+        assert (ROOT / module[0] / f"{module[1]}.py").exists(), module
+    for flagfile in re.findall(r"--flagfile=([\w./]+\.flags)", text):
+        assert (ROOT / flagfile).exists(), flagfile
 
 
 @pytest.mark.slow

@@ -1,16 +1,38 @@
-"""Files and arrays that are damaged, of another kind, or meant to do harm."""
+"""Files and arrays that are damaged, huge, of another kind, or meant to do harm."""
 
 import pickle
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from crvae_tf import CRVAE, VAE, InputError, RandomAffine, networks
-from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, open_images
+from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing, open_images, preprocessing
 from crvae_tf.evaluation import evaluate as evaluating
 from crvae_tf.serving import index
+from tests.image_files import blocks, encoded
+
+
+def png(width, height):
+    """The beginning of a PNG that claims to be of this size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def jpeg(width, height):
+    stored = bytearray(encoded(blocks(0, 3), "JPEG"))
+    frame = stored.index(b"\xff\xc0")
+    stored[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(stored)
+
+
+@pytest.mark.parametrize("claim", [png, jpeg])
+def test_a_file_that_claims_pixels_that_it_lacks_is_refused(claim):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        preprocessing.decode(tf.constant(claim(65500, 65500)))
 
 
 class Payload:

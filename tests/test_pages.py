@@ -24,6 +24,13 @@ def a_run(folder, seed=0, commit="abc"):
     return run
 
 
+def summary(title):
+    one = {name: ["some"] for name in ("epochs", "nll_samples", "num_images", "hardware", "commits")}
+    made = one | {"commands": ["python -m launch.train"], "runs": 1, "seeds": 1, "hours": 1.25}
+    about = {"study": "runs", "title": title, "datasets": ["digits"], "labels": []}
+    return about | {"rows": [], "provenance": made}
+
+
 def test_the_committed_page_is_what_the_command_writes(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = "docs/results.md"
@@ -38,6 +45,19 @@ def test_what_is_known_of_runs_is_gathered(tmp_path):
     assert (found["nll_samples"], found["num_images"], found["epochs"]) == ([5], [40], [3])
     runs[0].provenance.unlink()
     assert pages.provenance(runs, [])["commits"] == ["def", "unknown"]
+
+
+def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_path):
+    files.write_json(tmp_path / "b.json", summary("Second"))
+    files.write_json(tmp_path / "a.json", summary("First"))
+    (tmp_path / "a.md").write_text("It did not hold.\n")
+    (tmp_path / "a_figure_1.png").touch()
+    (tmp_path / "ab.png").touch()
+    text = pages.document(tmp_path, tmp_path.parent / "RESULTS.md")
+    picture = f"![a_figure_1]({tmp_path.name}/a_figure_1.png)"
+    places = [text.index(part) for part in ("## First", picture, "It did not hold.", "## Second")]
+    assert places == sorted(places)
+    assert text.count("![") == 1
 
 
 @pytest.mark.parametrize(

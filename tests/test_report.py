@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
@@ -117,6 +118,34 @@ def test_figures_that_were_measured_otherwise_are_not_ranked(make_run, changed, 
     notes = [note for sheet in found.values() for note in sheet.notes]
     assert len(notes) == len(incomparable)
     assert all(f"differ in {next(iter(changed))}, so" in note for note in notes)
+
+
+def test_the_vertical_axis_leaves_the_first_fifth_of_the_epochs_out():
+    losses = [1000.0, *np.linspace(10.0, 1.0, 9)]
+    metrics = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses, 1)]
+    record = SimpleNamespace(number=1, colour="red", metrics=metrics)
+    axes = Figure().subplots()
+    report._draw_term(axes, [record], "loss")
+    assert axes.get_ylim()[1] == pytest.approx(10.0, abs=2.0)
+    assert axes.texts[0].get_text() == "1"
+    assert axes.texts[0].xy == (10, 1.0)
+
+
+def test_traversals_show_the_dimensions_that_change_the_image_most(monkeypatch):
+    effect = np.array([0.0, 0.1, 0.4, 0.2], np.float32)
+
+    def decode(latents):
+        return (latents @ effect)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones([1, 1, 1])
+
+    decode.latent_dim = 4
+    base = np.array([[5.0, 1.0, 1.0, 1.0]], np.float32)
+    monkeypatch.setattr(pictures, "_TRAVERSED", 2)
+    monkeypatch.setattr(pictures, "png", lambda rows: rows[0])
+    found = pictures._traversals(Served(None, decode, [Embedded(None, base, base)]))
+    assert list(found) == ["z2", "z3"]
+    steps = np.linspace(-3.0, 3.0, 9)
+    np.testing.assert_allclose(found["z2"][:, 0, 0, 0], 0.3 + 0.4 * steps, atol=1e-6)
+    np.testing.assert_allclose(found["z3"][:, 0, 0, 0], 0.5 + 0.2 * steps, atol=1e-6)
 
 
 def test_neighbours_are_by_the_content(monkeypatch):
