@@ -120,7 +120,8 @@ def _write(model: keras.Model, folder: Path, **endpoints: tuple) -> None:
 def convert(encoder: str | PathLike, path: str | PathLike) -> None:
     """Converts the encoder in the folder `encoder` to the file `path`, `*.tflite` or `*.onnx`.
 
-    Raises InputError if there is no exported encoder, or if tf2onnx is not installed.
+    That of registered networks must be portable; see `export_encoder`. Raises InputError if there is no
+    exported encoder, or if tf2onnx is not installed.
     """
     loaded = load_encoder(encoder)
     with files.whole_file(path) as unfinished:
