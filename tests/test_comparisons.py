@@ -12,9 +12,9 @@ def test_settings_stand_side_by_side_and_the_page_says_what_was_not_run():
         ("mnist", "pca"): [pca],
     }
     lines = comparisons.markdown(comparisons.summarize("invariance", cells, network="mlp")).splitlines()
-    assert any(line.startswith("| vae_aug | 97.50 ± 0.71 | 195.00 ± 1.41 |") for line in lines)
+    assert any(line.startswith("| vae_aug | 97.50 ± 0.71 / 195.00 ± 1.41 |") for line in lines)
     (figures_of_pca,) = (line for line in lines if line.startswith("| pca | - | - |"))
-    assert "| 0.900 | 0.800 | 0.300 |" in figures_of_pca
+    assert "| 0.900 / 0.800 / 0.300 |" in figures_of_pca
     assert "Not run: `cr_vae eta=5`." in lines
 
 

@@ -98,7 +98,7 @@ def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatc
     monkeypatch.setattr(baselines, "measure", measure)
     grid.measure_baselines(chosen)
     text = grid.write(chosen, jobs)
-    assert "| vae_aug | 90.00 |" in text
+    assert "| vae_aug | 90.00 / " in text
     assert "| pixels | - |" in text
     assert "Not run: `cr_vae eta=1`." in text
     summary = json.loads((tmp_path / "invariance_digits.json").read_text())

@@ -118,5 +118,10 @@ def markdown(
 
 
 def methods_markdown(table: pd.DataFrame) -> str:
-    """Returns the table of `by_method` in Markdown."""
-    return markdown(["method"], table.columns, table.itertuples(name=None))
+    """Returns the table of `by_method` in Markdown: one column for each quantity, slashes within."""
+    columns = {}
+    for name, cells in table.T.groupby(level="metric", sort=False):
+        under = " / ".join(CONDITIONS[split] for _, split in cells.index)
+        head = f"{BY_NAME[name].label}, {under}".replace("transformation / ", "/ ")
+        columns[head] = cells.agg(" / ".join).replace(r"^(\D+)( / \1)+$", r"\1", regex=True)
+    return markdown(["method", *columns], (), pd.DataFrame(columns).itertuples(name=None))

@@ -15,8 +15,7 @@ from crvae_tf.studies.evaluation_frame import dataset_title
 
 Summary = dict[str, Any]
 
-_HEAD = """# Results
-
+_HEAD = """
 Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
 `{folder}`: change those, not this page. docs/run_folder.md says what each figure is.
 """
@@ -62,10 +61,10 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
 
 
 def document(folder: str | Path, output: str | Path) -> str:
-    """Returns docs/results.md: a section for each JSON file of `folder`, in the order of their names.
+    """Returns a page of results: a section for each JSON file of `folder`, in the order of their names.
 
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`. The page
-    links to these relative to `output`, where it will lie. `summary.md` comes first, if it is there.
+    links to these relative to `output`, where it will lie. `summary.md`, if it is there, is the head.
 
     Raises:
       InputError: there is no such file, or one holds no summary.
@@ -74,9 +73,9 @@ def document(folder: str | Path, output: str | Path) -> str:
     summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}
     if not summaries:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
-    head = [_HEAD.format(folder=folder.as_posix(), output=output.as_posix())]
-    if (in_short := folder / "summary.md").exists():
-        head.append(in_short.read_text(encoding="utf-8"))
+    opening = folder / "summary.md"
+    head = [opening.read_text(encoding="utf-8") if opening.exists() else "# Results\n"]
+    head.append(_HEAD.format(folder=folder.as_posix(), output=output.as_posix()))
     tables = [summary for summary in summaries.values() if summary["study"] == "table"]
     if tables:
         counts = [f"* {_title(table)}: {paper.count(table['verdicts'])}." for table in tables]
