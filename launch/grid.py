@@ -202,6 +202,7 @@ def write(study: Study, jobs: Sequence[Job]) -> str:
     else:
         path = study.directory / f"{study.name}_{_folder(study.datasets[0])}"
         summary = _compared(study, jobs[0].options, found)
+        comparisons.frontier(f"{path}_frontier.png", summary["rows"])
     runs = [job.finished for job in jobs if job.finished]
     return pages.write(path, summary, runs, [options.command_line()])
 

@@ -18,6 +18,16 @@ def test_settings_stand_side_by_side_and_the_page_says_what_was_not_run():
     assert "Not run: `cr_vae eta=5`." in lines
 
 
+def test_the_frontier_has_a_point_for_each_setting_with_a_likelihood(drawn):
+    cells = {("mnist", "cr_vae"): [evaluation(97.0), evaluation(98.0)]}
+    cells["mnist", "pca"] = [{"consistency": evaluation(1.0)["consistency"]}]
+    comparisons.frontier("frontier.png", comparisons.summarize("invariance", cells)["rows"])
+    (points,) = drawn[0].axes[0].collections
+    retrieval = evaluation(1.0)["consistency"]["test_transform"]["retrieval_at_1"]
+    assert points.get_offsets().tolist() == [[97.5, retrieval]]
+    assert points.get_label() == "CR-VAE"
+
+
 def test_invariance_curves_are_marked_at_the_ranges_of_the_transformed_test_set(drawn):
     names = ("kl", "retrieval_at_1", "linear", "nearest_neighbours")
     points = [{"size": size} | dict.fromkeys(names, 0.5) for size in (0.0, 99.0)]

@@ -105,6 +105,7 @@ def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatc
     assert summary["network"] == "wae of width 0.125"
     made = {path.suffix for path in tmp_path.glob("invariance_digits.*")}
     assert made == {".json", ".csv", ".md"}
+    assert (tmp_path / "invariance_digits_frontier.png").exists()
 
 
 @pytest.mark.parametrize(

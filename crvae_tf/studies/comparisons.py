@@ -77,6 +77,23 @@ def markdown(summary: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def frontier(path: str | PathLike, rows: pd.DataFrame) -> None:
+    """Draws, for each setting that has both, its retrieval against its NLL, as a PNG file.
+
+    `rows` are those of `summarize`; retrieval is under the test transformation, the NLL of test images.
+    """
+    means = rows.pivot(index="method", columns=["metric", "split"], values="mean")
+    points = means.reindex(columns=[("nll", "test"), ("retrieval_at_1", "test_transform")]).dropna()
+    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for label, (nll, retrieval) in points.iterrows():
+        axes.scatter(nll, retrieval, label=method_title(label))
+    axes.set(xlabel="NLL of test images, nats", ylim=(0.0, 1.02))
+    axes.set_ylabel("retrieval at 1, test transformation")
+    figure.legend(loc="outside right upper")
+    drawing.save(figure, path)
+
+
 def invariance_curves(
     path: str | PathLike, curves: Mapping[str, InvarianceCurves], ranges: Mapping[str, float]
 ) -> None:
