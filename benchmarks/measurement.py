@@ -40,11 +40,7 @@ def parser(text: str | None, repeats: int = 5) -> argparse.ArgumentParser:
 
 
 def by_turns(contestants: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Returns what each contestant measured, one value for each of the turns.
-
-    >>> by_turns({"one": lambda: 1.0, "other": lambda: 2.0}, repeats=2)
-    {'one': [1.0, 1.0], 'other': [2.0, 2.0]}
-    """
+    """Returns what each contestant measured, one value for each of the turns."""
     found = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, measure in contestants.items():
@@ -67,11 +63,7 @@ def times_for(call: Callable[[], Any], duration: float) -> int:
 
 
 def ratio(values: Sequence[float], others: Sequence[float]) -> float:
-    """Returns the median ratio of what was measured in the same turn.
-
-    >>> ratio([2.0, 8.0, 9.0], [1.0, 2.0, 3.0])
-    3.0
-    """
+    """Returns the median ratio of what was measured in the same turn."""
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 

@@ -16,7 +16,11 @@ from benchmarks.measurement import Figure
 from benchmarks.train_step import Case
 from crvae_tf.evaluation import evaluate as evaluation
 
-CASES = {Case("mlp", batch_size=50): 1000, Case("wae", 0.25, batch_size=50): 40}
+CASES = {
+    Case("mlp", batch_size=50): 1000,
+    Case("mlp", batch_size=50, registered=True): 1000,
+    Case("wae", 0.25, batch_size=50): 40,
+}
 """And the K of each."""
 LATENTS = 1000
 
@@ -32,9 +36,10 @@ def rates(case: Case, samples: int, repeats: int) -> list[Figure]:
     """Returns the image-samples/s of the likelihood and of the decoder."""
     model = train_step.model_of(case)
     work = case.batch_size * samples
-    latents = tf.random.stateless_normal([LATENTS, 50], [0, 0])
     decode = tf.function(model.base.decoder)
-    likelihood = functools.partial(likelihood_function(model, samples), *first_images(case))
+    latents = tf.random.stateless_normal([LATENTS, *model.base.decoder.inputs[0].shape[1:]], [0, 0])
+    score = tf.function(evaluation.negative_log_likelihood)
+    likelihood = functools.partial(score, model, *first_images(case), samples)
     likelihood(), decode(latents)
     calls = math.ceil(work / LATENTS)
     contestants = {
@@ -45,18 +50,11 @@ def rates(case: Case, samples: int, repeats: int) -> list[Figure]:
     return [Figure(case.label, name, "image-samples/s", values) for name, values in found.items()]
 
 
-def likelihood_function(model: crvae_tf.CRVAE, samples: int):
-    """Returns `negative_log_likelihood` of (indices, images) as one function, as `evaluate` has it."""
-    return tf.function(
-        lambda indices, images: evaluation.negative_log_likelihood(model, images, indices, samples)
-    )
-
-
 def first_images(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the indices and the images of a batch."""
+    """Returns the images of a batch and their indices."""
     split = crvae_tf.datasets.ArrayImages(train_step.some_images(case.batch_size))
     batches = crvae_tf.datasets.evaluation_batches(split, case.batch_size, "dynamic")
-    return next(iter(batches))[:2]
+    return next(iter(batches))[1::-1]
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
 
 `fit` is training.train as a user's command runs it: pipeline, transformation, step, checks and logs.
 `bare step` is the same step on one batch in memory, `registered` that of registered networks around
-the same pair. PyTorch draws, transforms and trains likewise, in
-one thread of Python. `--growth` measures instead how the time of a bare step grows with the batch and
-with the width. The digits stand in for MNIST: no cost here depends on what an image shows.
+the same pair. PyTorch draws, transforms and trains likewise, in one thread of Python. `--growth`
+measures instead how the time of a bare step grows. The digits stand in for MNIST: no cost here depends
+on what an image shows.
 """
 
 import argparse
@@ -38,7 +38,6 @@ try:
 except ImportError:  # The extra `benchmark` is not installed.
     torch = None
 
-SHAPE = (28, 28, 1)
 TRANSFORMATION = crvae_tf.RandomAffine(translation=2.0, rotation=15.0, scaling=0.1)
 """The t(x~|x) of MNIST."""
 
@@ -51,12 +50,16 @@ class Case(NamedTuple):
     batch_size: int = 64
     precision: str = "float32"
     registered: bool = False
+    side: int = 28
+    latent_dim: int = 50
+    views: int = 1
 
     @property
     def label(self) -> str:
         """What a table calls it."""
+        network = f"registered {self.network}" if self.registered else self.network
         width = f" of width {self.width:g}" if self.network == "wae" else ""
-        return f"{self.network}{width}, batch {self.batch_size}, {self.precision}"
+        return f"{network}{width}, batch {self.batch_size}, {self.precision}"
 
 
 CASES = [
@@ -71,10 +74,14 @@ CASES = [
     for precision in ("float32", "bfloat16")
 ]
 GROWTH = {
-    "mlp, batch": [Case("mlp", batch_size=size) for size in (32, 64, 128, 256, 512)],
-    "wae, batch": [Case("wae", 0.25, size) for size in (16, 32, 64, 128)],
-    "wae, width": [Case("wae", width, 16) for width in (0.125, 0.25, 0.5, 1.0)],
+    ("mlp", "batch_size"): {size: Case("mlp", batch_size=size) for size in (32, 64, 128, 256, 512)},
+    ("mlp", "latent_dim"): {dim: Case("mlp", latent_dim=dim) for dim in (10, 50, 200)},
+    ("mlp", "views_per_image"): {views: Case("mlp", views=views) for views in (1, 2, 4, 8)},
+    ("wae", "batch_size"): {size: Case("wae", 0.25, size) for size in (16, 32, 64, 128)},
+    ("wae", "width"): {width: Case("wae", width, 16) for width in (0.125, 0.25, 0.5, 1.0)},
+    ("wae", "image_size"): {side: Case("wae", 0.125, 16, side=side) for side in (28, 32, 64, 128)},
 }
+"""By network and flag, the values of the flag and their cases."""
 
 
 def main() -> None:
@@ -82,15 +89,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long a turn takes")
     parser.add_argument("--growth", action="store_true", help="measure how a step's time grows")
     options = parser.parse_args()
-    for name, cases in GROWTH.items() if options.growth else ():
-        if name.startswith(options.only):
-            measurement.report(growth(name, cases, options))
+    for (network, flag), cases in GROWTH.items() if options.growth else ():
+        if f"{network}, {flag}".startswith(options.only):
+            measurement.report(growth(network, flag, cases, options))
     for case in () if options.growth else CASES:
         if case.label.startswith(options.only):
             measurement.report(measure(case, options))
 
 
-def growth(name: str, cases: list[Case], options: argparse.Namespace) -> list[Figure]:
+def growth(
+    network: str, flag: str, cases: dict[float, Case], options: argparse.Namespace
+) -> list[Figure]:
     """Returns the milliseconds of a bare step of each case."""
 
     def milliseconds(case: Case) -> Callable[[], float]:
@@ -98,9 +107,9 @@ def growth(name: str, cases: list[Case], options: argparse.Namespace) -> list[Fi
         times = measurement.times_for(step, options.seconds)
         return lambda: 1e3 * measurement.seconds(step, times)
 
-    contestants = {case.label: milliseconds(case) for case in cases}
+    contestants = {f"{flag}={value:g}": milliseconds(case) for value, case in cases.items()}
     found = measurement.by_turns(contestants, options.repeats)
-    return [Figure(name, label, "ms", values) for label, values in found.items()]
+    return [Figure(network, label, "ms", values) for label, values in found.items()]
 
 
 def measure(case: Case, options: argparse.Namespace) -> list[Figure]:
@@ -136,7 +145,7 @@ def build(case: Case) -> tuple[keras.Model, keras.Model]:
     keras.mixed_precision.set_global_policy(
         "float32" if case.precision == "float32" else "mixed_bfloat16"
     )
-    return networks.build(case.network, SHAPE, width=case.width)
+    return networks.build(case.network, (case.side, case.side, 1), case.latent_dim, case.width)
 
 
 def model_of(case: Case) -> crvae_tf.CRVAE:
@@ -144,7 +153,7 @@ def model_of(case: Case) -> crvae_tf.CRVAE:
     pair = build(case)
     if case.registered:
         pose = poses.Pose.of(TRANSFORMATION)
-        pose_network = poses.network(case.network, SHAPE, pose, case.width)
+        pose_network = poses.network(case.network, (case.side, case.side, 1), pose, case.width)
         pair = poses.register(*pair, TRANSFORMATION, pose_network=pose_network)
     return crvae_tf.CRVAE(crvae_tf.VAE(*pair))
 
@@ -165,9 +174,9 @@ def bare_step(case: Case) -> Callable[[], tf.Tensor]:
 
 def batches_of(case: Case, images: int | None = None, transformation=TRANSFORMATION) -> Iterator[tuple]:
     """Returns an epoch of pairs, or triples, as a training makes them, by default of one batch."""
-    split = ArrayImages(some_images(images or case.batch_size))
-    arguments = (split, case.batch_size, "dynamic", transformation, 0, range(1))
-    return iter(datasets.training_batches(*arguments, with_transformations=case.registered))
+    split = ArrayImages(some_images(images or case.batch_size, case.side))
+    of_epoch = (split, case.batch_size, "dynamic", transformation, 0, range(1), 0)
+    return iter(datasets.training_batches(*of_epoch, case.registered, case.views))
 
 
 def fit_rate(case: Case, steps: int) -> float:
@@ -191,10 +200,11 @@ def fit_rate(case: Case, steps: int) -> float:
 
 
 @functools.cache
-def some_images(number: int) -> np.ndarray:
-    """Returns embedded digits, uint8 `[number, 28, 28, 1]`, each as often as needed."""
-    data = datasets.load("digits").train
-    return np.resize(next(data.batches(data.num_images).as_numpy_iterator())[1], [number, *SHAPE])
+def some_images(number: int, side: int = 28) -> np.ndarray:
+    """Returns embedded digits, uint8 `[number, side, side, 1]`, each as often as needed."""
+    data = datasets.load("digits", image_size=side).train
+    pixels = next(data.batches(data.num_images).as_numpy_iterator())[1]
+    return np.resize(pixels, [number, side, side, 1])
 
 
 def step_operations(encoder: keras.Model, decoder: keras.Model, pairs: int) -> float:
