@@ -4,23 +4,16 @@ import importlib
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "CRVAE": "models",
-    "IWAE": "models",
-    "VAE": "models",
-    "BetaVAE": "models",
-    "Bound": "objectives",
-    "InputError": "errors",
-    "RandomAffine": "transforms",
-    "consistency": "objectives",
-    "elbo": "objectives",
-    "evaluate": "evaluation.evaluate",
-    "export_decoder": "serving.export",
-    "export_encoder": "serving.export",
-    "importance_weighted_bound": "objectives",
-    "load_encoder": "serving.export",
+_NAMES = {
+    "errors": ("InputError",),
+    "evaluation.evaluate": ("evaluate",),
+    "models": ("CRVAE", "IWAE", "VAE", "BetaVAE"),
+    "objectives": ("Bound", "consistency", "elbo", "importance_weighted_bound"),
+    "serving.export": ("export_decoder", "export_encoder", "load_encoder"),
+    "transforms": ("RandomAffine",),
 }
-"""The module of each public name. It is imported on first use, because most need TensorFlow."""
+"""The public names of each module. It is imported on first use, because most need TensorFlow."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = list(_HOMES)
 
