@@ -38,13 +38,9 @@ class Pose:
     The units are the sizes of a `RandomAffine`, so what it draws has coordinates of about -1 to 1.
     """
 
-    translation: float
-    """Unit of the moves to the right and down, pixels; 0 omits both."""
-    rotation: float
-    """Unit of the angle, degrees; 0 omits it."""
-    scaling: float
-    """Unit of the logarithm of the scale; 0 omits it."""
-    fill: str = "constant"
+    units: tuple[float, float, float, float]
+    """In the order of the parts: pixels, pixels, degrees and a logarithm; 0 omits a part."""
+    fill: str
     """What fills the outside of the image; see `RandomAffine`."""
 
     @classmethod
@@ -54,8 +50,8 @@ class Pose:
         Raises:
           InputError: it draws only the identity.
         """
-        sizes = transformation.translation, transformation.rotation, transformation.scaling
-        pose = cls(*sizes, transformation.fill)
+        moves = transformation.translation, transformation.translation
+        pose = cls((*moves, transformation.rotation, transformation.scaling), transformation.fill)
         if not pose.dim:
             raise InputError("transformation", "one that moves images", "the identity")
         return pose
@@ -63,25 +59,19 @@ class Pose:
     @property
     def dim(self) -> int:
         """The number of coordinates, 1 to 4."""
-        return sum(unit > 0.0 for unit in self._units)
-
-    @property
-    def _units(self) -> tuple[float, ...]:
-        return self.translation, self.translation, self.rotation, self.scaling
+        return sum(unit > 0.0 for unit in self.units)
 
     def transformation(self, coordinates: tf.Tensor) -> Affine:
         """Returns T_s for coordinates `[batch, dim]`; it moves upright images into this pose."""
         given = iter(tf.unstack(coordinates, axis=-1))
         nothing = tf.zeros_like(coordinates[..., 0])
-        right, down, angle, log_scale = (
-            unit * next(given) if unit else nothing for unit in self._units
-        )
+        right, down, angle, log_scale = (unit * next(given) if unit else nothing for unit in self.units)
         return Affine(right, down, angle, tf.exp(log_scale))
 
     def coordinates(self, transformation: Affine) -> tf.Tensor:
         """Returns the coordinates `[batch, dim]` of a transformation."""
         parts = transformation._replace(scale=tf.math.log(transformation.scale))
-        pairs = zip(parts, self._units, strict=True)
+        pairs = zip(parts, self.units, strict=True)
         return tf.stack([part / unit for part, unit in pairs if unit], axis=-1)
 
     def content(self, distribution: tfd.Distribution) -> tfd.Distribution:
