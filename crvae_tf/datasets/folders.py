@@ -90,8 +90,7 @@ class FileImages(Images):
             yield "Pillow can convert some: Image.open(FILE).save(FILE + '.png')"
 
     def raw(self, limit):
-        number = self.num_images if limit is None else min(limit, self.num_images)
-        for index in spread(number, self.num_images):
+        for index in spread(self.up_to(limit), self.num_images):
             with contextlib.suppress(*_UNREADABLE), open(self.paths[index], "rb") as file:
                 yield stored_pixels(file.read())
 

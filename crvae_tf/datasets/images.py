@@ -68,6 +68,10 @@ class Images(abc.ABC):
         """Returns all images once, in order; see `ranges`."""
         return self.ranges(grouped(range(self.num_images), batch_size))
 
+    def up_to(self, limit: int | None) -> int:
+        """Returns the number of images, at most `limit`; None means no limit."""
+        return self.num_images if limit is None else min(limit, self.num_images)
+
     def tell_broken(self, indices: np.ndarray) -> list[str]:
         """Logs why the files at `indices` cannot be read, and returns their names."""
         return []
@@ -162,10 +166,6 @@ class ArrayImages(Images):
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of batches that hold every image once; the last may be short."""
         return math.ceil(self.num_images / batch_size)
-
-    def up_to(self, limit: int | None) -> int:
-        """Returns the number of images, at most `limit`; None means no limit."""
-        return self.num_images if limit is None else min(limit, self.num_images)
 
     def sample(self, limit: int | None) -> "ArrayImages":
         """Returns a fixed sample of `limit` images, spread over the whole; all if it is None."""

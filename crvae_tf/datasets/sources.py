@@ -265,7 +265,7 @@ class StoredImages(Images):
         return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
-        examples = self._examples().take(-1 if limit is None else limit)
+        examples = self._examples().take(self.up_to(limit))
         read = stored_pixels if self._is_encoded else np.asarray
         return (read(image) for image, _ in examples.as_numpy_iterator())
 
