@@ -121,17 +121,14 @@ class VAE(PerExampleModel):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
         self.encoder = encoder
         self.decoder = decoder
+        self.pose: Pose | None = getattr(encoder, "pose", None)
+        """The pose's coordinates if the networks are registered, else None."""
         self._likelihood = likelihoods.get(likelihood)
         self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
         # Encoders that are not functional models have no shape before their first call.
         outputs = getattr(encoder, "outputs", None)
         self._latent_dim = outputs[0].shape[-1] if outputs else None
         self.built = True
-
-    @property
-    def pose(self) -> Pose | None:
-        """The pose's coordinates if the networks are registered, else None."""
-        return getattr(self.encoder, "pose", None)
 
     @property
     def prior(self) -> tfd.Distribution:
@@ -261,6 +258,8 @@ class CRVAE(PerExampleModel):
         names = ("bound", "rate", "distortion", "view_bound", "consistency")
         super().__init__(getattr(base, "seed", 0), names, **kwargs)
         self.base = base
+        self.pose: Pose | None = getattr(base, "pose", None)
+        """The base model's pose."""
         self.lambda_ = lambda_
         self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
         self.kl_direction = kl_direction
@@ -270,11 +269,6 @@ class CRVAE(PerExampleModel):
             raise InputError("eta", "0 where lambda_ is 0", self.eta)
         check_choice("kl_direction", kl_direction, objectives.KL_DIRECTIONS)
         self.built = True
-
-    @property
-    def pose(self) -> Pose | None:
-        """The base model's pose."""
-        return getattr(self.base, "pose", None)
 
     @property
     def prior(self) -> tfd.Distribution:
