@@ -66,7 +66,8 @@ class Preprocessing:
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """Returns the same for the bytes of an image file."""
         image = _stored(data)
-        is_ready = tf.reduce_all(tf.shape(image) == self.image_shape) & ~_is_special(data)
+        is_special = tf.strings.regex_full_match(_searched(data), _SPECIAL)
+        is_ready = tf.reduce_all(tf.shape(image) == self.image_shape) & ~is_special
         is_ready &= self == Preprocessing(self.image_size, self.channels)
         # In most folders all files are ready, and each operation costs as much as decoding one.
         made = tf.cond(is_ready, lambda: image, lambda: _conversion(self)(data, image))
@@ -122,13 +123,7 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     It keeps the upper eight of 16 bits, and the first frame of an animation. The graph raises
     tf.errors.InvalidArgumentError if TensorFlow cannot decode the file.
     """
-    image = _stored(data)
-    return tf.cond(_is_special(data), lambda: _as_shown(data, image), lambda: image)
-
-
-def _is_special(data: tf.Tensor) -> tf.Tensor:
-    """Returns whether a file may need `_as_shown`."""
-    return tf.strings.regex_full_match(_searched(data), _SPECIAL)
+    return _as_shown(data, _stored(data))
 
 
 def _stored(data: tf.Tensor) -> tf.Tensor:
