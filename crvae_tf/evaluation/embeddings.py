@@ -74,8 +74,7 @@ class Probes:
         self.num_images = len(embeddings)
         linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(embeddings)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             self._classifiers = [each.fit(embeddings, labels) for each in (linear, neighbours)]
 
     def accuracies(self, embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
