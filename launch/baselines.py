@@ -30,7 +30,7 @@ def main() -> None:
     from crvae_tf.runs import files
     from launch import tables
 
-    for name in options.named() & {"pose", "pose_steps", "views_per_image"}:
+    for name in options.named().keys() & {"pose", "pose_steps", "views_per_image"}:
         raise InputError(name, "left out, no baseline has it", options.given()[name])
     chosen = options.resolve()
     command.say(f"baselines: {chosen.dataset}, SimCLR by {chosen.network}, {chosen.epochs} epochs")

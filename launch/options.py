@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Set
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +172,14 @@ def given() -> dict[str, Any]:
     return {n: flags.FLAGS[n].value for n in (*_OPTIONS, "method") if n in flags.FLAGS}
 
 
-def named() -> set[str]:
-    """Returns the names of those flags that the command line or a flagfile sets."""
-    return {name for name in given() if flags.FLAGS[name].present}
+def named() -> dict[str, Any]:
+    """Returns the values of those that the command line or a flagfile sets."""
+    return {name: value for name, value in given().items() if flags.FLAGS[name].present}
 
 
 def training_arguments(changes: dict[str, Any]) -> list[str]:
     """Returns the command line of a training with the flags given here, except for `changes`."""
-    present = named()
-    values = {name: value for name, value in given().items() if name in present} | changes
+    values = named() | changes
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
@@ -200,7 +199,8 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
     """
     from crvae_tf.training.fit import BURDA_EPOCHS
 
-    values, present = given() | (changes or {}), named() | set(changes or {})
+    present = named() | (changes or {})
+    values = given() | present
     _fill_method(values, present)
     if values["schedule"] == "burda" and "epochs" not in present:
         values["epochs"] = BURDA_EPOCHS
@@ -217,10 +217,10 @@ def resolve(changes: dict[str, Any] | None = None) -> Options:
 
 def resolve_evaluation(config: dict[str, Any]) -> Options:
     """Returns a finished run's options, with what an evaluation may change taken from the flags."""
-    return _checked(Options.from_config(config | {name: given()[name] for name in named()}))
+    return _checked(Options.from_config(config | named()))
 
 
-def _fill_method(values: dict[str, Any], present: Set[str]) -> None:
+def _fill_method(values: dict[str, Any], present: Collection[str]) -> None:
     """Fills in what the method sets and the flags do not."""
     from crvae_tf.objectives import default_eta
 

@@ -59,7 +59,7 @@ def study():
     from launch import grid
 
     given = flags.FLAGS
-    for name in sorted(options.named() & _SET_BY_GRID):
+    for name in sorted(options.named().keys() & _SET_BY_GRID):
         raise InputError(name, "left out, the grid sets it", given[name].value)
     table = None if given.settings else given.table
     name, cells = _cells()
