@@ -192,7 +192,7 @@ def fit_rate(case: Case, steps: int) -> float:
         batch_size=case.batch_size,
         learning_rate=1e-4,
         seed=0,
-        steps_per_execution=training.default_steps_per_execution(model),
+        steps_per_execution=None,
     )
     with tempfile.TemporaryDirectory() as folder:
         lines = training.train(model, data, Run(folder), settings)

@@ -125,12 +125,9 @@ def training_settings(options: Options, model: keras.Model) -> training.Settings
     """Returns how a model is trained: a VAE by itself on images alone, all else on pairs."""
     fields = {field.name for field in dataclasses.fields(training.Settings)}
     settings = {name: value for name, value in options.to_config().items() if name in fields}
-    steps = options.steps_per_execution or training.default_steps_per_execution(model)
-    return training.Settings(
-        **settings
-        | {"transformation": None if isinstance(model, crvae_tf.VAE) else transformation(options)}
-        | {"steps_per_execution": steps, "jit": {"auto": None, "on": True, "off": False}[options.jit]}
-    )
+    settings["transformation"] = None if isinstance(model, crvae_tf.VAE) else transformation(options)
+    settings["jit"] = {"auto": None, "on": True, "off": False}[options.jit]
+    return training.Settings(**settings)
 
 
 def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:

@@ -48,7 +48,8 @@ class Settings:
       clip_norm: the largest norm of the whole gradient, or None to leave it as it is.
       checkpoint_minutes: minutes between checkpoints within an epoch, or None for none.
       steps_per_execution: how many steps TensorFlow takes before it returns to Python, at most: the
-        largest number that divides those of an epoch is taken; on several replicas 1.
+        largest number that divides those of an epoch is taken; on several replicas 1. None stands for
+        10 for a network of less than a million parameters, whose steps Python would delay, else for 1.
       jit: whether XLA compiles the step; None leaves that to Keras, which does so on a GPU, but not
         under a strategy.
     """
@@ -63,7 +64,7 @@ class Settings:
     views_per_image: int = 1
     clip_norm: float | None = None
     checkpoint_minutes: float | None = None
-    steps_per_execution: int = 1
+    steps_per_execution: int | None = 1
     jit: bool | None = None
 
     def rate(self, epoch: int) -> float:
@@ -202,14 +203,10 @@ def _scalars(logs: dict[str, tf.Tensor]) -> dict[str, float]:
     return {name: float(np.squeeze(value)) for name, value in logs.items()}
 
 
-def default_steps_per_execution(model: keras.Model) -> int:
-    """Returns 10 for a network of less than a million parameters, whose steps Python would delay."""
-    return 10 if model.count_params() < 1_000_000 else 1
-
-
 def _steps_per_execution(model: keras.Model, settings: Settings, steps: int) -> int:
     """Returns the largest number that divides `steps` and may be taken at a time."""
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return 1  # Keras' loop over steps fails on several replicas.
-    limit = min(settings.steps_per_execution, steps)
+    usual = 10 if model.count_params() < 1_000_000 else 1
+    limit = min(settings.steps_per_execution or usual, steps)
     return max(number for number in range(1, limit + 1) if steps % number == 0)
