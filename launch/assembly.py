@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
 import crvae_tf
 from crvae_tf import datasets, networks, poses
@@ -21,7 +22,7 @@ from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
 from launch import tables
 from launch.command import say
-from launch.options import PLACES, Options, command_line, given, resolve_evaluation
+from launch.options import PLACES, Options, command_line, resolve_evaluation
 
 _PACKAGES = (
     *("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "keras-cv"),
@@ -189,13 +190,10 @@ def latent_means(
 
 def finished_run() -> tuple[Run, Options]:
     """Returns the run that --output_dir names, and its options as the other flags change them."""
-    directory = given()["output_dir"]
-    if directory is None:
-        raise InputError("output_dir", "the folder of a finished run")
-    run = Run(directory)
+    run = Run(flags.FLAGS.output_dir)
     trained = run.read_config()
     run.lock()
-    return run, resolve_evaluation(trained | {"output_dir": directory})
+    return run, resolve_evaluation(trained)
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:

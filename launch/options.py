@@ -156,6 +156,7 @@ def define_training() -> None:
 def define_evaluation() -> None:
     """Defines the flags of a command that is about a finished run."""
     define("dataset", *PLACES, *EVALUATION)
+    flags.register_validator("output_dir", bool, "must be the folder of a finished run")
 
 
 def define(*names: str) -> None:
