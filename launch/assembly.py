@@ -138,7 +138,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     size = options.nll_samples, options.eval_images
     with tables.ProgressBar("evaluating", "images") as bar:
         found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
-    commands = run.read_provenance().get("commands", [])
+    commands = run.read_json(run.provenance).get("commands", [])
     made = {
         "commands": list(dict.fromkeys([*commands, command_line()])),
         "commit": commit(),

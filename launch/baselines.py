@@ -27,7 +27,6 @@ def measure(chosen: Options):
 
 
 def main() -> None:
-    from crvae_tf.runs import files
     from launch import tables
 
     for name in options.named().keys() & {"pose", "pose_steps", "views_per_image"}:
@@ -35,7 +34,7 @@ def main() -> None:
     chosen = options.resolve()
     command.say(f"baselines: {chosen.dataset}, SimCLR by {chosen.network}, {chosen.epochs} epochs")
     run = measure(chosen)
-    print(tables.side_by_side(files.read_json(run.baselines)))
+    print(tables.side_by_side(run.read_json(run.baselines)))
     command.say(f"look: {run.baselines}")
 
 

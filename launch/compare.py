@@ -54,7 +54,7 @@ def draw(
             if not run.invariance.exists():
                 found = embeddings.measure_invariance(model, data, of_run.binarization, view)
                 run.write_json(run.invariance, found)
-            measured[title] = run.read_invariance()
+            measured[title] = run.read_json(run.invariance)
             ranges.append({(name, getattr(view, name)) for name in measured[title]})
     if planes:
         drawing.latent_planes(folder / "figure_1.png", planes)
@@ -76,7 +76,8 @@ def main() -> None:
     if len(datasets) > 1:
         raise InputError("runs", "of one data set", ", ".join(datasets))
     command.say(f"runs: {len(runs)}, of {''.join(datasets)}")
-    print(tables.side_by_side({name: run.read_evaluation() for name, run in runs.items()}))
+    evaluations = {name: run.read_json(run.evaluation) for name, run in runs.items()}
+    print(tables.side_by_side(evaluations))
     wanted = [name for name in _PICTURES if given[name].value]
     draw(runs, Path(given.output_dir), given.data_dir, wanted)
     command.say(f"report: python -m launch.report --runs={','.join(given.runs)}")

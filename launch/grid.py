@@ -191,11 +191,12 @@ def measure_baselines(study: Study) -> None:
 
 def write(study: Study, jobs: Sequence[Job]) -> str:
     """Writes the tables of the finished runs as Markdown, CSV and JSON, and returns the Markdown."""
-    found = {(job.dataset, job.label): [] for job in jobs}
+    found, runs = {(job.dataset, job.label): [] for job in jobs}, []
     for job in jobs:
         job.keep_record()
-        if job.finished:
-            found[job.dataset, job.label].append(job.finished.read_evaluation())
+        if held := job.finished:
+            found[job.dataset, job.label].append(held.read_json(held.evaluation))
+            runs.append(held)
     if study.table:
         path = study.directory / study.name
         summary = paper.summarize(study.table, study.datasets, found)
@@ -203,15 +204,14 @@ def write(study: Study, jobs: Sequence[Job]) -> str:
         path = study.directory / f"{study.name}_{_folder(study.datasets[0])}"
         summary = _compared(study, jobs[0].options, found)
         comparisons.frontier(f"{path}_frontier.png", summary["rows"])
-    runs = [job.finished for job in jobs if job.finished]
     return pages.write(path, summary, runs, [options.command_line()])
 
 
 def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, Any]:
     """Returns the summary of settings and their baselines, which are of one data set."""
     network = chosen.network + ("" if chosen.width == 1.0 else f" of width {chosen.width:g}")
-    path = study.baselines().baselines
-    measured = files.read_json(path) if path.exists() else {}
+    run = study.baselines()
+    measured = run.read_json(run.baselines)
     found |= {(study.datasets[0], name): [evaluation] for name, evaluation in measured.items()}
     return comparisons.summarize(study.name, found, network=network)
 

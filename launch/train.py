@@ -35,7 +35,7 @@ def _finish(chosen, model, data, run) -> None:
     from launch import assembly, tables
 
     if run.is_complete():
-        print(tables.evaluation(run.read_evaluation()))
+        print(tables.evaluation(run.read_json(run.evaluation)))
         command.say(f"{run.directory} was complete. Remove it to train again.")
     else:
         for step in (assembly.draw_figures, assembly.export, assembly.evaluate):

@@ -130,11 +130,11 @@ def test_a_run_says_what_it_understood_how_far_it_is_and_what_came_of_it(finishe
 
 def test_a_run_is_evaluated_again_with_more_samples(finished, tmp_path):
     run = Run(shutil.copytree(finished[0], tmp_path / "run"))
-    before = run.read_evaluation()
+    before = run.read_json(run.evaluation)
     outcome = launch("evaluate", f"--output_dir={run.directory}", "--nll_samples=30")
     assert outcome.code == 0
     assert "NLL, K = 30" in outcome.out
-    after = run.read_evaluation()
+    after = run.read_json(run.evaluation)
     assert after["config"] == before["config"] | {"nll_samples": 30}
     for name, split in after["splits"].items():
         assert split["nll_samples"] == 30
@@ -169,7 +169,7 @@ def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
     assert outcome.err.endswith(f"look: {tmp_path}/pictures/invariance.png\n")
     assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
     assert drawn_in(tmp_path / "pictures") == ["figure_1", "invariance"]
-    assert [len(curve) for curve in run.read_invariance().values()] == [2, 2, 2]
+    assert [len(curve) for curve in run.read_json(run.invariance).values()] == [2, 2, 2]
 
 
 @pytest.mark.slow
@@ -202,6 +202,6 @@ def test_the_launcher_runs_on_prepared_mnist(shared_data_dir, tmp_path):
     # 784 fair coins cost 543 nats, which an untrained decoder is near.
     assert line["bound"] == pytest.approx(-543.0, abs=15.0)
     assert line["val_bound"] > line["bound"]
-    result = run.read_evaluation()
+    result = run.read_json(run.evaluation)
     assert result["splits"]["test"]["num_images"] == 40
     assert result["probe"]["num_train_images"] == 500

@@ -64,7 +64,7 @@ def odd(finished):
 
 def test_a_run_at_all_edges_at_once_is_whole_and_its_figures_are_those_of_black_images(finished):
     assert finished.run.is_complete()
-    found = finished.run.read_evaluation()
+    found = finished.run.read_json(finished.run.evaluation)
     for split in found["splits"].values():
         assert all(math.isfinite(value) for value in split.values())
         # Pixels of unit variance cost 0.5 ln(2 pi) nats each.
@@ -82,7 +82,7 @@ def test_a_finished_run_is_shown_and_evaluated_with_other_packages_and_moved_ima
     odd, tmp_path, monkeypatch
 ):
     files.write_json(odd.run.config, odd.run.read_config() | {"versions": {"keras": "2.0"}})
-    before, evaluated = contents(odd.run.directory), odd.run.read_evaluation()
+    before, evaluated = contents(odd.run.directory), odd.run.read_json(odd.run.evaluation)
     odd.images.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     outcome = odd.train("--dataset=folder:moved")
@@ -91,7 +91,7 @@ def test_a_finished_run_is_shown_and_evaluated_with_other_packages_and_moved_ima
     assert "NLL, K = 3" in outcome.out
     assert contents(odd.run.directory) == before
     assert odd.evaluate("--dataset=folder:moved").code == 0
-    assert odd.run.read_evaluation()["splits"] == evaluated["splits"]
+    assert odd.run.read_json(odd.run.evaluation)["splits"] == evaluated["splits"]
 
 
 def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):

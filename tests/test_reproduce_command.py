@@ -33,7 +33,7 @@ def test_curves_are_added_to_a_table_and_to_runs_that_stay_as_they_are(tmp_path)
     assert set(after) - set(before) == {run.invariance}
     for picture in ("figure_1.png", "invariance.png"):
         assert (tmp_path / "figures" / "digits" / picture).stat().st_size > 0
-    assert len(run.read_invariance()["rotation"]) == 9
+    assert len(run.read_json(run.invariance)["rotation"]) == 9
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def assert_both_go_on(directory, expected):
     assert not run.weights.exists()
     assert [end[0] for end in cluster.ends(start(directory))] == [0, 0]
     for part in ("splits", "consistency", "probe"):
-        assert run.read_evaluation()[part] == expected.read_evaluation()[part]
+        assert run.read_json(run.evaluation)[part] == expected.read_json(expected.evaluation)[part]
     lines, others = (untimed(each.read_metrics()) for each in (run, expected))
     for line, other in zip(lines, others, strict=True):
         assert line == pytest.approx(other, rel=1e-6)

@@ -81,7 +81,7 @@ class Run:
 
     def check_evaluated(self, config: Config, may_differ: Collection[str] = ()) -> None:
         """Raises InputError if the run was evaluated under another `config`."""
-        held = (self.read_evaluation() or {}).get("config", {})
+        held = self.read_json(self.evaluation).get("config", {})
         for name in _differing(held, config, may_differ):
             expected = f"an evaluation with {name}={config[name]}, as launch.evaluate makes"
             raise InputError(str(self.evaluation), expected, f"{name}={held[name]}")
@@ -117,6 +117,10 @@ class Run:
         self.check_there()
         files.write_json(path, value)
 
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """Returns the contents of one of the run's files, empty if it does not exist."""
+        return files.read_json(path) if path.exists() else {}
+
     def is_complete(self) -> bool:
         """Returns whether all files of a finished run exist."""
         parts = (self.weights, self.evaluation, self.encoder, self.decoder, self.figures)
@@ -129,18 +133,6 @@ class Run:
             received = f"{self.directory}, without a {self.config.name}"
             raise InputError("output_dir", "the folder of a run", received)
         return config
-
-    def read_evaluation(self) -> dict[str, Any] | None:
-        """Returns the contents of `evaluation.json`, or None if it does not exist yet."""
-        return files.read_json(self.evaluation) if self.evaluation.exists() else None
-
-    def read_invariance(self) -> dict[str, Any]:
-        """Returns the contents of `invariance.json`."""
-        return files.read_json(self.invariance)
-
-    def read_provenance(self) -> dict[str, Any]:
-        """Returns the contents of `provenance.json`, empty if it does not exist."""
-        return files.read_json(self.provenance) if self.provenance.exists() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the lines of `metrics.jsonl`, one for each finished epoch."""

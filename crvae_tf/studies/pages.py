@@ -44,8 +44,8 @@ def provenance(runs: Sequence[Run], commands: Sequence[str]) -> dict[str, Any]:
     Lists hold what occurs among the runs; `hours` are of training and evaluation together.
     """
     configs = [run.read_config() for run in runs]
-    tests = [run.read_evaluation()["splits"]["test"] for run in runs]
-    made = [run.read_provenance() for run in runs]
+    tests = [run.read_json(run.evaluation)["splits"]["test"] for run in runs]
+    made = [run.read_json(run.provenance) for run in runs]
     seconds = ("training_seconds", "evaluation_seconds")
     return {
         "commands": list(commands),

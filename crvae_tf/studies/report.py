@@ -110,9 +110,8 @@ def _read(number: int, name: str, run: Run) -> RunRecord:
     config = run.read_config() if run.config.exists() else {}
     if not {"dataset", "epochs"} <= set(config):
         raise InputError("runs", "the folders of runs", f"{run.directory}, which holds no run")
-    evaluation = run.read_evaluation() or {}
+    evaluation, invariance = (run.read_json(path) for path in (run.evaluation, run.invariance))
     config |= evaluation.get("config", {})
-    invariance = run.read_invariance() if run.invariance.exists() else {}
     return RunRecord(number, name, run, config, run.read_metrics(), evaluation, invariance)
 
 
