@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 import crvae_tf
@@ -59,9 +58,7 @@ def config(options: Options, data: ImageData) -> dict[str, Any]:
     return options.to_config() | {"data_fingerprint": data.fingerprint, "versions": versions}
 
 
-def make_model(
-    options: Options, data: ImageData, strategy: tf.distribute.Strategy | None = None
-) -> keras.Model:
+def make_model(options: Options, data: ImageData) -> keras.Model:
     """Returns the model that the options describe, with its initial weights."""
     base_model, own = {
         "vae": (crvae_tf.VAE, {}),
@@ -69,11 +66,10 @@ def make_model(
         "beta_vae": (crvae_tf.BetaVAE, {"beta": options.beta}),
     }[options.model]
     common = {name: getattr(options, name) for name in ("seed", "likelihood", "pixel_stddev")}
-    with (strategy or tf.distribute.get_strategy()).scope():
-        base = base_model(*make_networks(options, data), **common, **own)
-        if not options.lambda_:
-            return base
-        return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
+    base = base_model(*make_networks(options, data), **common, **own)
+    if not options.lambda_:
+        return base
+    return crvae_tf.CRVAE(base, options.lambda_, options.eta, options.kl_direction)
 
 
 def make_networks(options: Options, data: ImageData) -> tuple[keras.Model, keras.Model]:

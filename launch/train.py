@@ -19,7 +19,8 @@ def main() -> None:
         logging.getLogger("crvae_tf").setLevel(logging.WARNING)  # The chief says the rest.
     with strategies.run_of(strategy, chosen.output_dir) as run:
         data = assembly.load_data(chosen)
-        model = assembly.make_model(chosen, data, strategy)
+        with strategy.scope():
+            model = assembly.make_model(chosen, data)
         config = assembly.config(chosen, data)
         run.begin(config, may_differ=(*chosen.free, "versions"), may_change=options.EVALUATION)
         if chief:
