@@ -33,9 +33,7 @@ def options_of(run, data_dir: str | None, config: dict[str, Any] | None = None) 
     return Options.from_config((config or run.read_config()) | places)
 
 
-def draw(
-    runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str] = _PICTURES
-) -> None:
+def draw(runs: Mapping[str, Any], folder: Path, data_dir: str | None, wanted: Collection[str]) -> None:
     """Draws the pictures of finished runs of one data set, by their titles; see `options_of`."""
     from crvae_tf.evaluation import embeddings
     from crvae_tf.runs import drawing

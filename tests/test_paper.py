@@ -31,9 +31,9 @@ def test_the_noise_is_by_welch_and_satterthwaite():
     shares = [np.var(values, ddof=1) / len(values) for values in (base, other)]
     freedom = sum(shares) ** 2 / (shares[0] ** 2 / 4 + shares[1] ** 2 / 3)
     expected = stats.t.ppf(0.975, freedom) * math.sqrt(sum(shares))
-    assert paper.judge(base.tolist(), other.tolist(), 1)["noise"] == pytest.approx(expected)
+    assert paper.judge(base.tolist(), other.tolist(), 1, 0.0)["noise"] == pytest.approx(expected)
     # Seeds that agree have the noise of the others alone, a share of 1 with one degree of freedom.
-    noise = paper.judge([50.0, 50.0], [9.0, 11.0], 1)["noise"]
+    noise = paper.judge([50.0, 50.0], [9.0, 11.0], 1, 0.0)["noise"]
     assert noise == pytest.approx(stats.t.ppf(0.975, 1.0))
 
 

@@ -189,7 +189,7 @@ def test_an_exported_part_that_is_broken_is_said_and_done_without(make_run, tmp_
 
 def test_a_report_on_runs_without_anything_says_so(make_run):
     read = report.read([make_run("empty", epochs=0), make_run("started", epochs=1)])
-    text = report.render(read, [Served()] * 2)
+    text = report.render(read, [Served()] * 2, leave_out=())
     assert "<strong>empty</strong>: unfinished, 0 of 2 epochs; no evaluation.json" in text
     assert 'id="training-curves"' in text
     assert 'id="evaluation"' not in text

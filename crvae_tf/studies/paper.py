@@ -129,9 +129,7 @@ def _verdicts(
         yield about | judge(*values, claim.better, claim.least) | {"paper_difference": difference}
 
 
-def judge(
-    base: Sequence[float], other: Sequence[float], better: int, least: float = 0.0
-) -> dict[str, Any]:
+def judge(base: Sequence[float], other: Sequence[float], better: int, least: float) -> dict[str, Any]:
     """Returns whether `other` is better than `base`, each a figure of every seed; see `Claim`.
 
     Returns:

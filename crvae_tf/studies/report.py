@@ -115,9 +115,7 @@ def _read(number: int, name: str, run: Run) -> RunRecord:
     return RunRecord(number, name, run, config, run.read_metrics(), evaluation, invariance)
 
 
-def render(
-    records: Sequence[RunRecord], served: Sequence[Served], leave_out: Collection[str] = ()
-) -> str:
+def render(records: Sequence[RunRecord], served: Sequence[Served], leave_out: Collection[str]) -> str:
     """Returns the page that compares runs; options to `leave_out` change no figure."""
     both = list(zip(records, served, strict=True))
     remarks = {record: "; ".join([*record.remarks, *own.remarks]) for record, own in both}
