@@ -174,11 +174,10 @@ def _refusal(error: Exception) -> str:
         listed = "a flag that --help lists" + (f", such as --{near[1]}" if near else "")
         return f"expected {listed}; received {error.flagvalue}"
     text = re.sub(r"\('Non-boolean argument.*", "must be true or false", text)
-    if match := re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)( flag --.*)?", text):
-        name, received, expected, _ = match.groups()
-        return (
-            f"--{name} {expected}; received {'none' if received == 'None' else received or 'nothing'}"
-        )
+    if match := re.fullmatch(r"flag --(\w+)=(.*?): (must .*?)(?: flag --.*)?", text):
+        name, given, expected = match.groups()
+        received = "none" if given == "None" else given or "nothing"
+        return f"--{name} {expected}; received {received}"
     return text
 
 
