@@ -119,13 +119,13 @@ def render(records: Sequence[RunRecord], served: Sequence[Served], leave_out: Co
     """Returns the page that compares runs; options to `leave_out` change no figure."""
     both = list(zip(records, served, strict=True))
     remarks = {record: "; ".join([*record.remarks, *own.remarks]) for record, own in both}
-    galleries = {
-        title: [(title, record, draw(own)) for record, own in both if getattr(own, needed)]
+    galleries = [
+        (title, [(title, record, draw(own)) for record, own in both if getattr(own, needed)], [])
         for title, (needed, draw) in pictures.SECTIONS.items()
-    }
+    ]
     parts = [
         ("Runs", [], [_overview(records)]),
-        *((title, panels, []) for title, panels in galleries.items()),
+        *galleries,
         ("Evaluation", [], evaluations(records)),
         ("Training curves", _training(records), []),
         ("Invariance", _invariance(records), []),
