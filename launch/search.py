@@ -33,7 +33,7 @@ def main() -> None:
     found = nearest(index, embed_file(encoder, given.image), given.neighbours)
     print(tables.neighbours(found))
     shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
-    shown.insert(0, folders.picture(given.image))
+    shown.insert(0, folders.picture(given.image, encoder.preprocessing.brightest))
     drawing.contact_sheet(given.output, shown, tables.captions(given.image, found))
     print(f"look: {given.output}")
 

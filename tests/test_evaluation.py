@@ -294,13 +294,14 @@ def means_and_labels(model, split, transform, limit):
     [
         (None, 1, "the images have no classes"),
         (3, None, "the images have no classes"),
-        (3, 4, "the training images lack the classes [3] of test images"),
+        (3, 4, "the training images lack the classes ['d'] of test images"),
         (1, 1, "the training images are of one class"),
     ],
 )
 def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train, test, why, caplog):
     """By the numbers of classes among the training images and among the test images."""
     data = noise_data(30, test and np.arange(30) % test, train and np.arange(10) % train)
+    data.train.class_names = "abcd"
     with caplog.at_level("INFO"):
         result = figures_of(Embedder(LinearGaussian()).means, data, {"view": IDENTITY}, 30)
     assert set(result) == {"consistency"}

@@ -248,11 +248,44 @@ def test_images_without_a_class_are_counted_in_none(tiny):
     assert found["probe"]["clean"]["linear"] == 1.0
 
 
-def test_a_mask_is_not_taken_for_the_images():
-    image, mask = tfds.features.Image(), tfds.features.LabeledImage(labels=2)
-    info = {"features": {"mask": mask, "photograph": image}, "supervised_keys": None}
+PHOTO, LABELS = tfds.features.Image(), tfds.features.LabeledImage(labels=2)
+AMBIGUOUS = "an Image feature, called image where there are several; received some, with"
+
+
+@pytest.mark.parametrize(
+    ("features", "keys", "expected"),
+    [
+        ({"mask": LABELS, "photograph": PHOTO}, None, "photograph"),
+        ({"mask": LABELS, "image": PHOTO, "depth": PHOTO}, None, "image"),
+        ({"image": PHOTO, "photograph": PHOTO}, ("photograph", "label"), "photograph"),
+        ({"depth": PHOTO, "image": PHOTO}, ({"depth": "depth", "image": "image"}, "label"), "image"),
+        ({"mask": LABELS, "photograph": PHOTO}, (("mask", "photograph"), "label"), "photograph"),
+        ({"mask": LABELS}, None, "mask"),
+        ({"photograph": PHOTO, "annotation": PHOTO}, None, f"{AMBIGUOUS} annotation, photograph"),
+        ({"text": tfds.features.Text()}, None, f"{AMBIGUOUS} text"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_images_are_those_that_are_named_no_masks_and_never_a_guess(
+    features, keys, expected, order
+):
+    features = dict(list(features.items())[::order])
+    info = types.SimpleNamespace(features=features, supervised_keys=keys)
+    builder = types.SimpleNamespace(name="some", info=info)
+    if expected in features:
+        assert sources._image_key(builder, "dataset") == expected
+    else:
+        with pytest.raises(InputError, match=expected):
+            sources._image_key(builder, "dataset")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_classes_are_the_same_in_whatever_order_features_are_read(order):
+    classes = {name: tfds.features.ClassLabel(num_classes=2) for name in ("species", "breed")}
+    info = {"features": dict(list(classes.items())[::order])}
+    info["supervised_keys"] = ("image", {name: name for name in classes})
     builder = types.SimpleNamespace(info=types.SimpleNamespace(**info))
-    assert sources._image_key(builder, "dataset") == "photograph"
+    assert sources._label_key(builder) == "breed"
 
 
 ANNOTATION = {"annotation": (tfds.features.Image(shape=(6, 6, 1)), np.full((6, 6, 1), 250, np.uint8))}
@@ -280,8 +313,26 @@ def test_supervised_keys_say_which_are_the_images_and_the_labels(tiny, log, othe
     assert told in log.text
 
 
-def test_the_validation_split_stands_for_a_missing_test_split(tiny):
-    assert tiny({"sizes": {"train": 7, "validation": 3}}).test.num_images == 3
+@pytest.mark.parametrize("wanted", [0, 2])
+def test_the_validation_split_stands_for_a_missing_test_split(tiny, wanted):
+    data = tiny({"sizes": {"train": 7, "validation": 3}}, validation_images=wanted)
+    assert (data.test.num_images, data.train.num_images) == (3, 7 - wanted)
+
+
+@pytest.mark.parametrize(("wanted", "there"), [(0, None), (2, 2), (9, 5)])
+def test_validation_images_are_those_of_the_validation_split(tiny, wanted, there):
+    sizes = {"train": 7, "validation": 5, "test": 3}
+    data = tiny({"sizes": sizes}, validation_images=wanted)
+    assert (data.train.num_images, data.test.num_images) == (7, 3)
+    assert (data.validation and data.validation.num_images) == there
+
+
+def test_an_image_that_cannot_be_decoded_ends_the_reading_in_one_line(tiny):
+    broken = staticmethod(
+        lambda image: io.BytesIO(encoded(image, "PNG")[: 60 if image.any() else None])
+    )
+    with pytest.raises(InputError, match=r"tiny_images: expected images that TensorFlow decodes; rec"):
+        tiny({"stored": broken})
 
 
 @pytest.mark.parametrize("name", ["train", "everything"])
@@ -333,7 +384,8 @@ def test_an_unknown_name_is_an_input_error_in_one_line(name, tmp_path):
 
 
 def test_a_tfds_data_set_without_images_is_an_input_error(tmp_path):
-    expected = "a data set with images; received imdb_reviews, with text, label"
+    expected = "a data set with an Image feature, called image where there are several"
+    expected += "; received imdb_reviews, with label, text"
     assert message_of(datasets.load, "imdb_reviews", str(tmp_path)) == f"dataset: expected {expected}"
     message = message_of(open_images, "imdb_reviews", Preprocessing(8, 1), str(tmp_path))
     assert message == f"input: expected {expected}"
@@ -418,7 +470,14 @@ def levels(split):
 
 
 @pytest.mark.parametrize(
-    "parts", [("train", "test"), ("Train", "val"), ("train", "validation", "test")]
+    "parts",
+    [
+        ("train", "test"),
+        ("Train", "val"),
+        ("train", "validation", "test"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("Train-Images/all/of", "test data/all/of"),
+    ],
 )
 def test_the_users_own_split_is_kept_and_that_is_said(tmp_path, log, parts):
     for level, part in enumerate(parts):
@@ -460,7 +519,12 @@ OWN_SPLIT = "your own split: test 4, train 4; no classes: 8 images lie outside c
         (["{}.png", "cat/{}.png", "dog/{}.png"], None, "no classes: 4 images lie outside"),
         (["train_set/{}.png", "test_set/{}.png", "{}.png"], None, OWN_SPLIT),
         (["all/of/cat/{}.png", "all/of/dog/{}.png"], ["cat", "dog"], "2 classes: cat 4, dog 4"),
-        (["train/{}.png", "test/{}.png", "a/{}.png"], ["a", "test", "train"], "3 classes: a 4, test 4"),
+        (
+            ["train/{}.png", "test/{}.png", "a/{}.png"],
+            ["a", "test", "train"],
+            "no split by test, train: it takes train, and no other folders beside it; 3 classes: a 4",
+        ),
+        (["val/cat/{}.png", "val/dog/{}.png"], ["cat", "dog"], "2 classes: cat 4, dog 4"),
     ],
 )
 def test_folders_are_classes_or_why_they_are_not_is_said(tmp_path, log, patterns, classes, told):
@@ -535,12 +599,42 @@ def test_images_are_stretched_to_white_where_all_look_black(tmp_path, log, files
     assert set(re.findall(r"brightest pixel of (.*?) of its type's range; (.*)", log.text)) == told
 
 
-@pytest.mark.parametrize("brightest", [1.0, 1 / 255])
-def test_dark_files_that_an_encoder_does_not_stretch_are_warned_of(tmp_path, log, brightest):
-    write_images(tmp_path, ["0.png", "1.png"])
+@pytest.mark.parametrize(
+    ("level", "brightest", "told"),
+    [
+        (1, 1.0, "of uint8 is 0.39% of its type's range; these look black"),
+        (1, 1 / 255, None),
+        (60, 0.1, "is 23.53% of its type's range; all above 10.00% is white, as in training"),
+        (30, 0.1, None),
+    ],
+)
+def test_files_much_darker_or_brighter_than_the_trainings_are_warned_of(
+    tmp_path, log, level, brightest, told
+):
+    write_image(tmp_path / "0.png", level)
     open_folder(tmp_path, brightest=brightest)
-    told = "of uint8 is 0.39% of its type's range; these look black"
-    assert (told in log.text) == (brightest == 1.0)
+    assert told in log.text if told else "of its type's range" not in log.text
+
+
+def test_a_polarity_that_is_not_the_encoders_is_told(log):
+    open_images("digits", Preprocessing(28, 1, invert=True))
+    assert (
+        "digits: invert is False, as usual for these images; for files the encoder has True" in log.text
+    )
+    log.clear()
+    open_images("digits", Preprocessing(28, 1))
+    assert "invert" not in log.text
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_floats_that_rounding_moved_out_of_the_interval_are_white(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.full((3, 4, 4), 1.0009, dtype))
+    assert (contents(open_images(f"{tmp_path}/a.npy", Preprocessing(4, 1)))[0] == 255).all()
+
+
+def test_a_folder_may_be_called_like_an_array(tmp_path):
+    write_images(tmp_path / "faces.npy", [f"{i}.png" for i in range(20)])
+    assert datasets.load(f"folder:{tmp_path}/faces.npy").train.image_shape == (64, 64, 3)
 
 
 def test_test_images_that_are_also_trained_on_are_counted(tmp_path, log):
@@ -573,7 +667,9 @@ def test_strange_names_are_read_and_shown_on_one_line(tmp_path):
     assert set(found.names) == set(strange.values())
     assert (contents(found)[0] == 9).all()
     for name in found.names:
-        assert (folders.listed_picture(str(tmp_path), name) == 9).all()
+        assert (folders.listed_picture(str(tmp_path), name, 1.0) == 9).all()
+        assert (folders.listed_picture(str(tmp_path), name, 0.1) == 90).all()
+        assert (folders.listed_picture(str(tmp_path), name, 0.01) == 255).all()
 
 
 def test_links_are_followed_once_and_loops_end_and_that_is_said(tmp_path, log):

@@ -3,10 +3,10 @@
 from crvae_tf import attribute_of
 
 _NAMES = {
-    "images": ("NO_LABEL", "ArrayImages", "Images"),
+    "images": ("NO_LABEL", "ArrayImages", "ImageData", "Images"),
     "pipelines": ("evaluation_batches", "training_batches", "validation_pairs"),
     "preprocessing": ("Preprocessing",),
-    "sources": ("FOLDER_PREFIX", "ImageData", "defaults", "is_prepared", "load", "open_images"),
+    "sources": ("FOLDER_PREFIX", "defaults", "is_prepared", "load", "open_images"),
 }
 """The public names of each module. It is imported on first use, because embedding needs no KerasCV."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

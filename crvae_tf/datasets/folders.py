@@ -28,7 +28,7 @@ _PARTS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, tf.errors.OpError)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, tf.errors.OpError)
 """What is raised for files that are broken, no images, or very large."""
 _SHOWN = 20
 _READERS = os.cpu_count() or 1
@@ -77,6 +77,8 @@ class FileImages(Images):
         """Yields a line on each thing found: the split, classes, other files."""
         if self.parts is not None:
             yield "your own split: " + _listed(sorted(Counter(self.parts.tolist()).items()))
+        elif parts := [name for name in sorted(set(classes)) if _part([name])]:
+            yield f"no split by {', '.join(parts)}: it takes train, and no other folders beside it"
         if self.has_labels:
             yield f"{len(self.class_names)} classes: {_listed(sorted(Counter(classes).items()))}"
         elif "" in classes:
@@ -91,7 +93,7 @@ class FileImages(Images):
 
     def raw(self, limit):
         for index in spread(self.up_to(limit), self.num_images):
-            with contextlib.suppress(*_UNREADABLE), open(self.paths[index], "rb") as file:
+            with contextlib.suppress(*UNREADABLE), open(self.paths[index], "rb") as file:
                 yield stored_pixels(file.read())
 
     def ranges(self, bounds):
@@ -117,7 +119,7 @@ class FileImages(Images):
                 decode(tf.io.read_file(self.paths[index]))
             except tf.errors.OpError as error:
                 why = reason(error)
-            with contextlib.suppress(*_UNREADABLE), Image.open(self.paths[index]) as image:
+            with contextlib.suppress(*UNREADABLE), Image.open(self.paths[index]) as image:
                 why = f"{image.format} file: {why}"
             _LOGGER.warning("left out %s, which cannot be decoded: %s", self.names[index], why)
         if len(indices):
@@ -134,18 +136,22 @@ def stored_pixels(data: bytes) -> np.ndarray:
         return np.atleast_3d(image.convert("RGBA" if "transparency" in image.info else known))
 
 
-def picture(path: str | bytes) -> np.ndarray | None:
-    """Returns the pixels of an image file, uint8 `[h, w, c]`, or None if it is missing or broken."""
+def picture(path: str | bytes, brightest: float) -> np.ndarray | None:
+    """Returns the pixels of an image file, uint8 `[h, w, c]`, or None if it is missing or broken.
+
+    `brightest` is that of a `Preprocessing`.
+    """
     try:
-        return on_white(decode(tf.io.read_file(os.fsencode(path)))).numpy()
+        pixels = on_white(decode(tf.io.read_file(os.fsencode(path)))).numpy()
+        return np.minimum(pixels / brightest, 255).astype(np.uint8)
     except tf.errors.OpError:
         return None
 
 
-def listed_picture(path: str, name: str) -> np.ndarray | None:
+def listed_picture(path: str, name: str, brightest: float) -> np.ndarray | None:
     """Returns the `picture` of the file below `path` whose printable name is `name`."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
-    return picture(os.path.join(os.fsencode(path), raw))
+    return picture(os.path.join(os.fsencode(path), raw), brightest)
 
 
 def stamp(path: str | bytes) -> tuple[int, int] | None:
@@ -170,9 +176,7 @@ def _own_split(folders: list[list[str]]) -> tuple[Sequence[int], np.ndarray | No
 
     It removes the parts' folders, and one that holds all others, from `folders`.
     """
-    while min(map(len, folders)) > 1 and not _part(folders[0]) and len({f[0] for f in folders}) == 1:
-        for folder in folders:
-            folder.pop(0)
+    _pass_over(folders, [None] * len(folders))
     parts = [_part(folder) for folder in folders]
     kept = [index for index, part in enumerate(parts) if part]
     is_split = "train" in parts and len(kept) == sum(map(bool, folders))
@@ -180,11 +184,22 @@ def _own_split(folders: list[list[str]]) -> tuple[Sequence[int], np.ndarray | No
         return range(len(folders)), None
     for index in kept:
         folders[index].pop(0)
-    return kept, np.array([parts[index] for index in kept])
+    of_kept = [parts[index] for index in kept]
+    _pass_over([folders[index] for index in kept], of_kept)
+    return kept, np.array(of_kept)
+
+
+def _pass_over(folders: list[list[str]], parts: list[str | None]) -> None:
+    """Removes folders that hold all others, if there is one in each part."""
+    pairs = list(zip(parts, folders, strict=True))
+    while min(map(len, folders)) > 1 and len({(part, f[0]) for part, f in pairs}) == len({*parts}):
+        for folder in folders:
+            folder.pop(0)
 
 
 def _part(folder: list[str]) -> str | None:
-    return _PARTS.get(folder[0].lower().removesuffix("_set")) if folder else None
+    """Returns the part of a split that a folder is called after: `Test Set` or `test_images`, too."""
+    return _PARTS.get(re.sub(r"[ _-]*(set|images|data)$", "", folder[0].lower())) if folder else None
 
 
 def _files(root: str) -> tuple[list[str], Counter]:

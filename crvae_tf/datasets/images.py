@@ -9,13 +9,13 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from crvae_tf.datasets.preprocessing import Preprocessing
-from crvae_tf.errors import InputError
+from crvae_tf.errors import InputError, reason
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -23,9 +23,9 @@ NO_LABEL = -1
 MEMORY_LIMIT = 2**30
 """Larger data sets, in bytes, go to a temporary file."""
 BROKEN_SHARE_LIMIT = 0.01
-_ARRAY_TYPES = ("uint8", "uint16", "bool", "float32", "float64")
+_ARRAY_TYPES = ("uint8", "uint16", "bool", "float16", "float32", "float64")
 _BATCH, _SAMPLED = 64, 1000
-_DARK = 0.1
+_ROUNDING, _DARK = 1e-3, 0.1
 """Images look black if their brightest pixel is below this share of their type's range."""
 
 
@@ -68,6 +68,13 @@ class Images(abc.ABC):
         """Returns all images once, in order; see `ranges`."""
         return self.ranges(grouped(range(self.num_images), batch_size))
 
+    def read(self, bounds: Sequence[tuple[int, int]]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields the batches of `ranges`; raises InputError if an image that is no file is broken."""
+        try:
+            yield from self.ranges(bounds).prefetch(2).as_numpy_iterator()
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(self.origin, "images that TensorFlow decodes", reason(error)) from error
+
     def up_to(self, limit: int | None) -> int:
         """Returns the number of images, at most `limit`; None means no limit."""
         return self.num_images if limit is None else min(limit, self.num_images)
@@ -92,6 +99,9 @@ class Images(abc.ABC):
                 return dataclasses.replace(preprocessing, brightest=share)
             if share < _DARK * preprocessing.brightest:
                 _LOGGER.warning("%s: %s; these look black", self.origin, told)
+            if share > 2.0 * preprocessing.brightest:
+                limit = f"all above {preprocessing.brightest:.2%} is white, as in training"
+                _LOGGER.warning("%s: %s; %s", self.origin, told, limit)
         return preprocessing
 
     def _brightest(self, argument: str) -> dict[str, float]:
@@ -110,7 +120,7 @@ class Images(abc.ABC):
 
     def _share(self, image: np.ndarray, argument: str) -> float:
         low, high = float(image.min()), float(image.max())
-        if image.dtype.kind == "f" and not (low >= 0.0 and high <= 1.0):
+        if image.dtype.kind == "f" and not (low >= -_ROUNDING and high <= 1.0 + _ROUNDING):
             received = f"{self.origin}, with {low:g} to {high:g}"
             raise InputError(argument, "float images in [0, 1]", received)
         scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
@@ -204,6 +214,18 @@ class ArrayImages(Images):
         return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """A data set, ready for training; its fingerprint changes when the data change."""
+
+    name: str
+    train: ArrayImages
+    test: ArrayImages
+    validation: ArrayImages | None
+    preprocessing: Preprocessing
+    fingerprint: str
+
+
 def digits(preprocessing: Preprocessing) -> dict[str, ArrayImages]:
     """Returns scikit-learn's digits in MNIST's format: 20 pixels high in a 28-pixel frame.
 
@@ -251,7 +273,7 @@ def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
         pixels = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)  # noqa: SIM115
     read, labels = np.zeros((2, images.num_images), np.int64)
     end = 0
-    for batch in images.batches(_BATCH).as_numpy_iterator():
+    for batch in images.read(grouped(range(images.num_images), _BATCH)):
         rows = slice(end, end := end + len(batch[0]))
         read[rows], pixels[rows], labels[rows] = batch
     read = read[:end]
@@ -260,6 +282,16 @@ def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
     made = ArrayImages(pixels[:end], labels[:end] if images.has_labels else None)
     made.class_names, made.origin = images.class_names, images.origin
     return made, read
+
+
+def fingerprint_of(parts: dict[str, ArrayImages]) -> str:
+    """Returns a number of the images, labels and names of a data set's parts."""
+    digest = hashlib.sha256()
+    for part, images in sorted(parts.items()):
+        digest.update(repr((np.str_(part), images.names)).encode())  # As always: it tells runs apart.
+        for _, pixels, labels in images.batches(1000).as_numpy_iterator():
+            digest.update(pixels.tobytes() + labels.tobytes())
+    return digest.hexdigest()
 
 
 def check_broken_share(names: Sequence[str], whole: int, argument: str) -> None:

@@ -1,5 +1,6 @@
 """Loads images from the embedded digits, TensorFlow Datasets, arrays and folders of files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,8 +13,18 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from crvae_tf.datasets.folders import FileImages, stamp, stored_pixels
-from crvae_tf.datasets.images import NO_LABEL, ArrayImages, Images, digits, kept, opened_array, spread
+from crvae_tf.datasets.folders import UNREADABLE, FileImages, stamp, stored_pixels
+from crvae_tf.datasets.images import (
+    NO_LABEL,
+    ArrayImages,
+    ImageData,
+    Images,
+    digits,
+    fingerprint_of,
+    kept,
+    opened_array,
+    spread,
+)
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice, reason
 
@@ -29,18 +40,6 @@ _DARK_ON_LIGHT = ("omniglot",)
 _LIGHT_ON_DARK = (DIGITS, "mnist", "emnist", "kmnist", "fashion_mnist", "binarized_mnist")
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageData:
-    """A data set, ready for training; its fingerprint changes when the data change."""
-
-    name: str
-    train: ArrayImages
-    test: ArrayImages
-    validation: ArrayImages | None
-    preprocessing: Preprocessing
-    fingerprint: str
-
-
 def defaults(dataset: str, data_dir: str | None = None, channels: int | None = None) -> dict[str, Any]:
     """Returns a data set's `image_size`, `channels`, `invert`, `binarization` and `likelihood`.
 
@@ -51,9 +50,10 @@ def defaults(dataset: str, data_dir: str | None = None, channels: int | None = N
     if _base_name(dataset) in _BINARIZED:
         return {"image_size": 28, "invert": _base_name(dataset) in _DARK_ON_LIGHT} | _INK
     height, own = None, 3
-    if dataset.endswith(ARRAY_SUFFIX):
+    is_folder = dataset.startswith(FOLDER_PREFIX)
+    if not is_folder and dataset.endswith(ARRAY_SUFFIX):
         _, height, _, own = opened_array(dataset, "dataset").shape
-    elif not dataset.startswith(FOLDER_PREFIX):
+    elif not is_folder:
         builder = _builder(dataset, data_dir, "dataset")
         height, _, own = builder.info.features[_image_key(builder, "dataset")].shape
     side = next((side for side in (28, 32) if height and height <= side), 64)
@@ -100,13 +100,15 @@ def load(
     preset = defaults(dataset, data_dir, channels)
     given = Preprocessing(image_size or preset["image_size"], channels or preset["channels"])
     found = _opened(dataset, data_dir, _usual(dataset, given, invert), "dataset")
+    if "test" in found and not validation_images:
+        found.pop("validation", None)
     preprocessing = found["train"].examined("dataset", stretch=True)
     for part, images in found.items():
         images.preprocessing = preprocessing
         if part != "train":
             images.examined("dataset")
     parts = _with_test(_kept(found), test_fraction)
-    fingerprint = found["train"].fingerprint or _fingerprint(parts)
+    fingerprint = found["train"].fingerprint or fingerprint_of(parts)
     train, test = parts["train"], parts["test"]
     if "validation" in parts:
         validation = parts["validation"].sample(validation_images or None)
@@ -138,6 +140,9 @@ def open_images(
     usual = _usual(name, preprocessing, None)
     if split and _is_own(name):
         raise InputError("split", f"left out with input={name}", split)
+    if usual.invert != preprocessing.invert:
+        told = "%s: invert is %s, as usual for these images; for files the encoder has %s"
+        _LOGGER.warning(told, name, usual.invert, preprocessing.invert)
     images = _opened(name, data_dir, usual, "input", split)["train"]
     if _is_own(name):
         stamps = [stamp(path) for path in getattr(images, "paths", [name])]
@@ -206,7 +211,8 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
     whole = parts["train"]
     places = spread(round(test_fraction * whole.num_images), whole.num_images)
     if whole.names:
-        fractions = np.array([_hash_fraction(name) for name in whole.names])
+        digests = (hashlib.sha256(name.encode()).hexdigest() for name in whole.names)
+        fractions = np.array([int(digest[:8], 16) / 2**32 for digest in digests])
         least = np.sort(fractions)[: min(2, whole.num_images - 1)]  # Two, unless there are only two.
         places = np.flatnonzero(fractions <= max([test_fraction, *least]))
     if not 0 < len(places) < whole.num_images:
@@ -214,20 +220,6 @@ def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str,
         raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
     _LOGGER.info("held out %d of %d images for testing", len(places), whole.num_images)
     return dict(zip(("train", "test"), whole.hold_out(places), strict=True))
-
-
-def _hash_fraction(name: str) -> float:
-    """Returns a number in [0, 1) that depends on the name alone."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def _fingerprint(parts: dict[str, ArrayImages]) -> str:
-    digest = hashlib.sha256()
-    for part, images in sorted(parts.items()):
-        digest.update(repr((np.str_(part), images.names)).encode())  # As always: it tells runs apart.
-        for _, pixels, labels in images.batches(1000).as_numpy_iterator():
-            digest.update(pixels.tobytes() + labels.tobytes())
-    return digest.hexdigest()
 
 
 class StoredImages(Images):
@@ -265,9 +257,10 @@ class StoredImages(Images):
         return stored.map(lambda example: (example[self._image], example.get(self._label, NO_LABEL)))
 
     def raw(self, limit):
-        examples = self._examples().take(self.up_to(limit))
         read = stored_pixels if self._is_encoded else np.asarray
-        return (read(image) for image, _ in examples.as_numpy_iterator())
+        for image, _ in self._examples().take(self.up_to(limit)).as_numpy_iterator():
+            with contextlib.suppress(*UNREADABLE):  # `read` tells it.
+                yield read(image)
 
     def ranges(self, bounds):
         read = self.preprocessing.decode if self._is_encoded else self.preprocessing
@@ -315,36 +308,43 @@ def _prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.Datas
 
 
 def _splits(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
-    """Returns the split to train on and that to test on, which a single split lacks."""
+    """Returns the splits to train, to validate and to test on; a data set may lack the last two."""
     splits = list(builder.info.splits)
     train = splits[0] if len(splits) == 1 else "train"
     if train not in splits:
         received = f"{builder.name}, with {', '.join(splits)}"
         raise InputError(argument, "a data set with a split train", received)
-    test = [split for split in ("test", "validation") if split in splits and split != train]
-    return dict(zip(("train", "test"), (train, *test), strict=False))
+    return {"train": train} | {n: n for n in ("validation", "test") if n in splits and n != train}
 
 
 def _image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
-    """Returns the image feature: that of supervised_keys, else `image`, else the first but masks."""
-    masks = _features(builder, tfds.features.LabeledImage)
-    images = sorted(_features(builder, tfds.features.Image), key=masks.__contains__)
-    named = tf.nest.flatten(builder.info.supervised_keys[0]) if builder.info.supervised_keys else []
-    key = next((key for key in (*named, "image", *images) if key in images), None)
-    if key is None:
-        received = f"{builder.name}, with {', '.join(builder.info.features or {})}"
-        raise InputError(argument, "a data set with images", received)
-    return key
+    """Returns the one image feature: of those in supervised_keys, or of all, `image`, else no mask."""
+    images, masks = (
+        _features(builder, kind) for kind in (tfds.features.Image, tfds.features.LabeledImage)
+    )
+    keys = builder.info.supervised_keys
+    images = [key for key in _named(keys[0] if keys else None) if key in images] or images
+    found = ["image"] if "image" in images else [key for key in images if key not in masks] or images
+    if len(found) != 1:
+        expected = "a data set with an Image feature, called image where there are several"
+        received = f"{builder.name}, with {', '.join(sorted(found or builder.info.features or ()))}"
+        raise InputError(argument, expected, received)
+    return found[0]
 
 
 def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
     """Returns the class feature: of those in supervised_keys `label` or the first, else `label`."""
-    keys = builder.info.supervised_keys
-    named = tf.nest.flatten(keys[1]) if keys else ["label"]
-    classes = [key for key in _features(builder, tfds.features.ClassLabel) if key in named]
-    return "label" if "label" in classes else next(iter(classes), None)
+    keys, classes = builder.info.supervised_keys, _features(builder, tfds.features.ClassLabel)
+    found = [key for key in _named(keys[1] if keys else "label") if key in classes]
+    return "label" if "label" in found else next(iter(found), None)
+
+
+def _named(keys: Any) -> list[str]:
+    """Returns the names in a part of supervised_keys, which may be a dictionary."""
+    return [key for key in tf.nest.flatten(keys) if key]
 
 
 def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
-    features = builder.info.features or {}
-    return [key for key, feature in features.items() if isinstance(feature, kind)]
+    # TFDS reads the features of a prepared data set in an order that differs from process to process.
+    features = sorted((builder.info.features or {}).items())
+    return [key for key, feature in features if isinstance(feature, kind)]

@@ -121,7 +121,8 @@ def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probe
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     labels = _column(train, 2)
     learned = {*labels.tolist()} - {NO_LABEL}
-    missing = sorted(tested - learned)
+    missing, names = sorted(tested - learned), data.train.class_names
+    missing = missing if names is None else [names[label] for label in missing]
     if missing or len(learned) < 2:
         why = f"lack the classes {missing} of test images" if missing else "are of one class"
         _LOGGER.warning("no probe: the training images %s", why)

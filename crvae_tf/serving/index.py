@@ -188,7 +188,7 @@ def _by_file(images: Images, index: Index, numbers: list[int]) -> Iterator[tuple
     a file does not depend on which others are missing.
     """
     if bounds := [bound for number in numbers for bound in grouped(index.rows(number), BATCH_SIZE)]:
-        batches = images.ranges(bounds).prefetch(2).as_numpy_iterator()
+        batches = images.read(bounds)
         left = set(numbers)
         for number, group in itertools.groupby(batches, lambda b: int(b[0][0]) // index.rows_per_file):
             left.remove(number)
@@ -295,7 +295,8 @@ def pictures(
     about = index.about
     if index.key == FILE:
         folder = about["input"].removeprefix(FOLDER_PREFIX)
-        return [folders.listed_picture(folder, key) for key in keys]
+        brightest = encoder.preprocessing.brightest
+        return [folders.listed_picture(folder, key, brightest) for key in keys]
     try:
         place = data_dir or about["data_dir"]
         images = open_images(about["input"], encoder.preprocessing, place, about["split"])
