@@ -1,4 +1,4 @@
-"""docs/results.md is made of the JSON files in docs/results/ and of nothing else."""
+"""Pages of results are made of the JSON files in their folders and of nothing else."""
 
 import math
 import shutil
@@ -31,10 +31,11 @@ def summary(title):
     return about | {"rows": [], "provenance": made}
 
 
-def test_the_committed_page_is_what_the_command_writes(monkeypatch):
+@pytest.mark.parametrize("folder", ["docs/results", "docs/invariance"])
+def test_the_committed_page_is_what_the_command_writes(monkeypatch, folder):
     monkeypatch.chdir(ROOT)
-    page = "docs/results.md"
-    assert pages.document("docs/results", page) == Path(page).read_text(encoding="utf-8")
+    page = f"{folder}.md"
+    assert pages.document(folder, page) == Path(page).read_text(encoding="utf-8")
 
 
 def test_what_is_known_of_runs_is_gathered(tmp_path):
