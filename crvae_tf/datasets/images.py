@@ -25,7 +25,9 @@ MEMORY_LIMIT = 2**30
 BROKEN_SHARE_LIMIT = 0.01
 _ARRAY_TYPES = ("uint8", "uint16", "bool", "float16", "float32", "float64")
 _BATCH, _SAMPLED = 64, 1000
-_ROUNDING, _DARK = 1e-3, 0.1
+_ROUNDING = 1e-3
+"""Floats may be this far outside [0, 1]."""
+_DARK = 0.1
 """Images look black if their brightest pixel is below this share of their type's range."""
 
 
