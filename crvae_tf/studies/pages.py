@@ -15,7 +15,8 @@ from crvae_tf.studies.evaluation_frame import dataset_title
 
 Summary = dict[str, Any]
 
-_HEAD = """Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
+_HEAD = """\
+Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
 `{folder}`: change those, not this page. docs/run_folder.md says what each figure is.
 """
 
