@@ -345,6 +345,6 @@ def _named(keys: Any) -> list[str]:
 
 
 def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
-    # TFDS reads the features of a prepared data set in an order that differs from process to process.
-    features = sorted((builder.info.features or {}).items())
-    return [key for key, feature in features if isinstance(feature, kind)]
+    """Returns the features of a kind, in an order that differs from process to process."""
+    features = builder.info.features or {}
+    return [key for key, feature in features.items() if isinstance(feature, kind)]
