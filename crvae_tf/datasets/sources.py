@@ -319,10 +319,8 @@ def _splits(builder: tfds.core.DatasetBuilder, argument: str) -> dict[str, str]:
 
 def _image_key(builder: tfds.core.DatasetBuilder, argument: str) -> str:
     """Returns the one image feature: of those in supervised_keys, or of all, `image`, else no mask."""
-    images, masks = (
-        _features(builder, kind) for kind in (tfds.features.Image, tfds.features.LabeledImage)
-    )
-    keys = builder.info.supervised_keys
+    keys, images = builder.info.supervised_keys, _features(builder, tfds.features.Image)
+    masks = _features(builder, tfds.features.LabeledImage)
     images = [key for key in _named(keys[0] if keys else None) if key in images] or images
     found = ["image"] if "image" in images else [key for key in images if key not in masks] or images
     if len(found) != 1:
