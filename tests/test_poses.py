@@ -9,10 +9,10 @@ import tensorflow_probability as tfp
 import crvae_tf
 from crvae_tf import networks, poses, randomness
 from crvae_tf.datasets import ArrayImages, Preprocessing
-from crvae_tf.poses import Pose, Registration, register, resample
+from crvae_tf.poses import Pose, Registration, register
 from crvae_tf.serving import export
 from crvae_tf.serving.index import Index, embed, read, vectors
-from crvae_tf.transforms import Affine, RandomAffine, compose, inverse
+from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, resample
 
 tfd = tfp.distributions
 
