@@ -11,18 +11,19 @@ import tensorflow_probability as tfp
 from crvae_tf import likelihoods, objectives, randomness
 from crvae_tf.errors import InputError, check_choice, check_number
 from crvae_tf.likelihoods import gray_values
+from crvae_tf.networks import Remade, check_pair, serializable
 from crvae_tf.objectives import Bound
 from crvae_tf.poses import Pose
 from crvae_tf.randomness import Purpose
+from crvae_tf.transforms import Affine
 
 tfd = tfp.distributions
 
 
-class PerExampleModel(keras.Model, abc.ABC):
+class PerExampleModel(Remade, keras.Model, abc.ABC):
     """A Keras model that minimises the mean of a loss of each example, such as a negative bound.
 
-    A subclass defines the loss and the terms of its objective. Each is a metric, averaged over images,
-    not over batches.
+    A subclass defines the terms of its objective. Each is a metric averaged over images, not batches.
 
     Args:
       seed: the seed of the posterior's noise, which also depends on the step and the replica.
@@ -82,15 +83,13 @@ class PerExampleModel(keras.Model, abc.ABC):
         return results
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Builds the optimizer alone. Keras would also call the model with symbolic tensors.
-
-        TFP cannot use those, and an uneven batch of several replicas has none.
-        """
+        # Keras would also call the model: TFP takes no symbolic tensors, uneven batches have none.
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
 
+@serializable
 class VAE(PerExampleModel):
     """The variational auto-encoder (Kingma and Welling 2013).
 
@@ -104,10 +103,12 @@ class VAE(PerExampleModel):
       seed: the seed of the posterior's noise in training and validation.
 
     Raises:
-      InputError: there is no such likelihood, or `pixel_stddev` is neither `learned` nor above 0.
+      InputError: there is no such likelihood, `pixel_stddev` is neither `learned` nor above 0, or the
+        encoder and the decoder do not fit.
     """
 
     beta = 1.0
+    arguments = ("name", "encoder", "decoder", "seed", "pixel_stddev")
 
     def __init__(
         self,
@@ -119,16 +120,22 @@ class VAE(PerExampleModel):
         **kwargs,
     ):
         super().__init__(seed, ("bound", "rate", "distortion"), **kwargs)
+        check_pair(encoder, decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.pose: Pose | None = getattr(encoder, "pose", None)
         """The pose's coordinates if the networks are registered, else None."""
+        self.family = likelihood
+        self.pixel_stddev = pixel_stddev
         self._likelihood = likelihoods.get(likelihood)
         self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
         # Encoders that are not functional models have no shape before their first call.
         outputs = getattr(encoder, "outputs", None)
         self._latent_dim = outputs[0].shape[-1] if outputs else None
         self.built = True
+
+    def get_config(self):
+        return super().get_config() | {"likelihood": self.family}
 
     @property
     def prior(self) -> tfd.Distribution:
@@ -172,13 +179,14 @@ class VAE(PerExampleModel):
         return Bound(objectives.elbo_of(distortion, rate, self.beta), posterior, rate, distortion)
 
     def terms(self, data, seed, training):
-        return _terms(self.bound(_images_of(data), seed, training))
+        return _terms(self.bound(tf.nest.flatten(data)[0], seed, training))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the reconstruction `[batch, H, W, C]`: the likelihood's mean at the posterior's."""
         return self.likelihood(self.posterior(images, training).mean(), training).mean()
 
 
+@serializable
 class BetaVAE(VAE):
     """The beta-VAE (Higgins et al. 2017).
 
@@ -189,12 +197,15 @@ class BetaVAE(VAE):
       InputError: `beta` is negative or not a number; see also `VAE`.
     """
 
+    arguments = (*VAE.arguments, "beta")
+
     def __init__(self, *args, beta: float, **kwargs):
         super().__init__(*args, **kwargs)
         check_number("beta", beta, "a number >= 0")
         self.beta = beta
 
 
+@serializable
 class IWAE(VAE):
     """The importance-weighted auto-encoder (Burda et al. 2015).
 
@@ -204,6 +215,8 @@ class IWAE(VAE):
     Raises:
       InputError: K is below 1; see also `VAE`.
     """
+
+    arguments = (*VAE.arguments, "importance_samples")
 
     def __init__(self, *args, importance_samples: int = 5, **kwargs):
         super().__init__(*args, **kwargs)
@@ -222,6 +235,7 @@ class IWAE(VAE):
         return Bound(value, posterior, rate, distortion)
 
 
+@serializable
 class CRVAE(PerExampleModel):
     """Any base model, consistency-regularised: Equation 2 of Sinha et al. 2020.
 
@@ -246,6 +260,8 @@ class CRVAE(PerExampleModel):
       InputError: a weight is negative or not a number, eta is above 0 although lambda is 0, or there is
         no such `kl_direction`.
     """
+
+    arguments = ("name", "base", "lambda_", "eta", "kl_direction")
 
     def __init__(
         self,
@@ -288,41 +304,31 @@ class CRVAE(PerExampleModel):
         return self.base.bound(images, seed, training)
 
     def terms(self, data, seed, training):
+        given = [part for part in tf.nest.flatten(data) if part is not None]
         if not self.lambda_:
-            return _terms(self.bound(_images_of(data), seed, training))
-        images, views, *transformation = self._unpacked(data)
+            return _terms(self.bound(given[0], seed, training))
+        expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
+        if len(given) != 2 + (len(Affine._fields) if self.pose else 0):
+            raise InputError("data", expected, given)
+        images, views, *transformation = given
         both = self.bound(tf.concat([images, views], axis=0), seed, training)
         number = tf.shape(images)[0]
         x, view = both[:number], both[number:]
-        moved = self.pose.carried(x.posterior, *transformation) if self.pose else x.posterior
-        consistency = objectives.consistency(moved, view.posterior, self.kl_direction)
+        carried = self.pose.carried(x.posterior, Affine(*transformation)) if self.pose else x.posterior
+        consistency = objectives.consistency(carried, view.posterior, self.kl_direction)
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
         return _terms(x) | {"loss": -objective, "view_bound": view.value, "consistency": consistency}
-
-    def _unpacked(self, data) -> tuple:
-        expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
-        if not isinstance(data, (tuple, list)) or len(data) != 2 + (self.pose is not None):
-            raise InputError("data", expected, data)
-        return tuple(data)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
 
 
-def _images_of(data) -> tf.Tensor:
-    return data[0] if isinstance(data, (tuple, list)) else data
-
-
 def _terms(bound: Bound) -> dict[str, tf.Tensor]:
-    return {
-        "loss": -bound.value,
-        "bound": bound.value,
-        "rate": bound.rate,
-        "distortion": bound.distortion,
-    }
+    value, rate, distortion = bound.value, bound.rate, bound.distortion
+    return {"loss": -value, "bound": value, "rate": rate, "distortion": distortion}
 
 
 def _global_mean(values: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,9 @@ An encoder maps images `[batch, H, W, C]` in [0, 1] to a pair (mean, log_varianc
 `[batch, H, W, C]`. A user's own pair needs no more than this.
 """
 
+import functools
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +21,24 @@ _CHANNELS = (128, 256, 512, 1024)
 _MLP_UNITS = 200
 _LAYOUT = "channels_last"
 """The layout of images, even if `keras.json` has another default."""
+
+
+serializable = keras.saving.register_keras_serializable("crvae_tf")
+
+
+class Remade:
+    """What Keras saves as the attributes that `arguments` names, which `__init__` takes."""
+
+    arguments: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self.arguments}
+        return {n: keras.saving.serialize_keras_object(value) for n, value in given.items()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        read = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
+        return cls(**{name: read(value) for name, value in config.items()})
 
 
 def build(
@@ -47,6 +67,31 @@ def build(
     make_encoder, make_decoder = NETWORKS[name]
     encoder = make_encoder(image_shape, latent_dim, width, seeds)
     return encoder, make_decoder(image_shape, latent_dim, width, seeds)
+
+
+def check_pair(encoder: keras.Model, decoder: keras.Model) -> None:
+    """Raises InputError if the shapes of an encoder's and a decoder's outputs are known and wrong."""
+    images, latents = (getattr(model, "inputs", None) for model in (encoder, decoder))
+    if latents:
+        check_posterior("encoder", encoder, latents[0].shape[-1])
+    if images:
+        shape = list(images[0].shape[1:])
+        _check_outputs("decoder", decoder, f"logits {shape}", shape)
+
+
+def check_posterior(name: str, encoder: keras.Model, dim: int) -> None:
+    """Raises InputError, naming the argument, unless an encoder has the posterior's two outputs."""
+    expected = f"two outputs, mean and log variance, of size {dim}"
+    _check_outputs(name, encoder, expected, [dim], [dim])
+
+
+def _check_outputs(name: str, model: keras.Model, expected: str, *shapes) -> None:
+    outputs = getattr(model, "outputs", None)  # Subclassed models have none before a call.
+    received = [list(output.shape[1:]) for output in outputs or ()]
+    pairs = zip(received, shapes, strict=False)
+    fit = all(tf.TensorShape(one).is_compatible_with(other) for one, other in pairs)
+    if outputs and not (fit and len(received) == len(shapes)):
+        raise InputError(name, expected, received)
 
 
 def wae_encoder(

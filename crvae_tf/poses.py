@@ -14,6 +14,7 @@ import contextvars
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,6 +22,7 @@ import tensorflow_probability as tfp
 
 from crvae_tf import networks
 from crvae_tf.errors import InputError, check_choice
+from crvae_tf.networks import Remade, serializable
 from crvae_tf.transforms import Affine, RandomAffine, compose, inverse, resample, transformed
 
 tfd = tfp.distributions
@@ -29,6 +31,7 @@ OUTSIDE_LOGIT = -9.0
 """The logit of black pixels from outside the image: a probability of 0.0001."""
 
 
+@serializable
 @dataclasses.dataclass(frozen=True)
 class Pose:
     """The coordinates s of a pose: one for each part of a transformation that is not zero.
@@ -54,6 +57,13 @@ class Pose:
         if not pose.dim:
             raise InputError("transformation", "one that moves images", "the identity")
         return pose
+
+    def get_config(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(tuple(config["units"]), config["fill"])
 
     @property
     def dim(self) -> int:
@@ -174,16 +184,9 @@ def register(
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
     pose_network = pose_network or network("mlp", image_shape, pose, seed=seed)
-    _check_outputs("encoder", encoder, decoder.inputs[0].shape[-1])
-    _check_outputs("pose_network", pose_network, pose.dim)
+    networks.check_posterior("encoder", encoder, decoder.inputs[0].shape[-1])
+    networks.check_posterior("pose_network", pose_network, pose.dim)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
-
-
-def _check_outputs(name: str, parameters_of: keras.Model, dim: int) -> None:
-    outputs = getattr(parameters_of, "outputs", None)  # Subclassed models have none before a call.
-    shapes = [list(output.shape[1:]) for output in outputs or ()]
-    if outputs and shapes != [[dim], [dim]]:
-        raise InputError(name, f"two outputs, mean and log variance, of size {dim}", shapes)
 
 
 def _registered_encoder(
@@ -193,9 +196,7 @@ def _registered_encoder(
     *pose_parameters, upright = Registration(pose_network, pose, steps)(images)
     join = keras.layers.Concatenate(dtype="float32")
     outputs = [join(pair) for pair in zip(encoder(upright), pose_parameters, strict=True)]
-    registered = keras.Model(images, tuple(outputs), name="registered_encoder")
-    registered.pose = pose
-    return registered
+    return RegisteredEncoder(images, tuple(outputs), name="registered_encoder")
 
 
 def _registered_decoder(decoder: keras.Model, pose: Pose) -> keras.Model:
@@ -205,7 +206,18 @@ def _registered_decoder(decoder: keras.Model, pose: Pose) -> keras.Model:
     return keras.Model(latents, logits, name="registered_decoder")
 
 
-class Registration(keras.layers.Layer):
+@serializable
+class RegisteredEncoder(keras.Model):
+    """An encoder of images `[batch, H, W, C]` to (mean, log variance) of (content, pose)."""
+
+    @property
+    def pose(self) -> Pose:
+        """The coordinates of the pose."""
+        return self.get_layer("registration").pose
+
+
+@serializable
+class Registration(Remade, keras.layers.Layer):
     """Finds the pose of images and brings them upright.
 
     Each step finds a pose in the last step's upright image and composes it with the pose found so far.
@@ -217,6 +229,8 @@ class Registration(keras.layers.Layer):
       pose: the coordinates.
       steps: the number of steps in training, 1 or more.
     """
+
+    arguments = ("network", "pose", "steps")
 
     def __init__(self, network: keras.Model, pose: Pose, steps: int):
         super().__init__(dtype="float32", name="registration")
@@ -235,8 +249,11 @@ class Registration(keras.layers.Layer):
         return self.pose.coordinates(found), log_variance, upright
 
 
-class Placement(keras.layers.Layer):
+@serializable
+class Placement(Remade, keras.layers.Layer):
     """Moves upright logits into the latents' pose."""
+
+    arguments = ("pose",)
 
     def __init__(self, pose: Pose):
         super().__init__(dtype="float32", name="placement")

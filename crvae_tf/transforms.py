@@ -6,6 +6,7 @@ Only this module imports keras_cv.
 import math
 from typing import NamedTuple
 
+import keras
 import keras_cv
 import numpy as np
 import tensorflow as tf
@@ -32,6 +33,7 @@ class Affine(NamedTuple):
     """Factor the content grows by."""
 
 
+@keras.saving.register_keras_serializable("crvae_tf")
 class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     """Draws a transformation for each image and applies it with one bilinear resampling.
 

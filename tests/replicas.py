@@ -66,6 +66,8 @@ def calm_model(network: str) -> crvae_tf.CRVAE:
         if isinstance(layer, keras.layers.Dense):
             layer.kernel.regularizer = keras.regularizers.L2(PENALTY)
     if network.startswith("registered"):
+        # XLA compiles for each replica and number of images; `test_poses.py` compares both.
+        poses._compiled_upright = poses._compiled_resample = poses.resample
         encoder, decoder = poses.register(encoder, decoder, RandomAffine(), steps=1)
         # Bilinear interpolation has no derivative at a pixel, where a pose of 0 would take it.
         encoder.get_layer("registration").network.get_layer("mean").bias.assign([0.3, -0.2, 0.4, 0.1])

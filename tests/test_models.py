@@ -15,6 +15,7 @@ from crvae_tf.likelihoods import gray_values
 from crvae_tf.randomness import Purpose
 from tests import reference
 from tests.replicas import CalmVAE
+from tests.small_training import assert_same_weights
 
 tfd = tfp.distributions
 
@@ -240,6 +241,36 @@ def test_cr_vae_refuses_what_is_not_a_pair(data):
         model.train_step(data)
 
 
+def test_pairs_come_in_every_form_that_keras_takes():
+    model = compiled(crvae_tf.CRVAE(CalmVAE(*pair())), rate=0.0)
+    losses = [
+        model.fit(IMAGES, VIEWS, verbose=0).history["loss"][0],
+        model.fit((IMAGES, VIEWS), verbose=0).history["loss"][0],
+        model.train_on_batch(IMAGES, VIEWS, return_dict=True)["loss"],
+        model.evaluate(PAIRS.batch(6), verbose=0, return_dict=True)["loss"],
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
+SAVED = {
+    "gaussian": lambda: vae("wae", likelihood="gaussian", pixel_stddev="learned", seed=4),
+    "beta": BASES["beta_10"],
+    "reverse": lambda: crvae_tf.CRVAE(BASES["iwae_5"](), 0.5, 0.2, "reverse", name="mine"),
+}
+
+
+@pytest.mark.parametrize("make", SAVED.values(), ids=SAVED)
+def test_a_model_that_keras_saved_takes_the_step_that_it_would_have_taken(tmp_path, make):
+    model = compiled(make())
+    model.train_step((IMAGES, VIEWS))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.name == model.name
+    for each in (model, loaded):
+        each.train_step((IMAGES, VIEWS))
+    assert_same_weights(model, loaded)
+
+
 class LinearGaussian(keras.Model):
     """Somebody else's VAE: z ~ N(0, 1), x|z ~ N(z, 1), q(z|x) = N(slope x + offset, exp(log_variance)).
 
@@ -332,6 +363,20 @@ def test_a_users_own_networks_of_low_precision_are_scored_in_float32():
     mean, log_variance = (tf.cast(a, tf.float64).numpy() for a in base.encoder(IMAGES))
     rate = reference.diagonal_gaussian_kl(mean, np.exp(0.5 * log_variance), 0.0 * mean, 1.0)
     np.testing.assert_allclose(bound.rate, rate, rtol=1e-5)
+
+
+def test_a_users_own_networks_that_do_not_fit_are_refused():
+    encoder, decoder = functional_pair()
+    one_output = keras.Model(encoder.input, encoder.outputs[0])
+    flat = keras.Model(decoder.input, decoder.layers[-2].output)
+    larger = networks.build("mlp", SHAPE, 9)[1]
+    for own, refusal in (
+        ((one_output, decoder), "encoder: expected two outputs, mean and log variance"),
+        ((encoder, flat), "decoder: expected logits [8, 8, 1]; received [[64]]"),
+        ((encoder, larger), "of size 9; received [[3], [3]]"),
+    ):
+        with pytest.raises(crvae_tf.InputError, match=re.escape(refusal)):
+            crvae_tf.VAE(*own)
 
 
 @pytest.mark.parametrize("wrap", [lambda base: base, crvae_tf.CRVAE])

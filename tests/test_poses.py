@@ -328,6 +328,14 @@ def test_embeddings_hold_content_and_pose_and_a_search_is_by_content(served, tmp
     np.testing.assert_allclose(searched, expected.content, rtol=1e-4, atol=1e-4)
 
 
+def test_registered_networks_that_keras_saved_are_the_same_networks(served, tmp_path):
+    (model, _), images = served, smooth_images(3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.pose == model.pose
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
+
+
 def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
     (model, folder), images = served, smooth_images(3).numpy()
     crvae_tf.export_encoder(model, tmp_path / "encoder", Preprocessing(12, 1), "none", portable=True)

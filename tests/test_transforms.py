@@ -155,9 +155,10 @@ def test_a_layer_draws_by_its_seed_of_which_zero_is_one_and_anew_at_every_call(i
     assert np.abs(view - first(images)).max() > 0.01
 
 
-def test_the_configuration_makes_the_same_layer_again(images):
+def test_a_layer_that_keras_saved_is_the_same_layer(images, tmp_path):
     layer = RandomAffine(1.5, 20.0, 0.3, seed=0, name="view")
-    again = RandomAffine.from_config(layer.get_config())
+    keras.Sequential([keras.Input(images.shape[1:]), layer]).save(tmp_path / "model.keras")
+    (again,) = keras.models.load_model(tmp_path / "model.keras").layers
     assert again.get_config() == layer.get_config()
     assert (again.translation, again.rotation, again.scaling, again.seed) == (1.5, 20.0, 0.3, 0)
     np.testing.assert_array_equal(again(images), layer(images))
