@@ -103,8 +103,7 @@ class VAE(PerExampleModel):
       seed: the seed of the posterior's noise in training and validation.
 
     Raises:
-      InputError: there is no such likelihood, `pixel_stddev` is neither `learned` nor above 0, or the
-        encoder and the decoder do not fit.
+      InputError: an argument is none of these, or the encoder and the decoder do not fit.
     """
 
     beta = 1.0
@@ -257,8 +256,7 @@ class CRVAE(PerExampleModel):
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
 
     Raises:
-      InputError: a weight is negative or not a number, eta is above 0 although lambda is 0, or there is
-        no such `kl_direction`.
+      InputError: an argument is none of these, or eta is above 0 although lambda is 0.
     """
 
     arguments = ("name", "base", "lambda_", "eta", "kl_direction")
@@ -273,6 +271,8 @@ class CRVAE(PerExampleModel):
     ):
         names = ("bound", "rate", "distortion", "view_bound", "consistency")
         super().__init__(getattr(base, "seed", 0), names, **kwargs)
+        if not hasattr(base, "bound"):
+            raise InputError("base", "a model with a method bound, such as VAE(encoder, decoder)", base)
         self.base = base
         self.pose: Pose | None = getattr(base, "pose", None)
         """The base model's pose."""

@@ -135,3 +135,9 @@ def test_a_sample_is_held_out_and_the_rest_stays(split, number):
 def test_no_images_and_images_of_another_type_are_refused(pixels, received):
     with pytest.raises(InputError, match=rf"images: expected uint8 \[N, H, W, C\], N >= 1; {received}"):
         ArrayImages(pixels)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [[1, 0]] * 3, list("abc"), [0.5, 1.0, 2.0]])
+def test_labels_are_one_integer_for_each_image(labels):
+    with pytest.raises(InputError, match=r"labels: expected integers \[3\]; received "):
+        ArrayImages(np.zeros([3, 8, 8, 1], np.uint8), labels)

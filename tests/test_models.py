@@ -377,6 +377,8 @@ def test_a_users_own_networks_that_do_not_fit_are_refused():
     ):
         with pytest.raises(crvae_tf.InputError, match=re.escape(refusal)):
             crvae_tf.VAE(*own)
+    with pytest.raises(crvae_tf.InputError, match=r"base: .* such as VAE\(encoder, decoder\)"):
+        crvae_tf.CRVAE(encoder, decoder)
 
 
 @pytest.mark.parametrize("wrap", [lambda base: base, crvae_tf.CRVAE])

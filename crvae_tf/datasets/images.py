@@ -137,13 +137,13 @@ class ArrayImages(Images):
 
     Args:
       stored: `[num_images, h, w, c]`; uint8 without a preprocessing. A memory map stays one.
-      labels: int64 `[num_images]`, or None.
+      labels: integers `[num_images]`, or None.
 
     Attributes:
       image_shape: (H, W, C) of each preprocessed image.
 
     Raises:
-      InputError: there is no image, or the type or the rank is wrong.
+      InputError: there is no image, or a type or a shape is wrong.
     """
 
     def __init__(
@@ -159,7 +159,10 @@ class ArrayImages(Images):
         self.image_shape = preprocessing.image_shape if preprocessing else stored.shape[1:]
         self.has_labels = labels is not None
         self._stored = stored if isinstance(stored, np.memmap) else tf.constant(stored)
-        labels = labels if self.has_labels else np.full(len(stored), NO_LABEL)
+        labels = np.asarray(labels) if self.has_labels else np.full(len(stored), NO_LABEL)
+        if labels.shape != (len(stored),) or labels.dtype.kind not in "iu":
+            received = f"{labels.dtype} {list(labels.shape)}"
+            raise InputError("labels", f"integers [{len(stored)}]", received)
         self._labels = tf.constant(labels, tf.int64)
         self._places = tf.range(len(stored), dtype=tf.int64)
 
