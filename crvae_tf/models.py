@@ -15,7 +15,6 @@ from crvae_tf.networks import Remade, check_pair, serializable
 from crvae_tf.objectives import Bound
 from crvae_tf.poses import Pose
 from crvae_tf.randomness import Purpose
-from crvae_tf.transforms import Affine
 
 tfd = tfp.distributions
 
@@ -54,7 +53,7 @@ class PerExampleModel(Remade, keras.Model, abc.ABC):
         seed = self._seed(Purpose.POSTERIOR_TRAINING, self.optimizer.iterations)
         with tf.GradientTape() as tape:
             terms = self.terms(data, seed, training=True)
-            loss = _global_mean(terms["loss"]) + _weight_penalty(self.losses)
+            loss = _share_of_the_loss(terms["loss"], self.losses)
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -65,8 +64,7 @@ class PerExampleModel(Remade, keras.Model, abc.ABC):
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
         """Returns the running means of the terms; the noise depends on the place in the pass."""
-        images_before = tf.cast(self._means["loss"].count, tf.int32)
-        seed = self._seed(Purpose.POSTERIOR_VALIDATION, images_before)
+        seed = self._seed(Purpose.POSTERIOR_VALIDATION, self._means["loss"].count)
         return self._update_metrics(self.terms(data, seed, training=False))
 
     def _seed(self, purpose: Purpose, position: tf.Tensor) -> tf.Tensor:
@@ -84,7 +82,8 @@ class PerExampleModel(Remade, keras.Model, abc.ABC):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras would also call the model: TFP takes no symbolic tensors, uneven batches have none.
-        if self.optimizer is not None and not self.optimizer.built:
+        are_built = all(each.built or isinstance(each, keras.Model) for each in self._flatten_layers())
+        if self.optimizer is not None and are_built and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
@@ -107,7 +106,7 @@ class VAE(PerExampleModel):
     """
 
     beta = 1.0
-    arguments = ("name", "encoder", "decoder", "seed", "pixel_stddev")
+    arguments = ("encoder", "decoder", "seed", "pixel_stddev")
 
     def __init__(
         self,
@@ -128,9 +127,9 @@ class VAE(PerExampleModel):
         self.pixel_stddev = pixel_stddev
         self._likelihood = likelihoods.get(likelihood)
         self._pixel_stddev = self._gaussian_stddev(pixel_stddev) if likelihood == "gaussian" else None
-        # Encoders that are not functional models have no shape before their first call.
-        outputs = getattr(encoder, "outputs", None)
-        self._latent_dim = outputs[0].shape[-1] if outputs else None
+        # Networks that are not functional models have no shapes before their first call.
+        known = getattr(encoder, "outputs", None) or getattr(decoder, "inputs", None)
+        self._latent_dim = known[0].shape[-1] if known else None
         self.built = True
 
     def get_config(self):
@@ -139,6 +138,8 @@ class VAE(PerExampleModel):
     @property
     def prior(self) -> tfd.Distribution:
         """p(z): a standard normal, event shape `[latent_dim]`."""
+        if self._latent_dim is None:
+            raise InputError("encoder", "one with known outputs; call the model once", self.encoder)
         return tfd.Independent(tfd.Normal(tf.zeros([self._latent_dim]), 1.0), 1)
 
     def posterior(self, images: tf.Tensor, training: bool = False) -> tfd.Distribution:
@@ -178,7 +179,7 @@ class VAE(PerExampleModel):
         return Bound(objectives.elbo_of(distortion, rate, self.beta), posterior, rate, distortion)
 
     def terms(self, data, seed, training):
-        return _terms(self.bound(tf.nest.flatten(data)[0], seed, training))
+        return self.bound(_parts(data)[0], seed, training).terms
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the reconstruction `[batch, H, W, C]`: the likelihood's mean at the posterior's."""
@@ -259,7 +260,7 @@ class CRVAE(PerExampleModel):
       InputError: an argument is none of these, or eta is above 0 although lambda is 0.
     """
 
-    arguments = ("name", "base", "lambda_", "eta", "kl_direction")
+    arguments = ("base", "lambda_", "eta", "kl_direction")
 
     def __init__(
         self,
@@ -271,11 +272,10 @@ class CRVAE(PerExampleModel):
     ):
         names = ("bound", "rate", "distortion", "view_bound", "consistency")
         super().__init__(getattr(base, "seed", 0), names, **kwargs)
-        if not hasattr(base, "bound"):
-            raise InputError("base", "a model with a method bound, such as VAE(encoder, decoder)", base)
+        if not (isinstance(base, keras.Model) and hasattr(base, "bound")):
+            raise InputError("base", "a Keras model with `bound`, as of VAE(encoder, decoder)", base)
         self.base = base
         self.pose: Pose | None = getattr(base, "pose", None)
-        """The base model's pose."""
         self.lambda_ = lambda_
         self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
         self.kl_direction = kl_direction
@@ -304,35 +304,39 @@ class CRVAE(PerExampleModel):
         return self.base.bound(images, seed, training)
 
     def terms(self, data, seed, training):
-        given = [part for part in tf.nest.flatten(data) if part is not None]
+        given = _parts(data)
         if not self.lambda_:
-            return _terms(self.bound(given[0], seed, training))
+            return self.bound(given[0], seed, training).terms
         expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
-        if len(given) != 2 + (len(Affine._fields) if self.pose else 0):
+        if len(given) != 2 + bool(self.pose) or not given[0].shape[1:] == given[1].shape[1:]:
             raise InputError("data", expected, given)
         images, views, *transformation = given
         both = self.bound(tf.concat([images, views], axis=0), seed, training)
         number = tf.shape(images)[0]
         x, view = both[:number], both[number:]
-        carried = self.pose.carried(x.posterior, Affine(*transformation)) if self.pose else x.posterior
+        carried = self.pose.carried(x.posterior, *transformation) if self.pose else x.posterior
         consistency = objectives.consistency(carried, view.posterior, self.kl_direction)
+        if consistency.shape.rank != x.value.shape.rank:
+            raise InputError("base", "a posterior with one divergence for each image", x.posterior)
         objective = objectives.consistency_regularized_bound(
             x.value, view.value, consistency, self.lambda_, self.eta
         )
-        return _terms(x) | {"loss": -objective, "view_bound": view.value, "consistency": consistency}
+        return x.terms | {"loss": -objective, "view_bound": view.value, "consistency": consistency}
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the base model's output."""
         return self.base(images, training=training)
 
 
-def _terms(bound: Bound) -> dict[str, tf.Tensor]:
-    value, rate, distortion = bound.value, bound.rate, bound.distortion
-    return {"loss": -value, "bound": value, "rate": rate, "distortion": distortion}
+def _parts(data) -> tuple:
+    """Returns the parts of a batch, whichever of Keras' methods it comes from."""
+    while isinstance(data, (tuple, list)) and len(data) == 1:
+        (data,) = data
+    return tuple(p for p in data if p is not None) if isinstance(data, (tuple, list)) else (data,)
 
 
-def _global_mean(values: tf.Tensor) -> tf.Tensor:
-    """Returns this replica's share of the mean over all replicas' examples.
+def _share_of_the_loss(values: tf.Tensor, penalties: list[tf.Tensor]) -> tf.Tensor:
+    """Returns this replica's share of the mean over all replicas' examples, and of the penalties.
 
     TensorFlow sums gradients over replicas. So the shares must add up to the mean, also for an uneven
     last batch.
@@ -342,9 +346,5 @@ def _global_mean(values: tf.Tensor) -> tf.Tensor:
     if replicas.num_replicas_in_sync > 1:
         # Only then: TensorFlow never frees the graph of a reduction's gradient, nor its model.
         count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
-    return tf.reduce_sum(values) / count
-
-
-def _weight_penalty(losses: list[tf.Tensor]) -> tf.Tensor:
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return tf.add_n([tf.cast(loss, tf.float32) for loss in losses] or [0.0]) / replicas
+    penalty = tf.add_n([tf.cast(each, tf.float32) for each in penalties] or [0.0])
+    return tf.reduce_sum(values) / count + penalty / replicas.num_replicas_in_sync

@@ -6,6 +6,7 @@ An encoder maps images `[batch, H, W, C]` in [0, 1] to a pair (mean, log_varianc
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crvae_tf.errors import InputError, check_choice
+from crvae_tf.errors import InputError, check_choice, check_number
 
 ImageShape = tuple[int, int, int]
 
@@ -27,13 +28,14 @@ serializable = keras.saving.register_keras_serializable("crvae_tf")
 
 
 class Remade:
-    """What Keras saves as the attributes that `arguments` names, which `__init__` takes."""
+    """What Keras saves with the attributes that `arguments` names, which `__init__` takes."""
 
     arguments: tuple[str, ...] = ()
 
     def get_config(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.arguments}
-        return {n: keras.saving.serialize_keras_object(value) for n, value in given.items()}
+        given = {n: keras.saving.serialize_keras_object(value) for n, value in given.items()}
+        return super().get_config() | given
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -56,13 +58,14 @@ def build(
     In the scope of a strategy with several replicas, batch normalisation is over all of them.
 
     Raises:
-      InputError: there is no such network, or it does not fit the images.
+      InputError: there is no such network, it does not fit the images, or the width is not above 0.
 
     >>> encoder, decoder = build("mlp", (28, 28, 1))
     >>> encoder.count_params() + decoder.count_params()
     425284
     """
     check_choice("network", name, NETWORKS)
+    check_number("width", width, "a number > 0", math.ulp(0.0))
     seeds = layer_seeds(seed)
     make_encoder, make_decoder = NETWORKS[name]
     encoder = make_encoder(image_shape, latent_dim, width, seeds)
@@ -70,7 +73,10 @@ def build(
 
 
 def check_pair(encoder: keras.Model, decoder: keras.Model) -> None:
-    """Raises InputError if the shapes of an encoder's and a decoder's outputs are known and wrong."""
+    """Raises InputError unless both are Keras models whose outputs, where they are known, fit."""
+    for name, model in (("encoder", encoder), ("decoder", decoder)):
+        if not isinstance(model, keras.Model):
+            raise InputError(name, "a Keras model", model)
     images, latents = (getattr(model, "inputs", None) for model in (encoder, decoder))
     if latents:
         check_posterior("encoder", encoder, latents[0].shape[-1])

@@ -36,6 +36,12 @@ class Bound:
     distortion: tf.Tensor
     """E_q[-log p(x|z)], `[batch]`."""
 
+    @property
+    def terms(self) -> dict[str, tf.Tensor]:
+        """The parts by the names of metrics, and the `loss`: what is minimised."""
+        value, rate, distortion = self.value, self.rate, self.distortion
+        return {"loss": -value, "bound": value, "rate": rate, "distortion": distortion}
+
     def __getitem__(self, images: slice) -> "Bound":
         return Bound(
             self.value[images], self.posterior[images], self.rate[images], self.distortion[images]

@@ -176,11 +176,14 @@ def register(
       seed: the seed of the default pose network's initial weights.
 
     Raises:
-      InputError: the transformation is the identity, there are no steps, or a network has outputs of
-        another size.
+      InputError: the transformation is the identity, there are no steps, or a network is not functional
+        or has outputs of another size.
     """
     if steps < 1:
         raise InputError("steps", "1 or more", steps)
+    for name, model in (("encoder", encoder), ("decoder", decoder)):
+        if not getattr(model, "inputs", None):
+            raise InputError(name, "a functional model, or a Sequential one with an Input", model)
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
     pose_network = pose_network or network("mlp", image_shape, pose, seed=seed)
@@ -232,8 +235,8 @@ class Registration(Remade, keras.layers.Layer):
 
     arguments = ("network", "pose", "steps")
 
-    def __init__(self, network: keras.Model, pose: Pose, steps: int):
-        super().__init__(dtype="float32", name="registration")
+    def __init__(self, network: keras.Model, pose: Pose, steps: int, **kwargs):
+        super().__init__(**{"dtype": "float32", "name": "registration"} | kwargs)
         self.network = network
         self.pose = pose
         self.steps = steps
@@ -255,8 +258,8 @@ class Placement(Remade, keras.layers.Layer):
 
     arguments = ("pose",)
 
-    def __init__(self, pose: Pose):
-        super().__init__(dtype="float32", name="placement")
+    def __init__(self, pose: Pose, **kwargs):
+        super().__init__(**{"dtype": "float32", "name": "placement"} | kwargs)
         self.pose = pose
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

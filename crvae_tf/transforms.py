@@ -64,7 +64,7 @@ class RandomAffine(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)  # Half precision would blur the views.
         check_number("translation", translation, "a number of pixels >= 0")
         check_number("rotation", rotation, "degrees in [0, 180]", highest=180.0)
         check_number("scaling", scaling, "a fraction in [0, 1)", highest=math.nextafter(1.0, 0.0))

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from crvae_tf import CRVAE, IWAE, VAE, BetaVAE, RandomAffine, datasets, evaluate, networks
 from crvae_tf.datasets import ArrayImages, ImageData, Preprocessing
 from crvae_tf.datasets.images import spread
-from crvae_tf.errors import NotFiniteError
+from crvae_tf.errors import InputError, NotFiniteError
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.evaluation import metrics
 from crvae_tf.evaluation.embeddings import Embedder, figures_of
@@ -314,6 +314,17 @@ def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_spli
     monkeypatch.setattr(evaluation, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
     received = evaluation.estimate_seconds(LinearGaussian(), num_images=10, nll_samples=100)
     assert received == pytest.approx(2 * 10 * 100 * 0.5 / 200)
+
+
+class Correlated(LinearGaussian):
+    def posterior(self, images):
+        posterior = super().posterior(images)
+        return tfd.MultivariateNormalTriL(posterior.mean(), tf.linalg.diag(posterior.stddev()))
+
+
+def test_a_posterior_that_is_no_diagonal_gaussian_is_refused():
+    with pytest.raises(InputError, match="model: expected one whose posterior is a diagonal Gaussian"):
+        figures(Correlated(), noise_data(test=3))
 
 
 def test_an_embedding_that_is_not_finite_stops_an_evaluation():

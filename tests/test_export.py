@@ -140,6 +140,8 @@ def test_the_mean_of_every_likelihood_is_decoded(tmp_path, likelihood):
     latents = tf.constant([[0.5, -1.0], [3.0, 3.0]])
     decoded = load_decoder(tmp_path / "decoder")(latents)
     np.testing.assert_allclose(decoded, model.likelihood(latents).mean(), atol=1e-6)
+    with pytest.raises(InputError, match=r"latents: expected \[N, 2\]; received \[2, 1\]"):
+        load_decoder(tmp_path / "decoder")(latents[:, :1])
 
 
 def test_an_export_takes_the_place_of_the_one_before_unless_it_fails(tmp_path):
@@ -157,6 +159,18 @@ def test_an_export_takes_the_place_of_the_one_before_unless_it_fails(tmp_path):
     assert first.note == ""  # It was trained on gray images.
     assert first.fingerprint != second.fingerprint
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
+def test_nothing_but_a_saved_model_is_replaced(tmp_path):
+    model = VAE(*networks.build("mlp", (8, 8, 1), LATENT_DIM, 0.1))
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "work.py").touch()
+    for place in (tmp_path / "project", tmp_path / "project" / "work.py"):
+        with pytest.raises(InputError, match="path: expected a new folder, or one with a SavedModel"):
+            export_encoder(model, place, Preprocessing(8, 1), "none")
+        with pytest.raises(InputError, match="path: expected a new folder, or one with a SavedModel"):
+            export_decoder(model, place)
+    assert [path.name for path in tmp_path.rglob("*")] == ["project", "work.py"]
 
 
 def test_the_likelihood_computed_outside_from_the_two_models_is_the_evaluations(
@@ -202,6 +216,8 @@ def test_images_of_another_shape_type_or_range_and_other_bytes_are_refused(encod
     ):
         with pytest.raises(InputError, match=re.escape(f"images: expected {expected}")):
             encoder(wrong)
+    with pytest.raises(InputError, match=re.escape(shape)):
+        encoder.upright(images[0])
     with pytest.raises(
         InputError, match=re.escape("expected uint8 [N, 28, 28, 1]; received uint8 [2, 28, 28]")
     ):
@@ -210,7 +226,7 @@ def test_images_of_another_shape_type_or_range_and_other_bytes_are_refused(encod
         encoder.encode_bytes(png(gray[0]))
     whole = png(gray[0])
     for broken in (b"no image", b"", whole[: len(whole) // 2]):
-        with pytest.raises(InputError, match="expected the contents of PNG, JPEG, BMP, GIF or WebP"):
+        with pytest.raises(InputError, match="expected the contents of PNG, JPEG, JPEG XL, BMP"):
             encoder.encode_bytes([whole, broken])
 
 

@@ -1,5 +1,6 @@
 """The models against NumPy with the same noise, against each other, and against theory."""
 
+import dataclasses
 import math
 import re
 
@@ -234,7 +235,11 @@ def test_views_equal_to_their_images_are_consistent(network, direction):
     assert np.all(terms["consistency"].numpy() > 0.0)
 
 
-@pytest.mark.parametrize("data", [IMAGES, (IMAGES,), (IMAGES, VIEWS, VIEWS)])
+NO_PAIRS = [IMAGES, (IMAGES,), (IMAGES, VIEWS, VIEWS), (IMAGES, np.arange(6)), (IMAGES, VIEWS[:, 1:])]
+NO_PAIRS += [{"image": IMAGES, "augmented": VIEWS}]  # Keras gives keys an order of their own.
+
+
+@pytest.mark.parametrize("data", NO_PAIRS)
 def test_cr_vae_refuses_what_is_not_a_pair(data):
     model = compiled(crvae_tf.CRVAE(vae()))
     with pytest.raises(ValueError, match=r"data: expected pairs \(images, views\)"):
@@ -269,6 +274,18 @@ def test_a_model_that_keras_saved_takes_the_step_that_it_would_have_taken(tmp_pa
     for each in (model, loaded):
         each.train_step((IMAGES, VIEWS))
     assert_same_weights(model, loaded)
+
+
+def test_a_saved_model_keeps_its_precision_and_what_is_frozen(tmp_path):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    model = crvae_tf.CRVAE(vae(likelihood="gaussian", pixel_stddev="learned"))
+    keras.mixed_precision.set_global_policy("float32")
+    model.base.trainable = False
+    compiled(model).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.base.dtype_policy.name == "mixed_float16"
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert loaded.trainable_variables == []
 
 
 class LinearGaussian(keras.Model):
@@ -330,6 +347,18 @@ class OwnDecoder(keras.Model):
         return keras.ops.reshape(self.pixels(latents), (-1, *SHAPE))
 
 
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_networks_that_their_first_call_builds_are_fitted(run_eagerly):
+    model = crvae_tf.CRVAE(crvae_tf.VAE(OwnEncoder(), OwnDecoder()))
+    with pytest.raises(crvae_tf.InputError, match="call the model once"):
+        _ = model.prior
+    model.compile("sgd", run_eagerly=run_eagerly)
+    history = model.fit(PAIRS.batch(3), epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    assert len(model.trainable_variables) == 6
+    assert model.prior.event_shape == [LATENT]
+
+
 def test_a_users_own_encoder_and_decoder_are_trained_as_ours():
     keras.utils.set_random_seed(0)
     base = crvae_tf.VAE(OwnEncoder(), OwnDecoder(), likelihood="gaussian")
@@ -377,8 +406,31 @@ def test_a_users_own_networks_that_do_not_fit_are_refused():
     ):
         with pytest.raises(crvae_tf.InputError, match=re.escape(refusal)):
             crvae_tf.VAE(*own)
-    with pytest.raises(crvae_tf.InputError, match=r"base: .* such as VAE\(encoder, decoder\)"):
-        crvae_tf.CRVAE(encoder, decoder)
+    for base in (encoder, crvae_tf.VAE, Stranger()):
+        with pytest.raises(crvae_tf.InputError, match=r"base: .* as of VAE\(encoder, decoder\)"):
+            crvae_tf.CRVAE(base)
+    with pytest.raises(crvae_tf.InputError, match="encoder: expected a Keras model"):
+        crvae_tf.VAE(np.tanh, decoder)
+
+
+class Stranger:
+    """No Keras model: it would not be trained."""
+
+    def bound(self, images, seed, training=False):
+        return vae().bound(images, seed, training)
+
+
+class PerLatent(crvae_tf.VAE):
+    """Its posterior has a divergence for each latent of each image."""
+
+    def bound(self, images, seed, training=False):
+        bound = super().bound(images, seed, training)
+        return dataclasses.replace(bound, posterior=bound.posterior.distribution)
+
+
+def test_a_posterior_of_single_latents_is_refused():
+    with pytest.raises(crvae_tf.InputError, match=r"base: .* one divergence for each image"):
+        crvae_tf.CRVAE(PerLatent(*pair())).terms((IMAGES, VIEWS), KEY, training=True)
 
 
 @pytest.mark.parametrize("wrap", [lambda base: base, crvae_tf.CRVAE])

@@ -279,6 +279,13 @@ def test_outputs_of_another_size_and_no_steps_are_refused(
         register(encoder, decoder, MOVES, steps, pose_network)
 
 
+def test_networks_without_known_inputs_are_refused():
+    _, decoder = networks.build("mlp", SHAPE, 3, 0.1)
+    for pair in ((keras.Sequential(), decoder), (decoder, keras.Model())):
+        with pytest.raises(crvae_tf.InputError, match="coder: expected a functional model"):
+            register(*pair, MOVES)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A registered model, and the folder with its exported encoder."""

@@ -70,6 +70,11 @@ def test_scaling_alone_equals_keras_cvs_random_zoom_by_the_inverse(images, scale
     np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
+def test_views_are_of_full_precision_whatever_the_models(images):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    assert RandomAffine(seed=0)(images).dtype == tf.float32
+
+
 def test_the_composition_equals_a_slow_warp_with_one_interpolation(images):
     drawn = RandomAffine(5.0, 180.0, 0.4).sample(6, KEY)
     actual = RandomAffine().augment_images(images, drawn)

@@ -54,7 +54,8 @@ def evaluate(
     as it was trained. Both use the content alone if z has a pose.
 
     Args:
-      model: has `posterior(images)`, `likelihood(latents)` and `prior`, like `VAE` and `CRVAE`.
+      model: has `posterior(images)`, a diagonal Gaussian, `likelihood(latents)` for latents
+        `[samples, batch, latent_dim]`, and `prior`, like `VAE` and `CRVAE`.
       data: the images.
       binarization, transformation: those of the training.
       test_transformation: that of the transformed test set.
@@ -67,7 +68,7 @@ def evaluate(
       `splits`, `consistency` and, if classes can be learned, `probe`: see docs/run_folder.md.
 
     Raises:
-      InputError: there are fewer than two images, or no samples.
+      InputError: there are fewer than two images, no samples, or another kind of posterior.
       NotFiniteError: an embedding is NaN or infinite.
     """
     num_images = data.test.up_to(num_images)
@@ -96,6 +97,9 @@ def image_figures(
     model: keras.Model, batches: tf.data.Dataset, nll_samples: int, progress: Callable[[int], None]
 ) -> dict[str, np.ndarray]:
     """Returns figures of each image of `batches`, float64 `[images]` or `[images, latent_dim]`."""
+    posterior = model.posterior(tf.zeros([1, *batches.element_spec[1].shape[1:]]))
+    if not _is_diagonal_gaussian(posterior):
+        raise InputError("model", "one whose posterior is a diagonal Gaussian", posterior)
     figures_of = tf.function(
         lambda indices, images: _batch_figures(model, indices, images, nll_samples),
         input_signature=batches.element_spec[:2],
@@ -158,6 +162,12 @@ def _batch_figures(
         "mean": posterior.mean(),
         "stddev": posterior.stddev(),
     }
+
+
+def _is_diagonal_gaussian(posterior: tfp.distributions.Distribution) -> bool:
+    if isinstance(posterior, tfp.distributions.Independent):
+        return isinstance(posterior.distribution, tfp.distributions.Normal)
+    return isinstance(posterior, tfp.distributions.MultivariateNormalDiag)
 
 
 def negative_log_likelihood(

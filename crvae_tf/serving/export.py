@@ -49,7 +49,7 @@ def export_encoder(
     binarization: str,
     portable: bool = False,
 ) -> None:
-    """Writes the encoder as a SavedModel with two signatures, replacing any at `path`.
+    """Writes the encoder as a SavedModel with two signatures, in place of a SavedModel at `path`.
 
     `serving_default(images)` takes float32 `[N, H, W, C]` in [0, 1]; `encode_bytes(image_bytes)` takes
     string `[N]`, the contents of image files, and preprocesses them as in training. docs/serving.md has
@@ -86,7 +86,7 @@ def export_encoder(
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
     tracing = contextlib.nullcontext() if portable else poses.serving()
-    with files.whole_folder(path) as folder, tracing:
+    with _model_folder(path) as folder, tracing:
         _write(
             model, folder, serving_default=(encode, images), encode_bytes=(encode_bytes, image_bytes)
         )
@@ -94,7 +94,7 @@ def export_encoder(
 
 
 def export_decoder(model: keras.Model, path: str | PathLike) -> None:
-    """Writes the decoder as a SavedModel, replacing any at `path`.
+    """Writes the decoder as a SavedModel, in place of a SavedModel at `path`.
 
     `serving_default(latents)` takes float32 `[N, latent_dim]` and returns `images`, the likelihood's
     mean, float32 `[N, H, W, C]` in [0, 1].
@@ -105,8 +105,17 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
         return {"images": model.likelihood(latents).mean()}
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
-    with files.whole_folder(path) as folder, poses.serving():
+    with _model_folder(path) as folder, poses.serving():
         _write(model, folder, serving_default=(decode, latents))
+
+
+def _model_folder(path: str | PathLike) -> contextlib.AbstractContextManager[Path]:
+    """Returns `files.whole_folder`; raises InputError if anything but a SavedModel is at `path`."""
+    path = Path(path).absolute()
+    is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if not (is_free or (path / "saved_model.pb").exists()):
+        raise InputError("path", "a new folder, or one with a SavedModel", path)
+    return files.whole_folder(path)
 
 
 def _write(model: keras.Model, folder: Path, **endpoints: tuple) -> None:
@@ -171,8 +180,14 @@ class Decoder:
         self.latent_dim = self._decode.structured_input_signature[1]["latents"].shape[-1]
 
     def __call__(self, latents: np.ndarray) -> np.ndarray:
-        """Returns images, float32 `[N, H, W, C]` in [0, 1], for latents, float32 `[N, latent_dim]`."""
-        return self._decode(latents=tf.constant(latents, tf.float32))["images"].numpy()
+        """Returns images, float32 `[N, H, W, C]` in [0, 1], for latents `[N, latent_dim]`.
+
+        Raises InputError if the latents have another shape.
+        """
+        latents = tf.constant(latents, tf.float32)
+        if latents.shape[1:] != [self.latent_dim]:
+            raise InputError("latents", f"[N, {self.latent_dim}]", list(latents.shape))
+        return self._decode(latents=latents)["images"].numpy()
 
 
 class Encoder:
@@ -206,6 +221,7 @@ class Encoder:
 
     def upright(self, images: np.ndarray) -> np.ndarray | None:
         """Returns images `[N, H, W, C]` brought upright; None without registered networks."""
+        images = self._checked(images, np.float32)
         outputs = self.signatures["serving_default"](images=tf.constant(images))
         return outputs["upright"].numpy() if "upright" in outputs else None
 
@@ -222,7 +238,7 @@ class Encoder:
             contents = tf.constant(list(image_bytes), tf.string)
             return self._embeddings("encode_bytes", image_bytes=contents)
         except tf.errors.InvalidArgumentError as error:
-            expected = "the contents of PNG, JPEG, BMP, GIF or WebP files"
+            expected = "the contents of PNG, JPEG, JPEG XL, BMP, GIF or WebP files"
             raise InputError("image_bytes", expected, "other bytes") from error
 
     def _checked(self, images: np.ndarray, dtype: type) -> np.ndarray:
