@@ -168,8 +168,7 @@ class VAE(PerExampleModel):
     def bound(self, images: tf.Tensor, seed: tf.Tensor, training: bool = False) -> Bound:
         """Returns each image's ELBO, estimated by one sample of its posterior with the key `seed`.
 
-        Raises:
-          InputError, tf.errors.InvalidArgumentError: see `gray_values`.
+        It raises the errors of `gray_values`.
         """
         images = gray_values(images)
         posterior = self.posterior(images, training)
@@ -251,9 +250,8 @@ class CRVAE(PerExampleModel):
         needs `posterior(images, training)`, `likelihood(latents, training)` and `prior`, as in `VAE`.
         With registered networks, `pose` is their `poses.Pose`. `seed`, if it has one, is the noise's.
       lambda_: weight of the view's bound; the paper's is 1.
-      eta: weight of the divergence between the posteriors. The default is the paper's 0.1 beta, with
-        the base's beta or 1. With eta = 0 the model is "VAE+Aug". With both weights 0 it is the base
-        model and needs no views.
+      eta: weight of the divergence between the posteriors; None is the paper's 0.1 beta. With eta = 0
+        the model is "VAE+Aug". With both weights 0 it is the base model and needs no views.
       kl_direction: `forward` (the paper's), `reverse` or `symmetric`; see `objectives.consistency`.
 
     Raises:
@@ -308,7 +306,7 @@ class CRVAE(PerExampleModel):
         if not self.lambda_:
             return self.bound(given[0], seed, training).terms
         expected = "triples (images, views, transformations)" if self.pose else "pairs (images, views)"
-        if len(given) != 2 + bool(self.pose) or not given[0].shape[1:] == given[1].shape[1:]:
+        if len(given) != 2 + bool(self.pose) or not _fit(*given[:2]):
             raise InputError("data", expected, given)
         images, views, *transformation = given
         both = self.bound(tf.concat([images, views], axis=0), seed, training)
@@ -330,16 +328,18 @@ class CRVAE(PerExampleModel):
 
 def _parts(data) -> tuple:
     """Returns the parts of a batch, whichever of Keras' methods it comes from."""
-    while isinstance(data, (tuple, list)) and len(data) == 1:
-        (data,) = data
+    data = data[0] if isinstance(data, (tuple, list)) and len(data) == 1 else data
     return tuple(p for p in data if p is not None) if isinstance(data, (tuple, list)) else (data,)
+
+
+def _fit(images: tf.Tensor, views: tf.Tensor) -> bool:
+    return tf.TensorShape(images.shape[1:]).is_compatible_with(views.shape[1:])
 
 
 def _share_of_the_loss(values: tf.Tensor, penalties: list[tf.Tensor]) -> tf.Tensor:
     """Returns this replica's share of the mean over all replicas' examples, and of the penalties.
 
-    TensorFlow sums gradients over replicas. So the shares must add up to the mean, also for an uneven
-    last batch.
+    TensorFlow sums gradients over replicas, so the shares of an uneven batch must add up, too.
     """
     replicas = tf.distribute.get_replica_context()
     count = tf.cast(tf.size(values), tf.float32)

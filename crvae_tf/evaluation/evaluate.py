@@ -61,7 +61,7 @@ def evaluate(
       test_transformation: that of the transformed test set.
       nll_samples: K, the importance samples of the negative log-likelihood, 1 or more.
       num_images: the number of test images to use, 2 or more; None uses all.
-      batch_size: images in a batch; it changes no figure.
+      batch_size: images in a batch; it changes figures by rounding alone.
       progress: called with the work done and all work.
 
     Returns:
