@@ -345,6 +345,8 @@ def test_registered_networks_that_keras_saved_are_the_same_networks(served, tmp_
 
 def test_tflite_has_what_the_served_encoder_gives(served, tmp_path):
     (model, folder), images = served, smooth_images(3).numpy()
+    with pytest.raises(crvae_tf.InputError, match="expected an encoder exported with portable=True"):
+        export.convert(folder, tmp_path / "encoder.tflite")
     crvae_tf.export_encoder(model, tmp_path / "encoder", Preprocessing(12, 1), "none", portable=True)
     export.convert(tmp_path / "encoder", tmp_path / "encoder.tflite")
     run = tf.lite.Interpreter(str(tmp_path / "encoder.tflite")).get_signature_runner()

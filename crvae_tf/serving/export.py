@@ -83,6 +83,7 @@ def export_encoder(
         "latent_dim": int(model.prior.event_shape[-1]),
         "pixels": "float32 in [0, 1]",
         "preprocessing": dataclasses.asdict(preprocessing),
+        "portable": portable or not pose,
         "note": "" if binarization == "none" else _GRAY_NOTE,
     }
     tracing = contextlib.nullcontext() if portable else poses.serving()
@@ -129,10 +130,12 @@ def _write(model: keras.Model, folder: Path, **endpoints: tuple) -> None:
 def convert(encoder: str | PathLike, path: str | PathLike) -> None:
     """Converts the encoder in the folder `encoder` to the file `path`, `*.tflite` or `*.onnx`.
 
-    That of registered networks must be portable; see `export_encoder`. Raises InputError if there is no
-    exported encoder, or if tf2onnx is not installed.
+    Raises InputError if there is no exported encoder, or one of registered networks that is not
+    `portable` (see `export_encoder`), or if tf2onnx is not installed.
     """
     loaded = load_encoder(encoder)
+    if not loaded.portable:
+        raise InputError(str(encoder), "an encoder exported with portable=True", "another")
     with files.whole_file(path) as unfinished:
         if Path(path).suffix == ".onnx":
             _write_onnx(loaded, unfinished)
@@ -196,6 +199,7 @@ class Encoder:
     It has the `image_shape` (H, W, C), the `latent_dim`, the `preprocessing` of `encode_bytes`, a
     `note` on its input, which may be empty, a `fingerprint`, which changes with the weights and with
     the input's description, the SavedModel's `signatures`, and `nothing`, the embeddings of no images.
+    It is `portable` if it can be converted.
     """
 
     def __init__(self, path: Path):
@@ -204,6 +208,7 @@ class Encoder:
         self.latent_dim = about["latent_dim"]
         self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
+        self.portable = about.get("portable", True)
         parts = sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")])
         self.fingerprint = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
         self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
