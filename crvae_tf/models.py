@@ -102,7 +102,7 @@ class VAE(PerExampleModel):
       seed: the seed of the posterior's noise in training and validation.
 
     Raises:
-      InputError: an argument is none of these, or the encoder and the decoder do not fit.
+      InputError: there is no such likelihood or deviation of a `gaussian`, or the networks do not fit.
     """
 
     beta = 1.0

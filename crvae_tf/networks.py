@@ -124,7 +124,7 @@ def wae_encoder(
 def wae_decoder(
     image_shape: ImageShape, latent_dim: int, width: float, seeds: Iterator[int]
 ) -> keras.Model:
-    """Returns a dense layer and transposed convolutions: two up to 28 pixels a side, three above."""
+    """Returns a dense layer and transposed convolutions; two double the side, three above 28 pixels."""
     kernel, doublings = _wae_geometry(image_shape)
     height, channels = image_shape[0], image_shape[-1]
     side = height // 2**doublings

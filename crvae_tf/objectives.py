@@ -1,10 +1,10 @@
 """The equations of Sinha, Odena and Dieng (2020), and nothing else.
 
-Pure functions on TFP distributions. Each returns one value per example, `[batch]`, in nats: sums over
-pixels and latent dimensions, no mean over images. Bounds are maximised: higher is better.
+Pure functions on TFP distributions. Those of a batch return one value per example, `[batch]`, in nats:
+sums over pixels and latent dimensions, no mean over images. Bounds are maximised: higher is better.
 
-Throughout, `posterior` is q(z|x), and `likelihood` is p(x|z) at latents sampled from it. Both have
-batch shape `[batch]`, and their event has all dimensions of an example.
+Throughout, `posterior` is q(z|x), and `likelihood` is p(x|z) at latents sampled from it. Unless it is
+said otherwise, both have batch shape `[batch]`, and their event has all dimensions of an example.
 """
 
 import dataclasses

@@ -176,8 +176,8 @@ def register(
       seed: the seed of the default pose network's initial weights.
 
     Raises:
-      InputError: the transformation is the identity, there are no steps, or a network is not functional
-        or has outputs of another size.
+      InputError: the transformation is the identity, there are no steps, the encoder or the decoder is
+        not functional, or a network has outputs of another size.
     """
     if steps < 1:
         raise InputError("steps", "1 or more", steps)

@@ -46,7 +46,7 @@ def _shared(names: list[str], number: int) -> list[str]:
     if not names:
         return []
     if len(names) > number // 2:
-        return ["It takes all flags of `launch.train`.\n"]
+        return ["It takes the flags of `launch.train`, except those that it sets or does not use.\n"]
     return [f"It takes these flags of `launch.train`: {', '.join(f'`--{name}`' for name in names)}.\n"]
 
 

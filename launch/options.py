@@ -74,7 +74,7 @@ class Options:
     binarization: str = _flag(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
     validation_images: int = _flag(0, integer(0), "training images to hold out, a fixed sample")
     test_fraction: float = _flag(0.1, positive(0.99), "share to test on if there is no test set")
-    network: str = _flag("wae", choice("wae", "mlp"), "encoder and decoder", "model")
+    network: str = _flag("wae", choice("wae", "mlp"), "convolutions, or two dense layers", "model")
     width: float = _flag(1.0, positive(16), "multiplier of the network's channels")
     latent_dim: int = _flag(50, integer(1), "dimensions of z")
     pose: str = _flag("none", choice("none", "affine"), "affine: registered networks")

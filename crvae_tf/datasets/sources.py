@@ -86,7 +86,8 @@ def load(
       dataset: `digits`, the name of a TFDS image data set, `folder:PATH` or an array, `FILE.npy`.
       data_dir: the folder of TFDS data; None is TFDS's default.
       image_size, channels: the side in pixels, and 1 or 3; None is the data set's default.
-      validation_images: how many training images to hold out, or own validation images to use.
+      validation_images: how many training images to hold out, or own validation images to use; 0 is all
+        of a folder's own, and none of TFDS.
       invert: whether dark becomes light; None is the data set's default.
       test_fraction: the share of test images, if the data set has none of its own.
 

@@ -93,7 +93,7 @@ def measure(
     """Returns `consistency`, without KLs, and `probe` for `pixels`, `pca` and `contrastive`.
 
     The arguments are as for `evaluate`, but for the `encoder`, which `train_contrastive` trained. The
-    PCA is fitted on 10,000 clean training images and has as many dimensions as the encoder at most.
+    PCA is fitted on at most 10,000 clean training images. It has at most the encoder's dimensions.
     """
     train = evaluation_batches(data.train, _IMAGES_PER_STEP, "none", limit=PROBE_IMAGES)
     pixels = _embed(_pixels)(train)
