@@ -33,9 +33,8 @@ class Remade:
     arguments: tuple[str, ...] = ()
 
     def get_config(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in self.arguments}
-        given = {n: keras.saving.serialize_keras_object(value) for n, value in given.items()}
-        return super().get_config() | given
+        write = keras.saving.serialize_keras_object
+        return super().get_config() | {name: write(getattr(self, name)) for name in self.arguments}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -94,9 +93,8 @@ def check_posterior(name: str, encoder: keras.Model, dim: int) -> None:
 def _check_outputs(name: str, model: keras.Model, expected: str, *shapes) -> None:
     outputs = getattr(model, "outputs", None)  # Subclassed models have none before a call.
     received = [list(output.shape[1:]) for output in outputs or ()]
-    pairs = zip(received, shapes, strict=False)
-    fit = all(tf.TensorShape(one).is_compatible_with(other) for one, other in pairs)
-    if outputs and not (fit and len(received) == len(shapes)):
+    fit = [tf.TensorShape(a).is_compatible_with(b) for a, b in zip(received, shapes, strict=False)]
+    if outputs and not (all(fit) and len(received) == len(shapes)):
         raise InputError(name, expected, received)
 
 

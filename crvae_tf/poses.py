@@ -187,7 +187,7 @@ def register(
     pose = Pose.of(transformation)
     image_shape = encoder.inputs[0].shape[1:]
     pose_network = pose_network or network("mlp", image_shape, pose, seed=seed)
-    networks.check_posterior("encoder", encoder, decoder.inputs[0].shape[-1])
+    networks.check_pair(encoder, decoder)
     networks.check_posterior("pose_network", pose_network, pose.dim)
     return _registered_encoder(encoder, pose_network, pose, steps), _registered_decoder(decoder, pose)
 

@@ -352,6 +352,7 @@ def test_networks_that_their_first_call_builds_are_fitted(run_eagerly):
     model = crvae_tf.CRVAE(crvae_tf.VAE(OwnEncoder(), OwnDecoder()))
     with pytest.raises(crvae_tf.InputError, match="call the model once"):
         _ = model.prior
+    assert crvae_tf.VAE(OwnEncoder(), pair()[1]).prior.event_shape == [LATENT]
     model.compile("sgd", run_eagerly=run_eagerly)
     history = model.fit(PAIRS.batch(3), epochs=5, verbose=0).history["loss"]
     assert history[-1] < history[0]

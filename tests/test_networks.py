@@ -146,6 +146,12 @@ def test_wae_refuses_images_that_it_cannot_double_to(image_shape, divisor):
         networks.build("wae", image_shape, latent_dim=2, width=0.01)
 
 
+@pytest.mark.parametrize("width", [0.0, -1.0])
+def test_a_width_that_leaves_no_units_is_refused(width):
+    with pytest.raises(InputError, match="width: expected a number > 0"):
+        networks.build("mlp", (8, 8, 1), width=width)
+
+
 @pytest.mark.parametrize("name", sorted(networks.NETWORKS))
 @pytest.mark.parametrize("low_precision", [tf.bfloat16, tf.float16])
 def test_mixed_precision_computes_low_and_answers_in_float32(low_precision, name):
