@@ -31,7 +31,7 @@ lint: $(READY)
 # Into site/; a broken link fails.
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
-	$(BIN)/python docs/write_flags.py
+	$(BIN)/python docs/write_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(READY): setup.py constraints.txt

@@ -9,10 +9,7 @@ import sys
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent.parent / "launch"
-_COMMANDS = (
-    "train", "evaluate", "export", "embed", "search", "reproduce", "compare", "results", "baselines",
-    "report",
-)  # fmt: skip
+_COMMANDS = ("train", "evaluate", "export", "embed", "search", "reproduce", "report")
 
 
 def main() -> None:

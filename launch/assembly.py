@@ -15,12 +15,12 @@ import crvae_tf
 from crvae_tf import datasets, networks, poses
 from crvae_tf.datasets import ImageData
 from crvae_tf.errors import InputError
+from crvae_tf.evaluation import embeddings, metrics
 from crvae_tf.evaluation import evaluate as evaluation
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run, commit, hardware, load_weights
 from crvae_tf.training import fit as training
-from launch import tables
-from launch.command import say
+from launch.command import ProgressBar, say
 from launch.options import PLACES, Options, command_line, resolve_evaluation
 
 _PACKAGES = (
@@ -132,7 +132,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     began = time.perf_counter()
     moves = transformation(options), test_transformation(options)
     size = options.nll_samples, options.eval_images
-    with tables.ProgressBar("evaluating", "images") as bar:
+    with ProgressBar("evaluating", "images") as bar:
         found = crvae_tf.evaluate(model, data, options.binarization, *moves, *size, progress=bar)
     commands = run.read_json(run.provenance).get("commands", [])
     made = {
@@ -145,7 +145,7 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
     run.write_json(run.provenance, made)
     shown = {name: v for name, v in options.to_config().items() if name not in PLACES}
     run.write_json(run.evaluation, {"config": shown} | found)
-    print(tables.evaluation(found))
+    print(metrics.as_text(found))
 
 
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
@@ -182,6 +182,24 @@ def latent_means(
     limit, views = min(_PLANE_IMAGES, data.test.num_images), (None, test_transformation(options))
     batches = (datasets.evaluation_batches(data.test, limit, "none", view, limit) for view in views)
     return tuple(map(embed, batches))
+
+
+def options_of(run: Run, data_dir: str | None, config: dict[str, Any] | None = None) -> Options:
+    """Returns the options of a run, or of its `config`; run and data may have moved."""
+    places = {"output_dir": str(run.directory)} | ({"data_dir": data_dir} if data_dir else {})
+    return Options.from_config((config or run.read_config()) | places)
+
+
+def invariance_curves(options: Options) -> embeddings.InvarianceCurves:
+    """Returns how far a finished run's embeddings move; measures it unless that is done."""
+    run = Run(options.output_dir)
+    run.lock()
+    if not run.invariance.exists():
+        model, data = open_run(options)
+        view = test_transformation(options)
+        found = embeddings.measure_invariance(model, data, options.binarization, view)
+        run.write_json(run.invariance, found)
+    return run.read_json(run.invariance)
 
 
 def finished_run() -> tuple[Run, Options]:

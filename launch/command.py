@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
+from tqdm import tqdm
 
 from crvae_tf import errors
 from crvae_tf.errors import InputError
@@ -193,6 +194,23 @@ def told(error: Exception) -> str:
 def say(message: str) -> None:
     """Prints a line to standard error."""
     print(message, file=sys.stderr, flush=True)
+
+
+class ProgressBar(tqdm):
+    """A progress bar on standard error; a log gets a line a minute."""
+
+    def __init__(self, title: str, unit: str):
+        seconds = 0.1 if sys.stderr.isatty() else 60.0
+        form = "{desc} |{bar:20}| {n_fmt} of {total_fmt}" + f" {unit}, " + "{remaining} left"
+        super().__init__(
+            desc=title, file=sys.stderr, leave=False, delay=0.01, mininterval=seconds, bar_format=form
+        )
+
+    def __call__(self, done: int, whole: int) -> None:
+        if self.total is None:  # What was done before tells nothing of the time that is left.
+            self.initial = self.n = done
+        self.total = whole
+        self.update(done - self.n)
 
 
 def run(main: Callable[[], None], define: Callable[[], None] = lambda: None) -> None:

@@ -50,7 +50,6 @@ def main() -> None:
     import crvae_tf
     from crvae_tf import datasets
     from crvae_tf.serving import index
-    from launch import tables
 
     check()
     given = flags.FLAGS
@@ -61,7 +60,7 @@ def main() -> None:
     command.say(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions")
     began = time.perf_counter()
     job = {name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")}
-    with tables.ProgressBar("embedding", "images") as bar:
+    with command.ProgressBar("embedding", "images") as bar:
         report = index.embed(encoder, images, given.output, **job, places=places(), progress=bar)
     seconds, missing = time.perf_counter() - began, len(report.index.missing())
     rate = report.new_rows / seconds

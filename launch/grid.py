@@ -7,17 +7,18 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from crvae_tf.runs import files
+from crvae_tf.evaluation import baselines
+from crvae_tf.runs import drawing, files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, pages, paper
-from crvae_tf.studies.evaluation_frame import Evaluations, method_title
-from launch import baselines, compare, options, tables
+from crvae_tf.studies.comparisons import Evaluations, method_title
+from launch import assembly, command, options
 from launch.options import PLACES, Options
 
 TRAINING = "launch.train"
@@ -113,7 +114,7 @@ def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     waiting = [job for job in jobs if not job.finished]
     working: dict[Job, subprocess.Popen] = {}
     failures: list[str] = []
-    bar = tables.ProgressBar(title, f"epochs of {len(jobs)} runs")
+    bar = command.ProgressBar(title, f"epochs of {len(jobs)} runs")
     try:
         while waiting or working:
             for job in waiting[:]:
@@ -183,10 +184,30 @@ def _last_line(log: Path) -> str:
 
 
 def measure_baselines(study: Study) -> None:
-    """Measures the baselines that settings are compared with, unless a run has done so."""
-    if study.name == "invariance":
-        folder = str(study.baselines().directory)
-        baselines.measure(options.resolve({"dataset": study.datasets[0], "output_dir": folder}))
+    """Measures raw pixels, PCA and SimCLR, by the network and on the pairs of a study of settings.
+
+    Raises:
+      InputError: the directory of the baselines holds those of other options.
+    """
+    if study.name != "invariance":
+        return
+    run = study.baselines()
+    chosen = options.resolve(
+        {
+            "dataset": study.datasets[0],
+            "output_dir": str(run.directory),
+            "pose": "none",
+            "views_per_image": 1,
+        }
+    )
+    data = assembly.load_data(chosen)
+    run.begin(assembly.config(chosen, data), (*PLACES, *options.CHECKPOINTING, "versions"))
+    if not run.baselines.exists():
+        encoder, _ = assembly.make_networks(chosen, data)
+        view, test_view = assembly.transformation(chosen), assembly.test_transformation(chosen)
+        baselines.train_contrastive(encoder, data, assembly.training_settings(chosen, encoder))
+        found = baselines.measure(encoder, data, view, test_view, chosen.eval_images)
+        run.write_json(run.baselines, found)
 
 
 def write(study: Study, jobs: Sequence[Job]) -> str:
@@ -216,14 +237,37 @@ def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, An
     return comparisons.summarize(study.name, found, network=network)
 
 
-def draw(study: Study, with_curves: bool) -> None:
+def draw(study: Study, data_dir: str | None, with_curves: bool) -> None:
     """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
-    pictures = {
-        "figure_1": _FIGURE_1 if study.table else (),
-        "invariance": study.cells if with_curves else (),
-    }
-    for dataset, (name, labels) in itertools.product(study.datasets, pictures.items()):
-        runs = {method_title(label): study.run(dataset, label, 0) for label in labels}
-        finished = {title: run for title, run in runs.items() if run.is_complete()}
+    for dataset in study.datasets:
+        runs = {label: study.run(dataset, label, 0) for label in study.cells}
+        finished = {
+            label: assembly.options_of(run, data_dir)
+            for label, run in runs.items()
+            if run.is_complete()
+        }
         folder = study.directory / "figures" / _folder(dataset)
-        compare.draw(finished, folder, options.given()["data_dir"], {name})
+        if study.table:
+            _draw_figure_1(folder, finished)
+        if with_curves:
+            _draw_curves(folder, finished)
+
+
+def _draw_figure_1(folder: Path, finished: Mapping[str, Options]) -> None:
+    planes = {
+        method_title(label): assembly.latent_means(of_run, *assembly.open_run(of_run))
+        for label, of_run in finished.items()
+        if label in _FIGURE_1
+    }
+    if planes:
+        drawing.latent_planes(folder / "figure_1.png", planes)
+
+
+def _draw_curves(folder: Path, finished: Mapping[str, Options]) -> None:
+    curves = {
+        method_title(label): assembly.invariance_curves(of_run) for label, of_run in finished.items()
+    }
+    if curves:
+        view = assembly.test_transformation(next(iter(finished.values())))
+        ranges = {name: getattr(view, name) for name in comparisons.TRANSFORMATIONS}
+        comparisons.invariance_curves(folder / "invariance.png", curves, ranges)

@@ -10,7 +10,7 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command, options
-from launch.command import FOLDERS, Checked
+from launch.command import BOOLEAN, FOLDERS, Checked
 
 _PAGE = Checked(os.path.expanduser, lambda name: not os.path.isdir(name), "a file, not a folder")
 
@@ -19,6 +19,8 @@ def define() -> None:
     options.define("data_dir")
     command.require("runs", FOLDERS, "folders of runs, separated by commas")
     command.define("output", "report.html", _PAGE, "the page to write")
+    meaning = "measure how far embeddings move with the size of a transformation, minutes a run"
+    command.define("invariance", False, BOOLEAN, meaning)
 
 
 def load_images(record):
@@ -26,9 +28,9 @@ def load_images(record):
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
     from crvae_tf.studies.pictures import SEARCHED_IMAGES
-    from launch import assembly, compare
+    from launch import assembly
 
-    of_run = compare.options_of(record.run, flags.FLAGS.data_dir, record.config)
+    of_run = assembly.options_of(record.run, flags.FLAGS.data_dir, record.config)
     if not datasets.is_prepared(of_run.dataset, of_run.data_dir):
         raise InputError("data_dir", f"a folder with {of_run.dataset} prepared in it", of_run.data_dir)
     data = assembly.load_data(of_run)
@@ -40,10 +42,23 @@ def load_images(record):
     return *shown, view
 
 
+def measure_invariance() -> None:
+    """Measures finished runs that have no invariance curves yet."""
+    from crvae_tf.runs.run import Run
+    from launch import assembly
+
+    for run in map(Run, flags.FLAGS.runs):
+        if run.is_complete():
+            command.say(f"measuring: {run.directory}")
+            assembly.invariance_curves(assembly.options_of(run, flags.FLAGS.data_dir))
+
+
 def main() -> None:
     from crvae_tf.runs import files
     from crvae_tf.studies import pictures, report
 
+    if flags.FLAGS.invariance:
+        measure_invariance()
     records = report.read(flags.FLAGS.runs)
     served = []
     for record in records:

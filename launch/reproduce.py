@@ -115,7 +115,7 @@ def main() -> None:
         failures.append(f"baselines failed: {command.told(error)}")
     print(grid.write(chosen, jobs), flush=True)
     command.say(f"tables: {chosen.directory}; the pictures are being drawn")
-    grid.draw(chosen, flags.FLAGS.invariance)
+    grid.draw(chosen, flags.FLAGS.data_dir, flags.FLAGS.invariance)
     command.say("\n".join([f"pictures: {chosen.directory}", *failures]))
     sys.exit(1 if failures else 0)
 

@@ -4,6 +4,9 @@ EMBEDDINGS is a folder that launch.embed wrote. Prints and draws the images whos
 to that of FILE.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from absl import flags
 
 from launch import command, options
@@ -19,11 +22,28 @@ def define() -> None:
     command.define("encoder", None, RUN_FOLDER, "folder of the index's encoder, if it moved")
 
 
+def table(found: Sequence[Any]) -> str:
+    """Returns the images found as a table, the nearest first."""
+    import pandas as pd
+
+    rows = [("" if n.label is None else str(n.label), f"{n.distance:.4g}") for n in found]
+    frame = pd.DataFrame(rows, [str(n.key) for n in found], ["class", "distance"])
+    return frame.rename_axis(columns="image").to_string()
+
+
+def captions(image: str, found: Sequence[Any]) -> list[str]:
+    """Returns the captions of a contact sheet: the image's own, then those of the images found."""
+    from crvae_tf.datasets.folders import printable
+
+    lines = [("" if n.label is None else n.label, str(n.key)[-28:], n.distance) for n in found]
+    of_found = [f"{key}\n{label}  {distance:.4g}" for label, key, distance in lines]
+    return [f"{printable(image)[-28:]}\n", *of_found]
+
+
 def main() -> None:
     from crvae_tf.datasets import folders
     from crvae_tf.runs import drawing
     from crvae_tf.serving.index import Index, embed_file, load_encoder, nearest, pictures
-    from launch import tables
 
     given = flags.FLAGS
     index = Index(given.index)
@@ -31,10 +51,10 @@ def main() -> None:
     command.say(f"index: {given.index}, {index.num_rows} images of {index.about['input']}")
     encoder = load_encoder(index, given.encoder)
     found = nearest(index, embed_file(encoder, given.image), given.neighbours)
-    print(tables.neighbours(found))
+    print(table(found))
     shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
     shown.insert(0, folders.picture(given.image, encoder.preprocessing.brightest))
-    drawing.contact_sheet(given.output, shown, tables.captions(given.image, found))
+    drawing.contact_sheet(given.output, shown, captions(given.image, found))
     print(f"look: {given.output}")
 
 

@@ -33,10 +33,11 @@ def main() -> None:
 
 def _finish(chosen, model, data, run) -> None:
     """Draws, exports and evaluates, or shows the results of a finished run."""
-    from launch import assembly, tables
+    from crvae_tf.evaluation import metrics
+    from launch import assembly
 
     if run.is_complete():
-        print(tables.evaluation(run.read_json(run.evaluation)))
+        print(metrics.as_text(run.read_json(run.evaluation)))
         command.say(f"{run.directory} was complete. Remove it to train again.")
     else:
         for step in (assembly.draw_figures, assembly.export, assembly.evaluate):

@@ -16,8 +16,8 @@ from crvae_tf.evaluation.baselines import contrastive_loss, measure, train_contr
 from crvae_tf.evaluation.embeddings import Embedder, Probes
 from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
-from launch import baselines, command
-from tests.command_line import forgotten_flags  # noqa: F401 - a fixture.
+from launch import command, grid, reproduce
+from tests.command_line import defined
 
 TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
 
@@ -90,34 +90,30 @@ def test_a_loss_that_is_not_finite_stops_the_contrastive_training(data):
         train_contrastive(new_model().encoder, data, Settings("none", TRANSFORMATION, 2, 64, 1e30, 0))
 
 
-def test_the_command_writes_what_was_measured(tmp_path, monkeypatch):
+def baselines_of(*arguments):
+    """Measures the baselines of a study as launch.reproduce does; returns the run that holds them."""
+    with defined(reproduce.define):
+        command.parse(["launch.reproduce", *arguments])
+        study, _ = reproduce.study()
+        grid.measure_baselines(study)
+        return study.baselines()
+
+
+def test_a_study_of_settings_measures_its_baselines_once(tmp_path, monkeypatch):
     monkeypatch.setattr("crvae_tf.evaluation.embeddings.PROBE_IMAGES", 200)
-    given = "--dataset=digits --network=mlp --width=0.1 --latent_dim=4 --epochs=1 --eval_images=40"
-    arguments = ["launch.baselines", *given.split(), f"--output_dir={tmp_path}"]
-    command.parse(arguments)
-    baselines.main()
-    written = (tmp_path / "baselines.json").stat()
-    found = files.read_json(tmp_path / "baselines.json")
+    given = "--settings=vae --dataset=digits --network=mlp --width=0.1 --latent_dim=6 --epochs=1"
+    given = (*given.split(), "--eval_images=40", "--pose=affine", f"--output_dir={tmp_path}")
+    run = baselines_of(*given)
+    written, found, config = run.baselines.stat(), run.read_json(run.baselines), run.read_config()
+    assert config["pose"] == "none"
     assert list(found) == ["pixels", "pca", "contrastive"]
     for name in found:
         assert found[name]["probe"]["num_train_images"] == 200
         assert 0.1 < found[name]["probe"]["clean"]["nearest_neighbours"] <= 1.0
-    config = files.read_json(tmp_path / "config.json")
-    files.write_json(tmp_path / "config.json", config | {"versions": {"keras": "3.0"}})
-    baselines.main()  # Measured, by another version.
-    assert (tmp_path / "baselines.json").stat() == written
-    command.parse([*arguments, "--test_rotation=70"])
+    files.write_json(run.config, config | {"versions": {"keras": "3.0"}})
+    assert baselines_of(*given).baselines.stat() == written
     with pytest.raises(InputError, match="received test_rotation=70"):
-        baselines.main()
-
-
-@pytest.mark.parametrize("flag", ["--pose=affine", "--views_per_image=4"])
-def test_what_no_baseline_has_is_refused(tmp_path, flag):
-    command.parse(["launch.baselines", "--dataset=digits", f"--output_dir={tmp_path}", flag])
-    name, _, value = flag.partition("=")
-    message = f"^{name[2:]}: expected left out, no baseline has it; received {value}$"
-    with pytest.raises(InputError, match=message):
-        baselines.main()
+        baselines_of(*given, "--test_rotation=70")
 
 
 def test_curves_are_of_each_transformation_alone_from_none_to_twice_the_range_of_the_test(

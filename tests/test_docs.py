@@ -50,7 +50,7 @@ def test_the_readme_s_own_vae_has_the_bound_of_the_package_s():
 
 
 def test_the_page_of_flags_is_what_the_definitions_say():
-    script = runpy.run_path(str(ROOT / "docs" / "write_flags.py"))
+    script = runpy.run_path(str(ROOT / "docs" / "write_pages.py"))
     assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == script["page"]()
 
 

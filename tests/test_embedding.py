@@ -14,7 +14,7 @@ from crvae_tf.datasets import NO_LABEL, ArrayImages, Preprocessing, folders, ope
 from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
 from crvae_tf.serving.index import Index
-from launch import tables
+from launch.search import captions
 from tests.image_files import blocks, encoded, exif
 
 
@@ -331,7 +331,7 @@ def test_what_is_found_is_shown_upright_also_where_its_name_is_no_utf_8(tmp_path
     image = str(files / "a" / "caf\udce9\n.gif")
     (found,) = search.nearest(index, search.embed_file(encoder, image), 1)
     assert (found.key, found.label) == (r"a/caf\xe9\x0a.gif", "a")
-    assert tables.captions(image, [])[0].endswith("a/caf\\xe9\\x0a.gif\n")
+    assert captions(image, [])[0].endswith("a/caf\\xe9\\x0a.gif\n")
     turned, odd, gone = search.pictures(index, encoder, ["a/turned.jpg", found.key, "a/gone.png"])
     assert turned.shape == (32, 24, 3)
     np.testing.assert_array_equal(odd[..., 0], blocks(5))

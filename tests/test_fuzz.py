@@ -8,7 +8,7 @@ from absl import flags
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launch import assembly, compare, embed, export, options, report, reproduce, results, search, train
+from launch import assembly, embed, export, options, report, reproduce, search, train
 from tests.command_line import defined, outcome_of
 from tests.image_files import encoded
 
@@ -44,8 +44,6 @@ COMMANDS = {
     "embed": (embed.define, embed.check, ("--encoder=run", "--input=digits", "--output=embeddings")),
     "search": (search.define, lambda: None, ("--index=embeddings", "--image=image.png")),
     "reproduce": (reproduce.define, reproduce.study, ("--table=4", "--dataset=digits")),
-    "compare": (compare.define, options.given, ("--runs=one,two", "--output_dir=pictures")),
-    "results": (results.define, options.given, ()),
     "report": (report.define, options.given, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""

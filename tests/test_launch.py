@@ -15,7 +15,7 @@ from crvae_tf import __main__ as crvae
 from crvae_tf.evaluation import embeddings
 from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.studies import comparisons
-from launch import compare, evaluate, export, options, train
+from launch import evaluate, export, grid, options, report, train
 from tests.command_line import assert_told, outcome_of, outcome_of_python
 
 TINY = (
@@ -156,20 +156,26 @@ def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
 
 
-def test_runs_are_compared_in_pictures(finished, tmp_path, monkeypatch):
-    run = Run(shutil.copytree(finished[0], tmp_path / "run"))
+def test_a_study_and_a_report_show_how_far_embeddings_move(finished, tmp_path, monkeypatch):
+    study = grid.Study("table_4", {"vae_aug": {}, "cr_vae": {}}, ("digits",), tmp_path, table=4)
+    run = study.run("digits", "cr_vae", 0)
+    shutil.copytree(finished[0], run.directory)
     monkeypatch.setattr(embeddings, "SIZES", 2)
     marked, draw = [], comparisons.invariance_curves
     monkeypatch.setattr(
         comparisons, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
     )
-    given = (f"--runs={run.directory}", f"--output_dir={tmp_path}/pictures")
-    outcome = outcome_of(compare.main, compare.define, *given)
-    assert outcome.code == 0
-    assert outcome.err.endswith(f"look: {tmp_path}/pictures/invariance.png\n")
+    grid.draw(study, None, with_curves=True)
     assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
-    assert drawn_in(tmp_path / "pictures") == ["figure_1", "invariance"]
-    assert [len(curve) for curve in run.read_json(run.invariance).values()] == [2, 2, 2]
+    assert drawn_in(tmp_path / "figures" / "digits") == ["figure_1", "invariance"]
+    curves = run.read_json(run.invariance)
+    assert [len(curve) for curve in curves.values()] == [2, 2, 2]
+    run.invariance.unlink()
+    page = tmp_path / "report.html"
+    given = (f"--runs={run.directory}", "--invariance", f"--output={page}")
+    assert outcome_of(report.main, report.define, *given).code == 0
+    assert run.read_json(run.invariance) == curves
+    assert "retrieval at 1: rotation" in page.read_text()
 
 
 @pytest.mark.slow

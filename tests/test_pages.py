@@ -32,7 +32,7 @@ def summary(title):
 
 
 @pytest.mark.parametrize("folder", ["docs/results", "docs/invariance"])
-def test_the_committed_page_is_what_the_command_writes(monkeypatch, folder):
+def test_the_committed_page_is_what_the_script_writes(monkeypatch, folder):
     monkeypatch.chdir(ROOT)
     page = f"{folder}.md"
     assert pages.document(folder, page) == Path(page).read_text(encoding="utf-8")

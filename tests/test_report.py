@@ -53,6 +53,8 @@ def test_a_folder_that_is_no_run_is_named_in_one_line(tmp_path, make_run):
     for folder in (tmp_path / "other", tmp_path / "missing"):
         with pytest.raises(InputError, match=rf"^runs: expected .*; received {folder}.*$"):
             report.read([good, str(folder)])
+    with pytest.raises(InputError, match=f"^runs: expected each run once; received {good}, {good}$"):
+        report.read([good, good])
 
 
 def test_runs_whose_folders_share_a_name_go_by_their_paths(make_run):

@@ -3,19 +3,17 @@
 import pytest
 
 from crvae_tf.runs.run import Run
+from crvae_tf.studies import pages
 from tests.command_line import contents, outcome_of_python
 
 SMALL = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
 
 
-def launch(name, *arguments):
-    outcome = outcome_of_python("-m", f"launch.{name}", *arguments)
+def reproduce(folder, *more):
+    given = ("--preset=cpu", *SMALL.split(), f"--output_dir={folder}", *more)
+    outcome = outcome_of_python("-m", "launch.reproduce", *given)
     assert outcome.code == 0, outcome
     return outcome
-
-
-def reproduce(folder, *more):
-    return launch("reproduce", "--preset=cpu", *SMALL.split(), f"--output_dir={folder}", *more)
 
 
 @pytest.mark.slow
@@ -44,6 +42,5 @@ def test_the_study_of_invariance_trains_its_settings_and_measures_its_baselines(
         assert f"| {name} |" in text
     run = Run(tmp_path / "runs" / "digits_cr_vae_eta_1_views_per_image_2_seed0")
     assert run.read_config()["views_per_image"] == 2
-    page = tmp_path / "PAGE.md"
-    launch("results", f"--results={tmp_path}", f"--output={page}")
-    assert "## Embeddings that stay put, digits, mlp of width 0.1\n" in page.read_text()
+    page = pages.document(tmp_path, tmp_path / "PAGE.md")
+    assert "## Embeddings that stay put, digits, mlp of width 0.1\n" in page

@@ -8,9 +8,8 @@ import pytest
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
-from crvae_tf.runs.run import Run
-from launch import assembly, baselines, command, compare, grid, options, reproduce
-from tests.command_line import defined, outcome_of
+from launch import assembly, command, grid, options, reproduce
+from tests.command_line import defined
 from tests.conftest import ROOT
 from tests.made_up import evaluation, probe
 
@@ -85,18 +84,13 @@ def finish(run, config, found):
     files.write_json(run.evaluation, found)
 
 
-def test_settings_are_written_with_their_baselines(jobs_of, tmp_path, monkeypatch):
+def test_settings_are_written_with_their_baselines(jobs_of, tmp_path):
     given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", "--width=0.125"]
     jobs = jobs_of(*given, f"--output_dir={tmp_path}")
     chosen, _ = reproduce.study()
     finish(jobs[0].run, jobs[0].options.to_config(), evaluation(90.0) | {"probe": probe(0.5)})
 
-    def measure(of_baselines):
-        found = {"pixels": {"probe": probe(0.7)}}
-        files.write_json(Path(of_baselines.output_dir, "baselines.json"), found)
-
-    monkeypatch.setattr(baselines, "measure", measure)
-    grid.measure_baselines(chosen)
+    files.write_json(chosen.baselines().baselines, {"pixels": {"probe": probe(0.7)}})
     text = grid.write(chosen, jobs)
     assert "| vae_aug | 90.00 / " in text
     assert "| pixels | - |" in text
@@ -151,17 +145,3 @@ def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, dig
     train, own = digits.train, np.arange(100)
     np.testing.assert_array_equal(data.test.fetch(own)[0], train.sample(100).fetch(own)[0])
     assert (data.test.num_images, data.train.num_images) == (100, train.num_images - 100)
-
-
-def test_only_finished_runs_of_one_data_set_are_compared(tmp_path):
-    for name in ("digits", "mnist"):
-        finish(Run(tmp_path / name), {"dataset": name}, {})
-    for given, message in (
-        (["digits", "mnist"], "of one data set; received digits, mnist"),
-        (["digits", "absent"], f"folders of finished runs; received {tmp_path}/absent"),
-        (["digits", "digits"], f"each run once; received {tmp_path}/digits, {tmp_path}/digits"),
-    ):
-        runs = ",".join(f"{tmp_path}/{name}" for name in given)
-        flags = [f"--runs={runs}", f"--output_dir={tmp_path}/pictures"]
-        outcome = outcome_of(compare.main, compare.define, *flags)
-        assert (outcome.code, outcome.err) == (1, f"error: --runs must be {message}\n")

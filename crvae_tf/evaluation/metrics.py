@@ -4,7 +4,8 @@ The functions take arrays and compute in float64 and in bounded memory. Posterio
 Gaussians with means and standard deviations `[images, latent_dim]`.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -175,3 +176,30 @@ def agreement(
 def identities_of(images: np.ndarray) -> np.ndarray:
     """Returns an integer for each of `images` `[N, ...]`, equal for exact copies."""
     return np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """Returns `evaluation.json` as tables with units and standard errors."""
+    splits = result["splits"]
+    nll = NLL._replace(label=f"NLL, K = {splits['test']['nll_samples']}")
+    measured = (Quantity("num_images", "images"), nll, *SPLIT, GAUSSIAN)
+    parts = [_table(measured, splits), _table(CONSISTENCY, result["consistency"])]
+    if "probe" in result:
+        probe = dict(result["probe"])
+        number = probe.pop("num_train_images")
+        parts.append(f"accuracy of probes fitted on {number} clean training images")
+        parts.append(_table(PROBE, probe))
+    shares = [f"{100.0 * view['retrieval_at_1']:.0f}" for view in result["consistency"].values()]
+    verdict = "A view's nearest image is its own for {} of 100 (training transformation)\n"
+    verdict += "and for {} of 100 (test transformation)."
+    return "\n\n".join([*parts, verdict.format(*shares)])
+
+
+def _table(measured: Iterable[Quantity], columns: Mapping[str, dict[str, Any]]) -> str:
+    """Returns a row for each quantity that all columns have."""
+    rows = [q for q in measured if all(q.key in column for column in columns.values())]
+    texts = {
+        name.replace("_", " "): [q.text(column[q.key], column.get(f"{q.key}_stderr")) for q in rows]
+        for name, column in columns.items()
+    }
+    return pd.DataFrame(texts, [[q.label for q in rows], [q.unit for q in rows]]).to_string()

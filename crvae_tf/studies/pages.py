@@ -10,14 +10,14 @@ import pandas as pd
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import comparisons, evaluation_frame, paper
-from crvae_tf.studies.evaluation_frame import dataset_title
+from crvae_tf.studies import comparisons, paper
+from crvae_tf.studies.comparisons import dataset_title
 
 Summary = dict[str, Any]
 
 _HEAD = """\
-Written by `python -m launch.results --results={folder} --output={output}` from the JSON files in
-`{folder}`: change those, not this page. docs/run_folder.md says what each figure is.
+Written by `python docs/write_pages.py` from the JSON files in `{folder}`: change those, not this page.
+docs/run_folder.md says what each figure is.
 """
 
 
@@ -30,7 +30,7 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
     as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")
     made = provenance(runs, commands)
     files.write_json(f"{path}.json", summary | {"rows": as_json, "provenance": made})
-    columns = [*evaluation_frame.CELL, "seeds", "mean", "std", "paper_mean", "paper_std"]
+    columns = [*comparisons.CELL, "seeds", "mean", "std", "paper_mean", "paper_std"]
     table = rows.assign(seeds=rows["values"].map(len)).filter(columns)
     files.write_text(f"{path}.csv", table.to_csv(index=False))
     text = _markdown(summary)
@@ -75,7 +75,7 @@ def document(folder: str | Path, output: str | Path) -> str:
         raise InputError("results", "a folder with summaries of runs, *.json", folder)
     opening = folder / "summary.md"
     head = [opening.read_text(encoding="utf-8") if opening.exists() else "# Results\n"]
-    head.append(_HEAD.format(folder=folder.as_posix(), output=output.as_posix()))
+    head.append(_HEAD.format(folder=folder.as_posix()))
     tables = [summary for summary in summaries.values() if summary["study"] == "table"]
     if tables:
         counts = [f"* {_title(table)}: {paper.count(table['verdicts'])}." for table in tables]
@@ -87,7 +87,7 @@ def _read(path: Path) -> Summary:
     summary = files.read_json(path)
     if not (isinstance(summary, dict) and {"study", "rows", "provenance"} <= summary.keys()):
         raise InputError(str(path), "a summary of runs", "something else")
-    rows = pd.DataFrame(summary["rows"]) if summary["rows"] else evaluation_frame.spread({})
+    rows = pd.DataFrame(summary["rows"]) if summary["rows"] else comparisons.spread({})
     return summary | {"rows": rows}
 
 

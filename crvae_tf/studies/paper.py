@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, GAUSSIAN, NLL
-from crvae_tf.studies import evaluation_frame
-from crvae_tf.studies.evaluation_frame import CELL, Evaluations, dataset_title, method_title
+from crvae_tf.studies import comparisons
+from crvae_tf.studies.comparisons import CELL, Evaluations, dataset_title, method_title
 
 HELD, FAILED, NOISE, NOT_RUN = "held", "did not hold", "within the noise", "not run"
 NOISE_RULE = (
@@ -98,11 +98,11 @@ def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) ->
     """Returns a table of the paper, reproduced on `datasets`.
 
     Returns:
-      `study` ("table"), `table`, `datasets`, `rows` as of `evaluation_frame.spread`, with `paper_mean`
+      `study` ("table"), `table`, `datasets`, `rows` as of `comparisons.spread`, with `paper_mean`
       and `paper_std`, and `verdicts`: what `judge` returns, and of which claim.
     """
     wanted = itertools.product(datasets, methods(number))
-    rows = evaluation_frame.spread({cell: evaluations.get(cell, []) for cell in wanted})
+    rows = comparisons.spread({cell: evaluations.get(cell, []) for cell in wanted})
     published = paper_figures().query("table == @number").drop(columns="table")
     verdicts = list(_verdicts(number, datasets, rows, published.set_index(CELL)["mean"]))
     # The paper's figures, under the names of ours that they are set against.
@@ -159,11 +159,11 @@ def _noise(base: Sequence[float], other: Sequence[float]) -> float | None:
 def markdown(summary: dict[str, Any]) -> str:
     """Returns what `summarize` returned: our figures, the paper's below, and the verdicts."""
     parts = []
-    for dataset, rows in evaluation_frame.by_dataset(summary):
+    for dataset, rows in comparisons.by_dataset(summary):
         verdicts = [verdict for verdict in summary["verdicts"] if verdict["dataset"] == dataset]
         is_gaussian = (rows.metric == GAUSSIAN.name).any()
         nll = itertools.product([NLL.name], _SPLITS) if is_gaussian else []
-        further = evaluation_frame.by_method(rows, [*nll, *_FURTHER_COLUMNS], NOT_RUN)
+        further = comparisons.by_method(rows, [*nll, *_FURTHER_COLUMNS], NOT_RUN)
         notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
         notes += [_INFORMATION_NOTE, _GAUSSIAN_NOTE] if is_gaussian else [_INFORMATION_NOTE]
         parts += [
@@ -173,7 +173,7 @@ def markdown(summary: dict[str, Any]) -> str:
             f"Claims of the paper, mutual information by two estimators: {count(verdicts)}.",
             _verdict_table(rows, verdicts),
             "Further figures, which the paper does not have:",
-            evaluation_frame.methods_markdown(further.rename(method_title)),
+            comparisons.methods_markdown(further.rename(method_title)),
         ]
     return "\n\n".join([*parts, f"± is the sample standard deviation over seeds. {NOISE_RULE}\n"])
 
@@ -182,11 +182,11 @@ def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
     """Returns a line for each method above the paper's line."""
     metrics = (likelihood, "mutual_information_disjoint", "active_units")
     columns = list(itertools.product(metrics, _SPLITS))
-    ours = evaluation_frame.by_method(rows, columns)
+    ours = comparisons.by_method(rows, columns)
     ours = ours.reindex(index=list(methods(number)), columns=columns, fill_value=NOT_RUN)
     published = rows.dropna(subset="paper_mean")
     theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
-    papers = evaluation_frame.by_method(published.assign(text=theirs), columns)
+    papers = comparisons.by_method(published.assign(text=theirs), columns)
     papers = papers.reindex(columns=columns, fill_value="")
     seeds = rows["values"].map(len).groupby(rows.method).max()
     lines = []
@@ -194,7 +194,7 @@ def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
         lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
         if label in papers.index:
             lines.append(["", "paper", "", *papers.loc[label]])
-    return evaluation_frame.markdown(["method", "", "seeds"], columns, lines)
+    return comparisons.table_markdown(["method", "", "seeds"], columns, lines)
 
 
 def count(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -221,7 +221,7 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
         published = "" if theirs is None else f"{theirs:+g}"
         lines.append([claim, f"**{verdict['verdict']}**", both, difference(metric, verdict), published])
     heads = ["claim", "verdict", "figures", "difference, with its noise", "difference in the paper"]
-    return evaluation_frame.markdown(heads, [], lines)
+    return comparisons.table_markdown(heads, [], lines)
 
 
 def difference(metric: str, verdict: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from crvae_tf.errors import InputError
 from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, NLL, PARTS, Quantity
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.studies import comparisons, evaluation_frame, pictures
+from crvae_tf.studies import comparisons, pictures
 from crvae_tf.studies.pictures import Pictures, Served
 
 _COLOURS = ("#0b5cad", "#b3261e", "#1b7837", "#7b3fa0", "#8a5a00", "#00707f", "#a0287a", "#4d4d4d")
@@ -102,7 +102,7 @@ def read(directories: Sequence[str]) -> list[RunRecord]:
     Raises:
       InputError: a directory is no run, or is named twice.
     """
-    runs = evaluation_frame.named_runs(directories).items()
+    runs = comparisons.named_runs(directories).items()
     return [_read(number, name, run) for number, (name, run) in enumerate(runs, 1)]
 
 

@@ -1,6 +1,8 @@
-"""Writes docs/flags.md from the commands' own definitions: python docs/write_flags.py
+"""Writes the pages of flags and of results: python docs/write_pages.py, in the folder above.
 
-It starts each command as far as its flags, whose groups are those of the command's help.
+The flags are those of the commands' own definitions: each command is started as far as its flags, whose
+groups are those of its help. The results are of the summaries that launch.reproduce wrote, copied to
+docs/results and docs/invariance.
 """
 
 import runpy
@@ -10,15 +12,18 @@ from unittest import mock
 
 from absl import app, flags
 
+from crvae_tf.studies import pages
+
 PAGE = Path(__file__).with_name("flags.md")
-COMMANDS = (
-    "evaluate", "export", "embed", "search", "reproduce", "compare", "baselines", "report", "results",
-)  # fmt: skip
-MARK = "<!-- What follows is written by docs/write_flags.py. -->\n"
+COMMANDS = ("evaluate", "export", "embed", "search", "reproduce", "report")
+RESULTS = ("docs/results", "docs/invariance")
+MARK = "<!-- What follows is written by docs/write_pages.py. -->\n"
 
 
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
+    for folder in RESULTS:
+        Path(f"{folder}.md").write_text(pages.document(folder, f"{folder}.md"), encoding="utf-8")
 
 
 def page() -> str:
