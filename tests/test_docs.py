@@ -84,7 +84,7 @@ def test_the_notebook_runs_from_start_to_end(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="the extra test is not installed")
     nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "examples" / "quickstart.ipynb", as_version=4)
     place = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=1000, resources=place).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]

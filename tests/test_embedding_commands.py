@@ -70,7 +70,7 @@ def test_the_example_goes_from_a_folder_to_the_nearest_images(tmp_path, digits):
     image = sorted((folder / "7").iterdir())[0]
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     answer = subprocess.run(
-        ["bash", "examples/embed_a_folder.sh", folder, image, tmp_path / "output"],
+        ["bash", "docs/examples/embed_a_folder.sh", folder, image, tmp_path / "output"],
         env=os.environ | {"TRAINING_FLAGS": SHRUNK, "PATH": path},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """Draws what embeddings do while an image turns and moves, for two trained encoders side by side.
 
-    python examples/moving_embedding.py CR_VAE_RUN REGISTERED_RUN --output=moving_embedding.png
+    python docs/examples/moving_embedding.py CR_VAE_RUN REGISTERED_RUN --output=moving_embedding.png
 
 The two runs are of one gray data set with classes:
 

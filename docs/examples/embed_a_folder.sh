@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a folder of images to vectors, the nearest images of one of them, and a page to look at:
 #
-#   examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
+#   docs/examples/embed_a_folder.sh FOLDER IMAGE OUTPUT
 #
 # The flags of the training are for ink on paper. TRAINING_FLAGS adds others, for colour photographs
 # "--image_size=64 --channels=3 --binarization=none --likelihood=gaussian --network=wae --width=0.125
