@@ -23,17 +23,12 @@ def define() -> None:
     command.require("input", IMAGES, "folder:PATH, a TFDS image data set, digits or FILE.npy")
     command.require("output", PLACE, "a folder to write to")
     command.define("split", None, PLACE, "of a TFDS data set, as TFDS writes it (train)")
-    command.define("rows_per_file", None, integer(1), "rows of a file (10000, fewer with many jobs)")
-    command.define("shard_index", 0, integer(0), "which job this is, from 0 on")
-    command.define("shard_count", 1, integer(1), "how many jobs share the work")
+    command.define("rows_per_file", None, integer(1), "rows of a file (10000)")
 
 
 def check() -> None:
-    """Raises InputError if there is no encoder or job, or it would write among the images."""
+    """Raises InputError if there is no encoder, or it would write among the images."""
     given = flags.FLAGS
-    if given.shard_index >= given.shard_count:
-        expected = f"below the shard_count of {given.shard_count}"
-        raise InputError("shard_index", expected, given.shard_index)
     options.check_apart("output", given.output, given.input)
     if not os.path.exists(os.path.join(given.encoder, "saved_model.pb")):
         raise InputError("encoder", _ENCODER, f"{given.encoder}, where there is none")
@@ -59,16 +54,14 @@ def main() -> None:
     command.say(f"images: {images.num_images} of {given.input}, brought to {shape}")
     command.say(f"encoder: {given.encoder}, {encoder.latent_dim} dimensions")
     began = time.perf_counter()
-    job = {name: given[name].value for name in ("rows_per_file", "shard_index", "shard_count")}
     with command.ProgressBar("embedding", "images") as bar:
-        report = index.embed(encoder, images, given.output, **job, places=places(), progress=bar)
-    seconds, missing = time.perf_counter() - began, len(report.index.missing())
+        told = {"rows_per_file": given.rows_per_file, "places": places(), "progress": bar}
+        report = index.embed(encoder, images, given.output, **told)
+    seconds = time.perf_counter() - began
     rate = report.new_rows / seconds
     print(f"{report.new_rows} images embedded in {seconds:.1f} s, {rate:.0f} images/s")
     if report.broken:
         print(f"left out: {len(report.broken)} of the files, which cannot be decoded")
-    if missing:
-        print(f"{missing} of {report.index.num_files} files are left to other jobs")
     print(f"search: python -m launch.search --index={given.output} --image=FILE")
 
 

@@ -13,7 +13,6 @@ from crvae_tf import InputError, networks
 from crvae_tf.datasets import NO_LABEL, ArrayImages, Preprocessing, folders, open_images
 from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
-from crvae_tf.serving.index import Index
 from launch.search import captions
 from tests.image_files import blocks, encoded, exif
 
@@ -76,17 +75,12 @@ def assert_embedded(table, expected):
         np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("rows_per_file", "rows"), [(100, [360]), (50, [100, 150, 110]), (None, [120] * 3)]
-)
-def test_every_row_is_there_once_and_no_job_is_idle(
-    tmp_path, encoder, digits, digits_images, expected, rows_per_file, rows
+@pytest.mark.parametrize(("rows_per_file", "num_files"), [(100, 4), (None, 1)])
+def test_every_row_is_there_once(
+    tmp_path, encoder, digits, digits_images, expected, rows_per_file, num_files
 ):
-    given = {"rows_per_file": rows_per_file, "shard_count": len(rows)}
-    for job in reversed(range(len(rows))):
-        report = search.embed(encoder, digits_images, tmp_path, shard_index=job, **given)
-        assert report.new_rows == rows[job]
-        assert bool(report.index.missing()) == (job != 0)
+    report = search.embed(encoder, digits_images, tmp_path, rows_per_file=rows_per_file)
+    assert (report.new_rows, report.index.num_files) == (360, num_files)
     table = pq.read_table(tmp_path)
     assert table.column_names == ["index", "label", "mean", "stddev"]
     assert table["index"].to_pylist() == list(range(360))
@@ -133,20 +127,11 @@ def test_only_what_is_missing_is_made_again_and_as_it_was(tmp_path, digits_image
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_job_is_refused_while_another_process_does_it_and_others_are_not(
-    tmp_path, encoder, digits_images
-):
-    def rows_of(job):
-        shares = {"shard_index": job, "shard_count": 2}
-        return search.embed(encoder, digits_images, tmp_path, rows_per_file=36, **shares).new_rows
-
-    assert rows_of(1) == 180
-    with Index(tmp_path).share(0, 2):
-        with pytest.raises(InputError, match="received 0 of 2, which another process is running"):
-            rows_of(0)
-        assert rows_of(1) == 0
-    assert rows_of(0) == 180
-    assert {file.name[:5] for file in tmp_path.iterdir()} == {"_embe", "part-"}
+def test_a_folder_that_another_process_writes_to_is_refused(embedded, encoder, digits_images):
+    with embedded.lock(), pytest.raises(InputError, match="that no other process is writing to"):
+        search.embed(encoder, digits_images, embedded.path)
+    assert search.embed(encoder, digits_images, embedded.path).new_rows == 0
+    assert {file.name[:5] for file in embedded.path.iterdir()} == {"_embe", "part-"}
 
 
 def test_a_folder_of_other_embeddings_or_other_files_is_refused_and_left_alone(

@@ -1,8 +1,8 @@
 """A folder of embeddings: written in constant memory, and searched for the nearest images.
 
 It holds a description and Parquet files, each whole or absent, of a fixed number of images. So an
-interrupted job resumes with the missing files, and several jobs can share a folder. Every image that
-can be read has one row: `file` or `index`, `label` if images have classes, and the encoder's vectors.
+interrupted job resumes with the missing files. Every image that can be read has one row: `file` or
+`index`, `label` if images have classes, and the encoder's vectors.
 """
 
 import contextlib
@@ -65,16 +65,15 @@ class Index:
         return [number for number in range(self.num_files) if not self.file(number).exists()]
 
     @contextlib.contextmanager
-    def share(self, job: int, jobs: int) -> Iterator[range]:
-        """Yields the files of one of several jobs; raises InputError if another process has the job."""
-        path = self.path / f".share-{job}-of-{jobs}"
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from writing; raises InputError if one is at it."""
+        path = self.path / ".lock"
         with open(path, "wb") as lock:
             if not files.locked(lock):
-                expected = "a job that no other process is running"
-                received = f"{job} of {jobs}, which another process is running"
-                raise InputError("shard_index", expected, received)
+                expected = "a folder that no other process is writing to"
+                raise InputError("output", expected, self.path)
             try:
-                yield range(self.num_files * job // jobs, self.num_files * (job + 1) // jobs)
+                yield
             finally:
                 path.unlink(missing_ok=True)
 
@@ -91,7 +90,7 @@ class Index:
 
 
 class Report(NamedTuple):
-    """What a call of `embed` did: `broken` are the files of this job that cannot be read."""
+    """What a call of `embed` did: `broken` are the files that cannot be read."""
 
     index: Index
     new_rows: int
@@ -104,18 +103,14 @@ def embed(
     path: str | os.PathLike,
     *,
     rows_per_file: int | None = None,
-    shard_index: int = 0,
-    shard_count: int = 1,
     places: dict[str, str | None] | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Report:
-    """Writes the embeddings of images, or of one job's share of them. Finished files stay.
+    """Writes the embeddings of images to the folder `path`. Finished files stay.
 
-    All jobs write to one folder, `path`; `shard_index` is a job's number, from 0 on. A file has 10,000
-    rows by default, or fewer to give every job a file. `places` say where a search finds the encoder
-    and the images. `progress` is called with the finished rows and all rows of this job. Raises
-    InputError if the folder holds something else, another process has the job, or more than 1 % of the
-    files are broken.
+    A file has 10,000 rows by default. `places` say where a search finds the encoder and the images.
+    `progress` is called with the finished rows and all rows. Raises InputError if the folder holds
+    something else, another process is writing to it, or more than 1 % of the files are broken.
     """
     about = {
         "num_rows": images.num_images,
@@ -123,11 +118,10 @@ def embed(
         "encoder_fingerprint": encoder.fingerprint,
     } | ({"rows_per_file": rows_per_file} if rows_per_file else {})
     others = {"input": images.origin, "key": FILE if images.names else INDEX, **(places or {})}
-    others["rows_per_file"] = min(ROWS_PER_FILE, math.ceil(images.num_images / shard_count))
-    index = _begun(Path(path), about, others)
+    index = _begun(Path(path), about, {"rows_per_file": ROWS_PER_FILE} | others)
     try:
-        with index.share(shard_index, shard_count) as share:
-            return _write_missing(encoder, images, index, share, progress)
+        with index.lock():
+            return _write_missing(encoder, images, index, progress)
     except InputError:
         if [file.name for file in index.path.iterdir()] == [_ABOUT]:  # Nothing was written.
             files.remove(index.path)
@@ -138,8 +132,7 @@ def _begun(path: Path, about: dict[str, Any], others: dict[str, Any]) -> Index:
     """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ."""
     path.mkdir(parents=True, exist_ok=True)
     if not (path / _ABOUT).exists():
-        # Another job may start at the same moment.
-        if any(file.name != _ABOUT and not file.name.startswith(".") for file in path.iterdir()):
+        if any(not file.name.startswith(".") for file in path.iterdir()):
             expected = "a new or empty folder, or one with unfinished embeddings"
             raise InputError("output", expected, f"{path}, with other files")
         files.write_json(path / _ABOUT, others | about)
@@ -150,13 +143,11 @@ def _begun(path: Path, about: dict[str, Any], others: dict[str, Any]) -> Index:
     return index
 
 
-def _write_missing(
-    encoder: Encoder, images: Images, index: Index, share: range, progress: Callable
-) -> Report:
-    """Writes the missing files of a share."""
-    missing = sorted(set(share) & set(index.missing()))
-    present = sorted(set(share) - set(missing))
-    earlier, whole = (sum(len(index.rows(n)) for n in numbers) for numbers in (present, share))
+def _write_missing(encoder: Encoder, images: Images, index: Index, progress: Callable) -> Report:
+    """Writes the missing files."""
+    missing, whole = index.missing(), index.num_rows
+    present = sorted(set(range(index.num_files)) - set(missing))
+    earlier = sum(len(index.rows(number)) for number in present)
     broken = [name for number in present for name in _unread(images, index, number)]
     new_rows = 0
     for number, batches in _by_file(images, index, missing):
