@@ -31,7 +31,7 @@ def define() -> None:
     command.define("preset", "paper", _PRESET, "flags for each training, which later ones override")
     command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
     settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
-    command.define("settings", None, settings, "instead of a table, a comparison of these settings")
+    command.define("settings", None, settings, "settings to compare, or further rows of the table")
     command.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
     command.define("records", None, PLACE, meaning)
@@ -61,25 +61,24 @@ def study():
     given = flags.FLAGS
     for name in sorted(options.named().keys() & _SET_BY_GRID):
         raise InputError(name, "left out, the grid sets it", given[name].value)
-    table = None if given.settings else given.table
-    name, cells = _cells()
+    table, cells = given.table, _cells()
+    name = f"table_{table}" if table else "invariance"
     datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
     directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
     chosen = grid.Study(name, cells, datasets, Path(directory), table)
     return chosen, list(chosen.jobs(given.seeds, given.records))
 
 
-def _cells() -> tuple[str, dict[str, dict[str, Any]]]:
-    """Returns the study's name, and the flags of its methods or settings by their labels."""
+def _cells() -> dict[str, dict[str, Any]]:
+    """Returns the flags of the study's methods and settings by their labels."""
     from crvae_tf.studies import comparisons, paper
 
     given = flags.FLAGS
-    if given.settings:
-        settings = map(_setting, given.settings)
-        return "invariance", {comparisons.setting_label(setting): setting for setting in settings}
-    if given.table:
-        return f"table_{given.table}", paper.methods(given.table)
-    raise InputError("table", "one of 1, 2, 3, 4", "none")
+    if not given.table and not given.settings:
+        raise InputError("table", "one of 1, 2, 3, 4", "none")
+    settings = map(_setting, given.settings or ())
+    of_settings = {comparisons.setting_label(setting): setting for setting in settings}
+    return (paper.methods(given.table) if given.table else {}) | of_settings
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:

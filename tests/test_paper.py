@@ -65,6 +65,25 @@ def test_a_table_of_which_nothing_was_run_says_so():
     assert "| CR-VAE | here | 0 | not run |" in paper.markdown(summary)
 
 
+def test_other_methods_stand_below_those_of_the_paper_and_are_marked():
+    cells = {
+        ("mnist", "registered cr_vae"): [evaluation(81.0)],
+        ("mnist", "cr_vae"): [evaluation(84.0)],
+    }
+    summary = paper.summarize(4, ["mnist"], cells)
+    assert {verdict["regularised"] for verdict in summary["verdicts"]} == {"cr_vae"}
+    text = paper.markdown(summary)
+    rows = (
+        "| VAE+Aug | here | 0 |",
+        "| CR-VAE | here | 1 | 84.00",
+        "| registered CR-VAE | ours | 1 | 81.00",
+    )
+    places = [text.index(row) for row in rows]
+    assert places == sorted(places)
+    assert "rows are marked `ours`" in text
+    assert "`ours`" not in paper.markdown(paper.summarize(4, ["mnist"], {}))
+
+
 def test_a_gaussian_nll_stands_beside_the_papers_without_its_constant():
     one = evaluation(11_380.0, half_squared_error_plus_rate=70.0)
     text = paper.markdown(paper.summarize(3, ["celeb_a"], {("celeb_a", "cr_vae"): [one]}))

@@ -51,6 +51,13 @@ def test_table_4_is_the_ablation_on_mnist_and_omniglot(jobs_of, shared_data_dir)
     assert f"--data_dir={shared_data_dir}" in jobs[0].arguments
 
 
+def test_settings_are_further_rows_of_a_table(jobs_of):
+    jobs = jobs_of("--table=4", "--settings=cr_iwae:pose=affine", "--dataset=digits", "--seeds=1")
+    assert [job.label for job in jobs] == ["vae_aug", "cr_vae", "registered cr_iwae"]
+    assert (jobs[2].options.pose, jobs[2].options.model) == ("affine", "iwae")
+    assert reproduce.study()[0].name == "table_4"
+
+
 def test_a_preset_of_the_users_holds_and_flags_given_override_it(jobs_of, tmp_path):
     preset = tmp_path / "mine.flags"
     preset.write_text("# mine\n--network=mlp\n--width=0.5\n--epochs=9\n")

@@ -32,6 +32,7 @@ _GAUSSIAN_NOTE = (
     "The paper's NLL of these images can only be half the squared error plus the rate, the Gaussian's "
     "constant left out: that figure of ours stands beside it; the NLL itself is among the further ones."
 )
+_OURS_NOTE = "The paper does not have the methods whose rows are marked `ours`."
 _FURTHER_COLUMNS = (
     ("rate", "test"),
     *itertools.product(["mutual_information_upper"], _SPLITS),
@@ -95,14 +96,14 @@ def paper_figures() -> pd.DataFrame:
 
 
 def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) -> dict[str, Any]:
-    """Returns a table of the paper, reproduced on `datasets`.
+    """Returns a table of the paper, reproduced on `datasets`; other methods are further rows.
 
     Returns:
       `study` ("table"), `table`, `datasets`, `rows` as of `comparisons.spread`, with `paper_mean`
       and `paper_std`, and `verdicts`: what `judge` returns, and of which claim.
     """
-    wanted = itertools.product(datasets, methods(number))
-    rows = comparisons.spread({cell: evaluations.get(cell, []) for cell in wanted})
+    wanted = {cell: () for cell in itertools.product(datasets, methods(number))}
+    rows = comparisons.spread(wanted | evaluations)
     published = paper_figures().query("table == @number").drop(columns="table")
     verdicts = list(_verdicts(number, datasets, rows, published.set_index(CELL)["mean"]))
     # The paper's figures, under the names of ours that they are set against.
@@ -166,6 +167,7 @@ def markdown(summary: dict[str, Any]) -> str:
         further = comparisons.by_method(rows, [*nll, *_FURTHER_COLUMNS], NOT_RUN)
         notes = [] if rows.paper_mean.notna().any() else ["The paper has no such figures."]
         notes += [_INFORMATION_NOTE, _GAUSSIAN_NOTE] if is_gaussian else [_INFORMATION_NOTE]
+        notes += [] if set(rows.method) <= set(methods(summary["table"])) else [_OURS_NOTE]
         parts += [
             f"### Table {summary['table']}: {dataset_title(dataset)}",
             _main_table(summary["table"], rows, (GAUSSIAN if is_gaussian else NLL).name),
@@ -179,19 +181,21 @@ def markdown(summary: dict[str, Any]) -> str:
 
 
 def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
-    """Returns a line for each method above the paper's line."""
+    """Returns a line for each method above the paper's line, and those of other methods at the end."""
     metrics = (likelihood, "mutual_information_disjoint", "active_units")
     columns = list(itertools.product(metrics, _SPLITS))
-    ours = comparisons.by_method(rows, columns)
-    ours = ours.reindex(index=list(methods(number)), columns=columns, fill_value=NOT_RUN)
+    known, found = list(methods(number)), comparisons.by_method(rows, columns)
+    labels = known + [label for label in found.index if label not in known]
+    found = found.reindex(index=labels, columns=columns, fill_value=NOT_RUN)
     published = rows.dropna(subset="paper_mean")
     theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
     papers = comparisons.by_method(published.assign(text=theirs), columns)
     papers = papers.reindex(columns=columns, fill_value="")
     seeds = rows["values"].map(len).groupby(rows.method).max()
     lines = []
-    for label, cells in ours.iterrows():
-        lines.append([method_title(label), "here", seeds.get(label, 0), *cells])
+    for label, cells in found.iterrows():
+        whose = "here" if label in known else "ours"
+        lines.append([method_title(label), whose, seeds.get(label, 0), *cells])
         if label in papers.index:
             lines.append(["", "paper", "", *papers.loc[label]])
     return comparisons.table_markdown(["method", "", "seeds"], columns, lines)
