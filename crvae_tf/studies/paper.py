@@ -102,7 +102,7 @@ def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) ->
       `study` ("table"), `table`, `datasets`, `rows` as of `comparisons.spread`, with `paper_mean`
       and `paper_std`, and `verdicts`: what `judge` returns, and of which claim.
     """
-    wanted = {cell: () for cell in itertools.product(datasets, methods(number))}
+    wanted = dict.fromkeys(itertools.product(datasets, methods(number)), ())
     rows = comparisons.spread(wanted | evaluations)
     published = paper_figures().query("table == @number").drop(columns="table")
     verdicts = list(_verdicts(number, datasets, rows, published.set_index(CELL)["mean"]))
