@@ -1,4 +1,4 @@
-"""Writes the pages of flags and of results: python docs/write_pages.py, in the folder above.
+"""Writes the pages of flags and of results: python docs/write_pages.py, from the root.
 
 The flags are those of the commands' own definitions: each command is started as far as its flags, whose
 groups are those of its help. The results are of the summaries that launch.reproduce wrote, copied to

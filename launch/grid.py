@@ -192,14 +192,8 @@ def measure_baselines(study: Study) -> None:
     if study.name != "invariance":
         return
     run = study.baselines()
-    chosen = options.resolve(
-        {
-            "dataset": study.datasets[0],
-            "output_dir": str(run.directory),
-            "pose": "none",
-            "views_per_image": 1,
-        }
-    )
+    about = {"dataset": study.datasets[0], "output_dir": str(run.directory)}
+    chosen = options.resolve(about | {"pose": "none", "views_per_image": 1})
     data = assembly.load_data(chosen)
     run.begin(assembly.config(chosen, data), (*PLACES, *options.CHECKPOINTING, "versions"))
     if not run.baselines.exists():
@@ -241,11 +235,8 @@ def draw(study: Study, data_dir: str | None, with_curves: bool) -> None:
     """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
     for dataset in study.datasets:
         runs = {label: study.run(dataset, label, 0) for label in study.cells}
-        finished = {
-            label: assembly.options_of(run, data_dir)
-            for label, run in runs.items()
-            if run.is_complete()
-        }
+        complete = {label: run for label, run in runs.items() if run.is_complete()}
+        finished = {label: assembly.options_of(run, data_dir) for label, run in complete.items()}
         folder = study.directory / "figures" / _folder(dataset)
         if study.table:
             _draw_figure_1(folder, finished)
