@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from launch import assembly, embed, export, options, report, reproduce, search, train
 from tests.command_line import defined, outcome_of
-from tests.image_files import encoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -94,14 +93,12 @@ def test_a_random_line_is_taken_or_refused_in_one_line(name, tmp_path):
 
 def test_what_is_taken_trains(tmp_path):
     """A few of the lines, shrunk to one epoch of small images."""
-    images = tmp_path / "images"
-    images.mkdir()
-    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, [60, 8, 8], np.uint8)):
-        (images / f"{number}.png").write_bytes(encoded(pixels, "PNG"))
+    images = tmp_path / "images.npy"
+    np.save(images, np.random.default_rng(0).integers(0, 256, [60, 8, 8], np.uint8))
     taken, _ = outcomes("train", tmp_path)
     for number, line in enumerate(taken[-TRAINED:]):
         place = f"--output_dir={tmp_path / str(number)}"
-        arguments = [*line, *SHRUNK, f"--dataset=folder:{images}", place]
+        arguments = [*line, *SHRUNK, f"--dataset={images}", place]
         outcome = outcome_of(train.main, options.define_training, *arguments)
         assert outcome.is_clean, (line, outcome)
     assert taken

@@ -1,5 +1,7 @@
 """The order of images, in memory and in a temporary file; samples of them, and what is held out."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -59,25 +61,19 @@ def test_batches_hold_every_image_once_in_order_with_its_index_and_label(split, 
     np.testing.assert_array_equal(indices, np.arange(NUMBER))
     np.testing.assert_array_equal(pixels, numbered_images(NUMBER))
     np.testing.assert_array_equal(labels, np.arange(NUMBER) + 100)
-    assert (indices.dtype, pixels.dtype, labels.dtype) == (np.int64, np.uint8, np.int64)
     sizes = [len(indices) for indices, _, _ in split.batches(batch_size)]
     assert list(map(len, shuffled(split, batch_size=batch_size))) == sizes
     assert split.steps_per_epoch(batch_size) == len(sizes)
 
 
-def test_each_epoch_holds_all_images_in_an_order_of_its_own(split):
-    found = orders(split, epochs=range(2, 6))
-    assert all(sorted(order) == list(range(NUMBER)) for order in found)
-    assert len({tuple(order) for order in found}) == 4
-
-
-def test_the_order_is_a_function_of_the_seed_alone(split, request):
+def test_each_epoch_holds_all_images_in_an_order_that_is_a_function_of_the_seed_alone(split, request):
     request.addfinalizer(lambda: tf.random.set_seed(None))
     found = []
     for global_seed, batch_size in ((1, BATCH_SIZE), (2, 3), (0, 11)):
         tf.random.set_seed(global_seed)
         found.append(orders(split, batch_size=batch_size))
     assert found[0] == found[1] == found[2] != orders(split, seed=1)
+    assert all(sorted(order) == list(range(NUMBER)) for order in found[0])
 
 
 def test_no_order_comes_back_in_hundreds_of_epochs():
@@ -112,32 +108,18 @@ def test_a_limit_takes_a_fixed_sample_with_indices_of_its_own(split, limit, numb
     assert split.up_to(limit) == number
 
 
-@pytest.mark.parametrize("number", [1, 4, 10])
-def test_a_sample_is_held_out_and_the_rest_stays(split, number):
-    places = spread(number, NUMBER)
-    for part, expected in zip(
-        split.hold_out(places), (np.delete(np.arange(NUMBER), places), places), strict=True
-    ):
-        assert part.num_images == len(expected)
-        _, pixels, labels = contents(part)
-        np.testing.assert_array_equal(labels, expected + 100)
-        np.testing.assert_array_equal(pixels, numbered_images(NUMBER)[expected])
+PIXELS = np.zeros([3, 8, 8, 1], np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "received"),
-    [
-        (np.zeros([0, 8, 8, 1], np.uint8), r"received uint8 \[0, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8, 1], np.uint16), r"received uint16 \[3, 8, 8, 1\]"),
-        (np.zeros([3, 8, 8], np.uint8), r"received uint8 \[3, 8, 8\]"),
-    ],
-)
-def test_no_images_and_images_of_another_type_are_refused(pixels, received):
-    with pytest.raises(InputError, match=rf"images: expected uint8 \[N, H, W, C\], N >= 1; {received}"):
+@pytest.mark.parametrize("pixels", [PIXELS[:0], PIXELS.astype(np.uint16), PIXELS[..., 0]])
+def test_no_images_and_images_of_another_type_are_refused(pixels):
+    received = f"{pixels.dtype} {list(pixels.shape)}"
+    expected = f"images: expected uint8 [N, H, W, C], N >= 1; received {received}"
+    with pytest.raises(InputError, match=re.escape(expected)):
         ArrayImages(pixels)
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [[1, 0]] * 3, list("abc"), [0.5, 1.0, 2.0]])
 def test_labels_are_one_integer_for_each_image(labels):
     with pytest.raises(InputError, match=r"labels: expected integers \[3\]; received "):
-        ArrayImages(np.zeros([3, 8, 8, 1], np.uint8), labels)
+        ArrayImages(PIXELS, labels)

@@ -1,6 +1,5 @@
 """Runs at the edge of what may be asked for, and what becomes of a run when its surroundings change."""
 
-import gc
 import math
 import shutil
 
@@ -12,7 +11,6 @@ from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
 from launch import assembly, evaluate, options, train
 from tests.command_line import assert_told, contents, outcome_of
-from tests.image_files import encoded
 
 ODD = (
     "--image_size=8", "--channels=3", "--pixel_stddev=1", "--network=wae", "--width=1e-6",
@@ -25,22 +23,19 @@ class OddRun:
     """A run on 40 black images in colour: a batch larger than the data, K = 1, one latent."""
 
     def __init__(self, folder):
-        self.folder, self.images, self.run = folder, folder / "images", Run(folder / "run")
-        self.images.mkdir()
-        for index in range(40):
-            (self.images / f"{index}.png").write_bytes(encoded(np.zeros([9, 7], np.uint8), "PNG"))
+        self.folder, self.images, self.run = folder, folder / "images.npy", Run(folder / "run")
+        np.save(self.images, np.zeros([40, 9, 7], np.uint8))
 
     def train(self, *more):
-        given = *ODD, f"--dataset=folder:{self.images}", *more
-        return self._give(train.main, options.define_training, *given)
+        data = f"--dataset={self.images}"
+        return self._give(train.main, options.define_training, *ODD, data, *more)
 
     def evaluate(self, *more):
         return self._give(evaluate.main, options.define_evaluation, *more)
 
     def _give(self, main, define, *given):
-        """Gives a command as in a process of its own: it has read no images and holds no lock."""
+        """Gives a command as in a process of its own, which has read no images."""
         assembly._load.cache_clear()
-        gc.collect()  # The traceback of an error holds the run, and so its lock.
         return outcome_of(main, define, f"--output_dir={self.run.directory}", *given)
 
 
@@ -83,20 +78,22 @@ def test_a_finished_run_is_shown_and_evaluated_with_other_packages_and_moved_ima
 ):
     files.write_json(odd.run.config, odd.run.read_config() | {"versions": {"keras": "2.0"}})
     before, evaluated = contents(odd.run.directory), odd.run.read_json(odd.run.evaluation)
-    odd.images.rename(tmp_path / "moved")
+    odd.images.rename(tmp_path / "moved.npy")
     monkeypatch.chdir(tmp_path)
-    outcome = odd.train("--dataset=folder:moved")
+    outcome = odd.train("--dataset=moved.npy")
     assert outcome.code == 0, outcome
     assert "was complete" in outcome.err
     assert "NLL, K = 3" in outcome.out
     assert contents(odd.run.directory) == before
-    assert odd.evaluate("--dataset=folder:moved").code == 0
+    assert odd.evaluate("--dataset=moved.npy").code == 0
     assert odd.run.read_json(odd.run.evaluation)["splits"] == evaluated["splits"]
 
 
 def test_a_run_whose_images_changed_is_neither_resumed_nor_evaluated(odd):
     before = contents(odd.run.directory)
-    (odd.images / "7.png").write_bytes(encoded(np.ones([9, 7], np.uint8), "PNG"))
+    images = np.zeros([40, 9, 7], np.uint8)
+    images[7] = 1
+    np.save(odd.images, images)
     assert_told(odd.train(), "data_fingerprint=")
     assert_told(odd.evaluate(), "--dataset must be the run's training data, of the fingerprint ")
     assert contents(odd.run.directory) == before

@@ -1,6 +1,5 @@
 """From an image or a file of any size to the model's, against Pillow, arithmetic and slow NumPy."""
 
-import functools
 import io
 import struct
 import zlib
@@ -17,15 +16,13 @@ from tests import reference
 from tests.image_files import ORIENTATION, blocks, encoded, exif
 
 SIDE, WHITE = 8, 255
-RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-GRAY = RNG.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8)
-ALPHA = RNG.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8)
+COLOUR = blocks(0, 3, height=SIDE, width=SIDE, side=1)
+GRAY, ALPHA = (blocks(seed, 1, height=SIDE, width=SIDE, side=1) for seed in (1, 2))
 PALETTE = Image.fromarray(COLOUR).quantize(5)
 
 
 def random_image(height, width, channels, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return blocks(seed, channels, height=height, width=width, side=1)
 
 
 def whitened(pixels):
@@ -44,12 +41,6 @@ def in_a_graph(preprocessing, image):
     return tf.function(preprocessing.__call__, input_signature=[signature])(image).numpy()
 
 
-@functools.cache
-def reader(preprocessing):
-    """Reads files in a graph, which takes longer to make than to run."""
-    return tf.function(preprocessing.decode, input_signature=[tf.TensorSpec([], tf.string)])
-
-
 @pytest.mark.parametrize(
     ("height", "width", "crop", "rows", "columns"),
     [
@@ -58,8 +49,6 @@ def reader(preprocessing):
         (4, 6, None, slice(0, 4), slice(1, 5)),
         (7, 4, None, slice(1, 5), slice(0, 4)),
         (218, 178, 140, slice(39, 179), slice(19, 159)),
-        (218, 178, None, slice(20, 198), slice(0, 178)),
-        (9, 9, 4, slice(2, 6), slice(2, 6)),
         (5, 3, 4, slice(1, 4), slice(0, 3)),
     ],
 )
@@ -127,16 +116,16 @@ def test_images_are_scaled_by_their_type_and_put_on_white(image, levels, side, c
 
 
 @pytest.mark.parametrize(
-    ("image", "brightest"),
+    ("image", "brightest", "expected"),
     [
-        ((GRAY > 99).astype(np.uint8), 1 / 255),
-        (np.where(GRAY > 99, 4095, 0).astype(np.uint16), 4095 / 65535),
+        ((GRAY > 99).astype(np.uint8), 1 / 255, np.where(GRAY > 99, WHITE, 0)),
+        (np.where(GRAY > 99, 4095, 0).astype(np.uint16), 4095 / 65535, np.where(GRAY > 99, WHITE, 0)),
+        (GRAY, 0.5, np.minimum(2.0 * GRAY, WHITE)),
     ],
-    ids=["mask", "12 bits"],
+    ids=["mask", "12 bits", "half"],
 )
-def test_the_brightest_value_becomes_white_in_arrays_and_files_alike(image, brightest):
+def test_the_brightest_value_becomes_white_in_arrays_and_files_alike(image, brightest, expected):
     preprocessing = Preprocessing(SIDE, 1, brightest=brightest)
-    expected = np.where(GRAY > 99, 255, 0)
     np.testing.assert_array_equal(applied(preprocessing, image), expected)
     np.testing.assert_array_equal(preprocessing.decode(encoded(np.squeeze(image), "PNG")), expected)
 
@@ -153,7 +142,6 @@ def test_the_brightest_value_becomes_white_in_arrays_and_files_alike(image, brig
 def test_a_batch_gives_what_each_image_gives_alone(shape, preprocessing):
     images = np.stack([random_image(*shape, seed=seed) for seed in range(5)])
     together = preprocessing(tf.constant(images))
-    assert together.dtype == tf.uint8
     assert together.shape[1:] == preprocessing.image_shape
     np.testing.assert_array_equal(together, [applied(preprocessing, image) for image in images])
 
@@ -165,16 +153,11 @@ def test_a_batch_gives_what_each_image_gives_alone(shape, preprocessing):
         ("PNG", GRAY[..., 0], GRAY),
         ("PNG", GRAY[..., 0] * np.uint16(256) + 200, GRAY),
         ("PNG", COLOUR, COLOUR),
-        ("PNG", PALETTE, PALETTE.convert("RGB")),
         ("PNG", np.concatenate([COLOUR, ALPHA], axis=-1), whitened(COLOUR)),
         ("PNG", np.concatenate([GRAY, ALPHA], axis=-1), whitened(GRAY)),
-        ("BMP", GRAY[..., 0], GRAY),
-        ("BMP", COLOUR, COLOUR),
         ("BMP", np.concatenate([COLOUR, ALPHA], axis=-1), COLOUR),
         ("BMP", PALETTE, PALETTE.convert("RGB")),
-        ("GIF", GRAY[..., 0], GRAY),
         ("GIF", PALETTE, PALETTE.convert("RGB")),
-        ("WEBP", COLOUR, COLOUR),
         ("WEBP", np.concatenate([COLOUR, ALPHA], axis=-1), whitened(COLOUR)),
     ],
 )
@@ -183,7 +166,6 @@ def test_a_lossless_file_gives_what_its_pixels_give(file_format, stored, seen, s
     data = encoded(stored, file_format, lossless=True, exact=True)
     expected = applied(preprocessing, np.asarray(seen))
     np.testing.assert_array_equal(preprocessing.decode(data), expected)
-    np.testing.assert_array_equal(reader(preprocessing)(data), expected)
 
 
 decoded = tf.function(
@@ -320,9 +302,6 @@ def test_all_bits_of_a_deep_png_are_stretched_turned_as_its_exif_says():
     np.testing.assert_allclose(made[..., 0], np.rot90(pixels, -1) / 4095 * 255, atol=0.51)
     clear = encoded(pixels, "PNG", transparency=int(pixels[0, 0]))
     assert stretched.decode(clear)[0, 0, 0] == WHITE
-    shallow, twice = blocks(19, width=3), Preprocessing(24, 1, brightest=0.5)
-    expected = np.minimum(2.0 * shallow, WHITE)
-    np.testing.assert_array_equal(twice.decode(encoded(shallow, "PNG"))[..., 0], expected)
 
 
 def test_a_bmp_of_one_bit_a_compressed_and_a_damaged_one_are_refused():

@@ -25,29 +25,11 @@ def test_no_two_paths_share_a_key():
     assert len(keys) == 3 * len(paths)
 
 
-def test_draws_of_neighbouring_seeds_and_paths_are_uncorrelated():
-    keys = [randomness.key(seed, Purpose.PRIOR) for seed in range(4)]
-    keys += [randomness.key(0, *path) for path in ((1,), (2,), (1, 0), (1, 1), (5, 3, 0), (5, 3, 1))]
-    drawn = [tf.random.stateless_normal([10_000], key) for key in keys]
-    assert np.abs(np.corrcoef(drawn)[~np.eye(len(keys), dtype=bool)]).max() < 0.05
-
-
 def test_keys_stay_the_same_from_release_to_release():
     """The transformed test set, "the same for every method, seed and machine", hangs on these."""
     assert randomness.key(0).numpy().tolist() == [0, 0]
     assert randomness.key(TEST_SEED, Purpose.TRANSFORMATION).numpy().tolist() == [-1_200_636_276, 2]
-    key = randomness.key(0, Purpose.ORDER, 3)
-    assert key.numpy().tolist() == [-1_054_860_931, 3]
-    numbers = tf.random.stateless_uniform([3], key)
-    np.testing.assert_allclose(numbers, [0.16938865, 0.78212464, 0.71193349], rtol=1e-6)
-
-
-def test_a_key_is_the_same_from_integers_tensors_and_a_graph():
-    path = (Purpose.POSTERIOR_TRAINING, 7, 1)
-    eager = randomness.key(5, *path).numpy().tolist()
-    assert randomness.key(5, *(tf.constant(int(p), tf.int64) for p in path)).numpy().tolist() == eager
-    in_graph = tf.function(lambda step: randomness.key(5, path[0], step, path[2]))
-    assert in_graph(tf.constant(7)).numpy().tolist() == eager
+    assert randomness.key(0, Purpose.ORDER, 3).numpy().tolist() == [-1_054_860_931, 3]
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 9])
