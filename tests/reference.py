@@ -1,8 +1,10 @@
-"""Slow and plain NumPy oracles."""
+"""Slow and plain oracles in NumPy and SciPy."""
 
 import math
 
 import numpy as np
+import scipy.ndimage
+import scipy.special
 
 
 def mutual_information(samples, mean, stddev, disjoint=64):
@@ -39,28 +41,20 @@ def nearest_neighbours(train, train_labels, test, number):
 def affine_warp(image, right, down, angle, scale):
     """`image` [H, W, C] scaled, then turned counter-clockwise about its centre, then moved.
 
-    Three 3x3 matrices in homogeneous coordinates, multiplied and inverted; each pixel of the result
-    is interpolated once between the four that its origin lies between, 0 outside (the textbook's
-    inverse mapping, e.g. Szeliski, Computer Vision, section 3.6.1).
+    Three 3x3 matrices of (row, column, 1), multiplied and inverted; SciPy interpolates each pixel of
+    the result once between the four that its origin lies between, 0 outside.
     """
     height, width = image.shape[:2]
-    centre = np.array([[1.0, 0.0, (width - 1) / 2], [0.0, 1.0, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    centre = np.array([[1.0, 0.0, (height - 1) / 2], [0.0, 1.0, (width - 1) / 2], [0.0, 0.0, 1.0]])
     grow = np.diag([scale, scale, 1.0])
-    # Rows go down, so that a turn which looks counter-clockwise has the signs of a clockwise one.
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
-    move = np.array([[1.0, 0.0, right], [0.0, 1.0, down], [0.0, 0.0, 1.0]])
+    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    move = np.array([[1.0, 0.0, down], [0.0, 1.0, right], [0.0, 0.0, 1.0]])
     backwards = np.linalg.inv(move @ centre @ turn @ grow @ np.linalg.inv(centre))
-    result = np.zeros(image.shape)
-    for row in range(height):
-        for column in range(width):
-            x, y, _ = backwards @ [column, row, 1.0]
-            for near_row in (math.floor(y), math.floor(y) + 1):
-                for near_column in (math.floor(x), math.floor(x) + 1):
-                    if 0 <= near_row < height and 0 <= near_column < width:
-                        weight = (1 - abs(y - near_row)) * (1 - abs(x - near_column))
-                        result[row, column] += weight * image[near_row, near_column]
-    return result
+    options = {"order": 1, "mode": "grid-constant"}
+    channels = np.moveaxis(image, -1, 0)
+    warped = [scipy.ndimage.affine_transform(each, backwards, **options) for each in channels]
+    return np.stack(warped, axis=-1)
 
 
 def antialiased_resize(image, side):
@@ -108,8 +102,7 @@ def divergence(direction, posterior, view_posterior) -> np.ndarray:
 def log_mean_exp(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Returns the log of the mean of exp(values), in float64."""
     values = np.asarray(values, np.float64)
-    top = values.max(axis=axis, keepdims=True)
-    return np.log(np.exp(values - top).mean(axis=axis)) + np.squeeze(top, axis=axis)
+    return scipy.special.logsumexp(values, axis=axis) - math.log(values.shape[axis])
 
 
 def bernoulli_log_prob(logits: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -153,36 +146,24 @@ LOG_PROBS = {
 
 
 def convolve_same(images: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Returns the SAME-padded cross-correlation of `[N, H, W, C]` with `[h, w, C, D]`, tap by tap.
+    """Returns the SAME-padded cross-correlation of `[N, H, W, C]` with `[h, w, C, D]`.
 
     TensorFlow's convention: ceil(size/stride) outputs, the odd pixel of the padding at the end.
     """
-    sides = [-(-size // stride) for size in images.shape[1:3]]
-    result = np.zeros((len(images), *sides, kernel.shape[3]))
-    for (i, j), (y, x), tap in _taps(result, images, kernel, stride):
-        result[:, i, j] += images[:, y, x] @ kernel[tap]
-    return result
+    sizes = zip(images.shape[1:3], kernel.shape[:2], strict=True)
+    missing = [max((-(-size // stride) - 1) * stride + taps - size, 0) for size, taps in sizes]
+    top, left = [(each // 2, each - each // 2) for each in missing]
+    padded = np.pad(images, [(0, 0), top, left, (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:2], axis=(1, 2))
+    return np.einsum("nijchw,hwcd->nijd", windows[:, ::stride, ::stride], kernel, optimize=True)
 
 
 def transpose_convolve_same(images: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Returns the adjoint of `convolve_same`, tap by tap.
+    """Returns the adjoint of `convolve_same`, by the transpose of its matrix.
 
     Of `[N, H, W, C]` with the kernel `[h, w, D, C]` it makes `[N, stride H, stride W, D]`.
     """
-    sides = [stride * size for size in images.shape[1:3]]
-    result = np.zeros((len(images), *sides, kernel.shape[2]))
-    for (i, j), (y, x), tap in _taps(images, result, kernel, stride):
-        result[:, y, x] += images[:, i, j] @ kernel[tap].T
-    return result
-
-
-def _taps(small: np.ndarray, large: np.ndarray, kernel: np.ndarray, stride: int):
-    """Yields the places in the smaller images, in the larger ones and in the kernel that meet."""
-    (_, height, width, _), (rows, columns, _, _) = large.shape, kernel.shape
-    top = max((small.shape[1] - 1) * stride + rows - height, 0) // 2
-    left = max((small.shape[2] - 1) * stride + columns - width, 0) // 2
-    for i, j in np.ndindex(*small.shape[1:3]):
-        for r, c in np.ndindex(rows, columns):
-            y, x = i * stride + r - top, j * stride + c - left
-            if 0 <= y < height and 0 <= x < width:
-                yield (i, j), (y, x), (r, c)
+    shape = (stride * images.shape[1], stride * images.shape[2], kernel.shape[2])
+    pixels = np.eye(math.prod(shape)).reshape(-1, *shape)
+    matrix = convolve_same(pixels, kernel, stride).reshape(len(pixels), -1)
+    return (images.reshape(len(images), -1) @ matrix.T).reshape(-1, *shape)

@@ -36,7 +36,7 @@ def train(run, data, model=None, later_seconds=lambda: 0.0, **options):
     """Trains in a `Run` or a folder; returns the model and the lines of its metrics."""
     model = model or new_model()
     run = run if isinstance(run, Run) else Run(run)
-    settings = training.Settings("dynamic", RandomAffine(), EPOCHS, BATCH, learning_rate=1e-2, seed=3)
+    settings = training.Settings("dynamic", RandomAffine(), EPOCHS, BATCH, 1e-2, 3, schedule="burda")
     settings = dataclasses.replace(settings, **options)
     return model, training.train(model, data, run, settings, later_seconds)
 

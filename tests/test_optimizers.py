@@ -1,4 +1,4 @@
-"""Our Adam against Keras' own, how its rate falls, and that a run under a schedule resumes exactly."""
+"""Our Adam against Keras' own, and how its rate falls."""
 
 import keras
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from crvae_tf.training.fit import BURDA_EPOCHS, Adam, Settings
-from tests import small_training
 
 
 def weights_after(optimizer, gradients):
@@ -47,14 +46,3 @@ def test_a_cosine_falls_from_the_first_rate_to_nothing():
     expected = 1e-3 * np.cos(np.pi * np.arange(100) / 200) ** 2
     np.testing.assert_allclose(rates("cosine", 100), expected, atol=1e-12)
     assert rates("constant", 2) == [1e-3, 1e-3]
-
-
-def test_a_run_that_was_broken_off_resumes_under_its_schedule_to_the_bit(tmp_path, noise):
-    def train(name, epochs):
-        return small_training.train(tmp_path / name, noise, epochs=epochs, schedule="burda")
-
-    whole = train("whole", 2)
-    train("broken", 1)
-    small_training.assert_same_to_the_bit(train("broken", 2), whole)
-    falling = [1e-2, 1e-2 * 10 ** (-1 / 7)]
-    assert [line["learning_rate"] for line in whole[1]] == pytest.approx(falling)

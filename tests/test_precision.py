@@ -20,7 +20,8 @@ def mnist_nll(precision, data, directory, seed):
     keras.mixed_precision.set_global_policy(precision)
     shape = data.preprocessing.image_shape
     model = CRVAE(VAE(*networks.build("mlp", shape, seed=seed), seed=seed))
-    small_training.train(directory / f"{precision}{seed}", data, model, seed=seed, **TRAINING)
+    folder = directory / f"{precision}{seed}"
+    small_training.train(folder, data, model, seed=seed, schedule="constant", **TRAINING)
     batches = datasets.evaluation_batches(data.test, 50, "dynamic", limit=500)
     of_images = evaluation.image_figures(model, batches, 100, lambda done: None)
     return evaluation.split_figures(model, of_images, nll_samples=100)["nll"]

@@ -1,6 +1,5 @@
 """Commands that are told to stop while nothing notes it: in an import, and in what follows."""
 
-import os
 import signal
 
 import pytest
@@ -43,29 +42,30 @@ def test_a_command_told_to_stop_while_it_is_loaded_says_so_and_exits_by_the_sign
     assert not (tmp_path / "run").exists()
 
 
+def interrupt(number):
+    raise Interrupted(number)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_command_told_to_stop_later_cleans_up_first(number):
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [(signal.raise_signal, LINE), (interrupt, LINE.replace("Stopped", "Stopped after a checkpoint"))],
+    ids=["at once", "after a checkpoint"],
+)
+def test_a_command_told_to_stop_later_cleans_up_first_and_says_if_it_kept_a_checkpoint(
+    number, stop, line
+):
     cleaned = []
 
     def main():
         try:
-            os.kill(os.getpid(), number)
+            stop(number)
         finally:
             cleaned.append(True)
 
     outcome = outcome_of(main, lambda: None)
-    assert (outcome.code, outcome.err, outcome.fault) == (128 + number, LINE, "")
-    assert cleaned
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_training_that_kept_a_checkpoint_says_so_and_exits_by_the_signal(number):
-    def main():
-        raise Interrupted(number)
-
-    outcome = outcome_of(main, lambda: None)
-    line = "\nStopped after a checkpoint. Run the same command again to resume.\n"
     assert (outcome.code, outcome.err, outcome.fault) == (128 + number, line, "")
+    assert cleaned
 
 
 def test_a_signal_that_is_ignored_stays_so():
