@@ -4,7 +4,7 @@ import gc
 import os
 import pathlib
 import re
-from typing import NamedTuple
+import types
 
 import keras
 import pytest
@@ -73,18 +73,10 @@ def drawn(monkeypatch):
     return figures
 
 
-class Trained(NamedTuple):
-    """A small CR-VAE that was trained for a few epochs, its data and its run."""
-
-    model: keras.Model
-    data: datasets.ImageData
-    run: Run
-
-
 @pytest.fixture(scope="session")
 def trained(digits, tmp_path_factory):
-    """A CR-VAE of the digits that knows a little of them."""
+    """A CR-VAE of the digits that knows a little of them, its data and its run."""
     run = Run(tmp_path_factory.mktemp("trained") / "run")
     model = CRVAE(VAE(*networks.build("mlp", digits.preprocessing.image_shape, 5, 0.25)))
     small_training.train(run, digits, model, epochs=4, batch_size=64, learning_rate=3e-3, seed=0)
-    return Trained(model, digits, run)
+    return types.SimpleNamespace(model=model, data=digits, run=run)

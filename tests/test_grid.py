@@ -76,9 +76,7 @@ def test_a_run_that_a_record_is_kept_of_is_not_trained_again(tmp_path):
         ("evaluation", {"nll_samples": 1}, "nll_samples=1000, as launch.evaluate makes; received .*=1"),
     ],
 )
-def test_a_run_or_a_record_of_other_options_is_refused_before_anything_is_trained(
-    tmp_path, place, file, held, message
-):
+def test_a_run_or_record_of_other_options_is_refused_at_once(tmp_path, place, file, held, message):
     kept = dataclasses.replace(job(tmp_path), record=Run(tmp_path / "records"))
     other, config = Run(tmp_path / place), kept.options.to_config()
     changed = config | held
