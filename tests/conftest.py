@@ -4,15 +4,14 @@ import gc
 import os
 import pathlib
 import re
-from typing import NamedTuple
+import types
 
 import keras
 import pytest
 
-from crvae_tf import CRVAE, VAE, RandomAffine, datasets, networks
+from crvae_tf import CRVAE, VAE, datasets, networks
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
-from crvae_tf.training import fit as training
 from tests import small_training
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -74,26 +73,10 @@ def drawn(monkeypatch):
     return figures
 
 
-class Trained(NamedTuple):
-    """A small CR-VAE that was trained for a few epochs, its data and its run."""
-
-    model: keras.Model
-    data: datasets.ImageData
-    run: Run
-
-
 @pytest.fixture(scope="session")
 def trained(digits, tmp_path_factory):
-    """A CR-VAE of the digits that knows a little of them."""
+    """A CR-VAE of the digits that knows a little of them, its data and its run."""
     run = Run(tmp_path_factory.mktemp("trained") / "run")
     model = CRVAE(VAE(*networks.build("mlp", digits.preprocessing.image_shape, 5, 0.25)))
-    settings = training.Settings(
-        binarization="dynamic",
-        transformation=RandomAffine(),
-        epochs=4,
-        batch_size=64,
-        learning_rate=3e-3,
-        seed=0,
-    )
-    training.train(model, digits, run, settings)
-    return Trained(model, digits, run)
+    small_training.train(run, digits, model, epochs=4, batch_size=64, learning_rate=3e-3, seed=0)
+    return types.SimpleNamespace(model=model, data=digits, run=run)

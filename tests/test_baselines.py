@@ -54,7 +54,6 @@ def test_the_contrastive_loss_is_its_definition(temperature):
 
 def test_pixels_and_pca_are_measured_as_embeddings_are(data):
     found = measure(new_model().encoder, data, TRANSFORMATION, TEST_TRANSFORMATION)
-    assert list(found) == ["pixels", "pca", "contrastive"]
     (train, train_labels), (clean, labels) = images_of(data.train), images_of(data.test)
     views, _ = images_of(data.test, TEST_TRANSFORMATION)
     train, clean, views = (images.reshape(len(images), -1) for images in (train, clean, views))
@@ -116,9 +115,7 @@ def test_a_study_of_settings_measures_its_baselines_once(tmp_path, monkeypatch):
         baselines_of(*given, "--test_rotation=70")
 
 
-def test_curves_are_of_each_transformation_alone_from_none_to_twice_the_range_of_the_test(
-    data, monkeypatch
-):
+def test_curves_are_of_one_transformation_each_from_none_to_twice_its_test_range(data, monkeypatch):
     model = new_model()
     monkeypatch.setattr(embeddings, "SIZES", 2)
     curves = embeddings.measure_invariance(model, data, "none", TEST_TRANSFORMATION)
@@ -129,7 +126,6 @@ def test_curves_are_of_each_transformation_alone_from_none_to_twice_the_range_of
     for name, points in curves.items():
         for point in points:
             assert list(point) == ["size", "kl", "retrieval_at_1", "linear", "nearest_neighbours"]
-            assert all(type(value) is float for value in point.values())
             alone = RandomAffine(**dict.fromkeys(curves, 0.0) | {name: point["size"]})
             views = embed(evaluation_batches(data.test, 60, "none", alone))
             kl = metrics.divergence(*clean, *views)["kl"]

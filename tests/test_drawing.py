@@ -4,7 +4,9 @@ import keras
 import numpy as np
 
 from crvae_tf.runs import drawing
+from crvae_tf.studies import comparisons
 from tests import small_training
+from tests.made_up import evaluation
 
 
 def test_samples_are_the_likelihoods_mean_at_draws_of_the_prior():
@@ -63,3 +65,25 @@ def test_each_term_has_a_panel_and_its_validation_a_second_line(drawn):
         assert [axes.get_title() for axes in figure.axes] == ["loss", "rate"]
         for axes in figure.axes:
             assert [line.get_label() for line in axes.lines] == labels
+
+
+def test_the_frontier_has_a_point_for_each_setting_with_a_likelihood(drawn):
+    cells = {("mnist", "cr_vae"): [evaluation(97.0), evaluation(98.0)]}
+    cells["mnist", "pca"] = [{"consistency": evaluation(1.0)["consistency"]}]
+    comparisons.frontier("frontier.png", comparisons.summarize("invariance", cells)["rows"])
+    (points,) = drawn[0].axes[0].collections
+    assert points.get_offsets().tolist() == [[97.5, 0.25]]
+    assert points.get_label() == "CR-VAE"
+
+
+def test_invariance_curves_are_marked_at_the_ranges_of_the_transformed_test_set(drawn):
+    names = ("kl", "retrieval_at_1", "linear", "nearest_neighbours")
+    points = [{"size": size} | dict.fromkeys(names, 0.5) for size in (0.0, 99.0)]
+    measured = {"r$_$x": dict.fromkeys(("translation", "rotation", "scaling"), points)}
+    comparisons.invariance_curves("curves.png", measured, {"rotation": 120.0, "scaling": 0.6})
+    marks = [
+        [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        for axes in drawn[0].axes
+    ]
+    assert marks == [[], [120.0], [0.6]] * len(names)
+    drawn[0].draw_without_rendering()  # A name is no formula.

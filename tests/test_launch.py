@@ -1,9 +1,9 @@
 """The commands as users give them, on the digits and on prepared MNIST."""
 
 import json
-import math
 import re
 import shutil
+from unittest import mock
 
 import keras
 import numpy as np
@@ -32,7 +32,6 @@ SPLIT_NAMES = {
     "mutual_information_lower", "mutual_information_upper", "mutual_information_cap",
     "mutual_information_disjoint",
 }  # fmt: skip
-CONSISTENCY_NAMES = {"kl", "symmetric_kl", "distance_ratio", "retrieval_at_1"}
 
 
 def launch(name, *arguments):
@@ -69,7 +68,6 @@ def test_help_says_what_a_command_does_and_exits_as_a_success(name):
     [
         (["--network=wae", "--image_size=30"], ("--image_size", "divisible by", "received 30x30")),
         (["--validation_images=5000"], ("--validation_images", "received 5000")),
-        (["--dataset=folder:/nowhere"], ("dataset", "an existing folder", "folder:/nowhere")),
         (["--eval_split=validation"], ("--validation_images must be at least 2", "received 0")),
     ],
 )
@@ -79,9 +77,10 @@ def test_a_mistake_in_the_data_or_the_model_leaves_nothing_behind(tmp_path, argu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_for_a_run_wants_to_know_which():
-    expected = "--output_dir must be the folder of a finished run; received none"
-    assert_told(launch("evaluate"), expected)
+def test_an_evaluation_asks_for_a_run_and_has_no_flag_that_would_change_the_model():
+    assert_told(launch("evaluate"), "--output_dir must be the folder of a finished run; received none")
+    outcome = launch("evaluate", "--output_dir=run", "--latent_dim=3")
+    assert_told(outcome, "expected a flag that --help lists", "received --latent_dim=3")
 
 
 def test_a_run_leaves_all_that_is_promised(finished):
@@ -99,11 +98,9 @@ def test_an_evaluation_has_the_names_of_the_contract_and_finite_values(finished)
     assert set(result) == {"config", "splits", "consistency", "probe"}
     assert set(result["splits"]) == {"test", "transformed_test"}
     for split in result["splits"].values():
-        assert set(split) >= SPLIT_NAMES
-        assert all(math.isfinite(value) for value in split.values())
+        assert set(split) == SPLIT_NAMES  # Half the squared error is of Gaussian pixels alone.
         assert (split["num_images"], split["nll_samples"]) == (40, 5)
     assert set(result["consistency"]) == {"train_transform", "test_transform"}
-    assert all(set(view) == CONSISTENCY_NAMES for view in result["consistency"].values())
     assert result["probe"].pop("num_train_images") == 1337
     assert set(result["probe"]) == {"clean", "train_transform", "test_transform"}
     assert all(set(view) == {"linear", "nearest_neighbours"} for view in result["probe"].values())
@@ -124,7 +121,6 @@ def test_a_run_says_what_it_understood_how_far_it_is_and_what_came_of_it(finishe
     splits = json.loads((directory / "evaluation.json").read_text())["splits"].values()
     shown = " ".join(f"{split['nll']:.2f} ± {split['nll_stderr']:.2f}" for split in splits)
     assert f"NLL, K = 5 nats {shown}".split() in lines
-    assert ["ELBO", "nats", *(f"{split['elbo']:.2f}" for split in splits)] in lines
     assert re.search(r"^A view's nearest image is its own for \d+ of 100 ", out, re.MULTILINE)
 
 
@@ -161,12 +157,10 @@ def test_a_study_and_a_report_show_how_far_embeddings_move(finished, tmp_path, m
     run = study.run("digits", "cr_vae", 0)
     shutil.copytree(finished[0], run.directory)
     monkeypatch.setattr(embeddings, "SIZES", 2)
-    marked, draw = [], comparisons.invariance_curves
-    monkeypatch.setattr(
-        comparisons, "invariance_curves", lambda *given: (marked.append(given[2]), draw(*given))
-    )
+    draw = mock.Mock(wraps=comparisons.invariance_curves)
+    monkeypatch.setattr(comparisons, "invariance_curves", draw)
     grid.draw(study, None, with_curves=True)
-    assert marked == [{"translation": 4.0, "rotation": 30.0, "scaling": 0.25}]
+    assert draw.call_args.args[2] == {"translation": 4.0, "rotation": 30.0, "scaling": 0.25}
     assert drawn_in(tmp_path / "figures" / "digits") == ["figure_1", "invariance"]
     curves = run.read_json(run.invariance)
     assert [len(curve) for curve in curves.values()] == [2, 2, 2]

@@ -1,10 +1,13 @@
 """The report as `launch.report` writes it, looked at in a browser."""
 
+import itertools
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from crvae_tf.runs import files
 from crvae_tf.runs.run import Run
@@ -38,9 +41,7 @@ def evaluate_as(run, rate, **changed):
     """Makes an evaluation up, with this rate and of the configuration with these changes."""
     config = run.read_config() | changed
     files.write_json(run.config, config)
-    result = evaluation(100.0, 0.5, config) | {"probe": probe(0.5)}
-    result["splits"]["test"]["rate"] = rate
-    files.write_json(run.evaluation, result)
+    files.write_json(run.evaluation, evaluation(100.0, 0.5, config, rate=rate) | {"probe": probe(0.5)})
 
 
 @pytest.fixture(scope="module")
@@ -203,30 +204,22 @@ def test_wide_tables_scroll_inside_and_keep_the_names_in_sight_on_a_phone(open_p
     assert evaluate(page, place, box) == pytest.approx(before, abs=1.0)
 
 
-def luminance(colour):
-    """The relative luminance of the Web Content Accessibility Guidelines, of #rrggbb."""
-    values = [int(colour[i : i + 2], 16) / 255.0 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in values]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(first, second):
-    """Their contrast ratio, 1 to 21."""
-    bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
+def contrast(*colours):
+    """The contrast ratio of two colours by the Web Content Accessibility Guidelines, 1 to 21."""
+    values = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(values <= 0.03928, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    dark, bright = sorted(linear @ [0.2126, 0.7152, 0.0722])
     return (bright + 0.05) / (dark + 0.05)
 
 
 def test_text_is_readable_in_light_and_in_dark():
     style = (ROOT / "crvae_tf" / "studies" / "templates" / "report.css").read_text()
-    pairs = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style)
-    light, dark = ({name: pair[scheme] for name, *pair in pairs} for scheme in (0, 1))
-    for colours in (light, dark):
-        for text, grounds in (
-            ("text", ("page", "card", "head", "best", "remark")),
-            ("muted", ("page", "card", "head")),
-            ("link", ("page", "head")),
-        ):
-            assert min(contrast(colours[text], colours[ground]) for ground in grounds) >= 4.5
+    found = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    schemes = {name: colours for name, *colours in found}
+    pairs = itertools.product(("text", "muted", "link"), ("page", "card", "head"))
+    for text, ground in (*pairs, ("text", "best"), ("text", "remark")):
+        for colours in zip(schemes[text], schemes[ground], strict=True):
+            assert contrast(*colours) >= 4.5
     assert min(contrast("#ffffff", colour) for colour in _COLOURS) >= 4.5
 
 

@@ -1,14 +1,12 @@
 """A run's directory: begun, resumed or refused, read; and the weights in it."""
 
-import os
-
 import h5py
 import keras
 import pytest
 
-from crvae_tf import VAE, InputError, networks
+from crvae_tf import InputError
 from crvae_tf.runs.run import Run, load_weights, save_weights
-from tests.small_training import assert_same_weights
+from tests.small_training import assert_same_weights, new_model
 
 CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "here", "nll_samples": 5}
 
@@ -28,14 +26,11 @@ def test_the_same_configuration_resumes_and_tuples_are_the_lists_of_json(tmp_pat
     assert Run(place).read_config() == CONFIG | {"sides": [28, 28]}
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 4), ("eta", 0.0), ("dataset", "mnist")])
-def test_another_configuration_is_refused_by_the_name_of_the_option_that_differs(tmp_path, name, value):
+def test_another_configuration_is_refused_by_the_name_of_the_option_that_differs(tmp_path):
     begin(tmp_path)
-    with pytest.raises(InputError) as error:
-        begin(tmp_path, **{name: value})
-    assert error.value.argument == "output_dir"
-    assert error.value.expected == f"{tmp_path} with its own {name}={CONFIG[name]}, or a new folder"
-    assert error.value.received == f"{name}={value}"
+    expected = f"expected {tmp_path} with its own eta=0.1, or a new folder; received eta=0.0"
+    with pytest.raises(InputError, match=f"^output_dir: {expected}$"):
+        begin(tmp_path, eta=0.0)
     assert Run(tmp_path).read_config() == CONFIG
 
 
@@ -45,7 +40,7 @@ def test_a_run_that_is_evaluated_otherwise_takes_that_over_and_loses_its_evaluat
         (tmp_path / name).write_text("{}")
     begin(tmp_path, nll_samples=7)
     assert Run(tmp_path).read_config() == CONFIG | {"nll_samples": 7}
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.weights.h5"]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.weights.h5"}
 
 
 @pytest.mark.parametrize(
@@ -68,28 +63,21 @@ def test_a_folder_without_a_configuration_is_told(tmp_path, text):
         Run(tmp_path).read_config()
 
 
-def new_model(latent_dim=3, seed=0):
-    return VAE(*networks.build("mlp", (8, 8, 1), latent_dim, 0.1, seed))
-
-
 @pytest.mark.parametrize("write", [save_weights, keras.Model.save_weights])
 def test_weights_are_read_as_they_or_keras_wrote_them(tmp_path, write):
-    model, other = new_model(), new_model(seed=1)
+    model, other = new_model(), new_model(weights_seed=1)
     write(model, tmp_path / "model.weights.h5")
     load_weights(other, tmp_path / "model.weights.h5")
     assert_same_weights(other, model)
 
 
-def test_the_optimizer_is_kept_and_is_not_in_the_file(tmp_path):
+def test_the_optimizer_is_not_in_the_file(tmp_path):
     model = new_model()
     model.compile(optimizer=keras.optimizers.Adam())
     model.optimizer.build(model.trainable_variables)
-    optimizer = model.optimizer
     save_weights(model, tmp_path / "any name")
-    assert model.optimizer is optimizer
     with h5py.File(tmp_path / "any name") as file:
         assert "optimizer" not in file
-        assert "encoder" in file
 
 
 def test_a_file_without_the_models_weights_is_refused_in_one_line(tmp_path):

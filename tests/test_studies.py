@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crvae_tf.errors import InputError
 from crvae_tf.runs import files
-from launch import assembly, command, grid, options, reproduce
-from tests.command_line import defined
+from crvae_tf.runs.run import Run
+from crvae_tf.studies import pages
+from launch import command, grid, reproduce
+from tests.command_line import contents, defined, outcome_of_python
 from tests.conftest import ROOT
 from tests.made_up import evaluation, probe
 
@@ -28,20 +29,13 @@ def jobs_of():
 
 def test_table_1_is_eight_methods_for_each_seed_all_methods_of_the_first_seed_first(jobs_of):
     jobs = jobs_of("--table=1", "--preset=cpu", "--seeds=2", "--dataset=digits")
-    weights = [  # Label, model, beta, lambda and eta, which is the paper's 0.1 beta.
-        ("vae", "vae", 1.0, 0.0, 0.0),
-        ("cr_vae", "vae", 1.0, 1.0, 0.1),
-        ("iwae", "iwae", 1.0, 0.0, 0.0),
-        ("cr_iwae", "iwae", 1.0, 1.0, 0.1),
-        ("beta_vae_0.5", "beta_vae", 0.5, 0.0, 0.0),
-        ("cr_beta_vae_0.5", "beta_vae", 0.5, 1.0, pytest.approx(0.05)),
-        ("beta_vae_10", "beta_vae", 10.0, 0.0, 0.0),
-        ("cr_beta_vae_10", "beta_vae", 10.0, 1.0, pytest.approx(1.0)),
-    ]
-    chosen = [(job.label, job.options) for job in jobs]
-    assert [(label, o.model, o.beta, o.lambda_, o.eta) for label, o in chosen] == weights * 2
-    assert [o.seed for _, o in chosen] == [0] * 8 + [1] * 8
-    assert len({o.output_dir for _, o in chosen}) == 16
+    chosen = [job.options for job in jobs]
+    methods = ["vae", "cr_vae", "iwae", "cr_iwae", *["beta_vae", "cr_beta_vae"] * 2]
+    assert [o.method for o in chosen] == methods * 2
+    assert [o.beta for o in chosen] == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 10.0, 10.0] * 2
+    assert [o.eta for o in chosen] == pytest.approx([0.0, 0.1, 0.0, 0.1, 0.0, 0.05, 0.0, 1.0] * 2)
+    assert [o.seed for o in chosen] == [0] * 8 + [1] * 8
+    assert len({o.output_dir for o in chosen}) == 16
 
 
 def test_table_4_is_the_ablation_on_mnist_and_omniglot(jobs_of, shared_data_dir):
@@ -92,20 +86,21 @@ def finish(run, config, found):
 
 
 def test_settings_are_written_with_their_baselines(jobs_of, tmp_path):
-    given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=1", "--width=0.125"]
+    given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=2", "--width=0.125"]
     jobs = jobs_of(*given, f"--output_dir={tmp_path}")
     chosen, _ = reproduce.study()
-    finish(jobs[0].run, jobs[0].options.to_config(), evaluation(90.0) | {"probe": probe(0.5)})
+    for job, nll in ((jobs[0], 97.0), (jobs[2], 98.0)):
+        finish(job.run, job.options.to_config(), evaluation(nll) | {"probe": probe(0.5)})
 
-    files.write_json(chosen.baselines().baselines, {"pixels": {"probe": probe(0.7)}})
-    text = grid.write(chosen, jobs)
-    assert "| vae_aug | 90.00 / " in text
-    assert "| pixels | - |" in text
-    assert "Not run: `cr_vae eta=1`." in text
+    pca = {"consistency": evaluation(1.0)["consistency"], "probe": probe(0.9, 0.8, 0.3)}
+    files.write_json(chosen.baselines().baselines, {"pca": pca})
+    lines = grid.write(chosen, jobs).splitlines()
+    assert any(line.startswith("| vae_aug | 97.50 ± 0.71 / 195.00 ± 1.41 |") for line in lines)
+    (figures_of_pca,) = (line for line in lines if line.startswith("| pca | - | - |"))
+    assert "| 0.900 / 0.800 / 0.300 |" in figures_of_pca
+    assert "Not run: `cr_vae eta=1`." in lines
     summary = json.loads((tmp_path / "invariance_digits.json").read_text())
     assert summary["network"] == "wae of width 0.125"
-    made = {path.suffix for path in tmp_path.glob("invariance_digits.*")}
-    assert made == {".json", ".csv", ".md"}
     assert (tmp_path / "invariance_digits_frontier.png").exists()
 
 
@@ -145,10 +140,39 @@ def test_every_preset_is_read_and_is_what_its_header_says(jobs_of, name):
         assert (expected | {"latent_dim": 50}).items() <= vars(job.options).items()
 
 
-def test_evaluation_on_the_validation_split_never_sees_the_test_set(jobs_of, digits):
-    jobs_of("--table=4", "--dataset=digits")
-    held_out = {"dataset": "digits", "validation_images": 100, "eval_split": "validation"}
-    data = assembly.load_data(options.resolve(held_out | {"output_dir": "x"}))
-    train, own = digits.train, np.arange(100)
-    np.testing.assert_array_equal(data.test.fetch(own)[0], train.sample(100).fetch(own)[0])
-    assert (data.test.num_images, data.train.num_images) == (100, train.num_images - 100)
+def reproduced(folder, *more):
+    small = "--dataset=digits --width=0.1 --epochs=2 --nll_samples=5 --eval_images=40 --seeds=1"
+    given = ("--preset=cpu", *small.split(), f"--output_dir={folder}", *more)
+    outcome = outcome_of_python("-m", "launch.reproduce", *given)
+    assert outcome.code == 0, outcome
+    return outcome
+
+
+@pytest.mark.slow
+def test_curves_are_added_to_a_table_and_to_runs_that_stay_as_they_are(tmp_path):
+    table = reproduced(tmp_path, "--table=4", "--noinvariance").out
+    assert table == (tmp_path / "table_4.md").read_text() + "\n"
+    assert "| CR-VAE | here | 1 |" in table
+    run = Run(tmp_path / "runs" / "digits_cr_vae_seed0")
+    before = contents(run.directory)
+    again = reproduced(tmp_path, "--table=4", "--invariance")
+    assert again.out == table
+    assert again.err.splitlines()[-1] == f"pictures: {tmp_path}"
+    after = contents(run.directory)
+    assert {path: after[path] for path in before} == before
+    assert set(after) - set(before) == {run.invariance}
+    for picture in ("figure_1.png", "invariance.png"):
+        assert (tmp_path / "figures" / "digits" / picture).stat().st_size > 0
+    assert len(run.read_json(run.invariance)["rotation"]) == 9
+
+
+@pytest.mark.slow
+def test_the_study_of_invariance_trains_its_settings_and_measures_its_baselines(tmp_path):
+    settings = "--settings=vae_aug,cr_vae:eta=1:views_per_image=2"
+    text = reproduced(tmp_path, settings, "--noinvariance").out
+    for name in ("vae_aug", "cr_vae eta=1 views_per_image=2", "pixels", "pca", "contrastive"):
+        assert f"| {name} |" in text
+    run = Run(tmp_path / "runs" / "digits_cr_vae_eta_1_views_per_image_2_seed0")
+    assert run.read_config()["views_per_image"] == 2
+    page = pages.document(tmp_path, tmp_path / "PAGE.md")
+    assert "## Embeddings that stay put, digits, mlp of width 0.1\n" in page
