@@ -244,7 +244,8 @@ def test_the_nearest_are_those_of_a_search_through_all_of_a_whole_folder(embedde
 
 
 def test_an_embedding_is_searched_with_its_own_encoder(digits_images, tmp_path):
-    own, _ = (encoder_of(tmp_path / str(seed), seed) for seed in (0, 1))
+    own, _, again = (encoder_of(tmp_path / str(name), name % 2) for name in (0, 1, 2))
+    assert again.fingerprint == own.fingerprint  # The weights are the same.
     index = search.embed(own, digits_images, tmp_path / "index").index
     assert search.load_encoder(index, tmp_path / "0").fingerprint == own.fingerprint
     index.about["encoder"] = str(tmp_path / "0")

@@ -1,6 +1,7 @@
 """What is exported, used as a user has it: TensorFlow alone, NumPy, `load_encoder`, other formats."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -129,6 +130,9 @@ def test_an_export_takes_the_place_of_the_one_before_unless_it_fails(tmp_path):
         received = encoder.encode_bytes([encoded(image[..., 0], "PNG")]).mean
         np.testing.assert_allclose(received, means_of(model, served[np.newaxis]), atol=1e-5)
     assert first.note == ""  # It was trained on gray images.
+    variables = tf.train.list_variables(str(tmp_path / "encoder" / "variables" / "variables"))
+    numbers = sum(math.prod(shape) for name, shape in variables if name.endswith("VARIABLE_VALUE"))
+    assert numbers == model.encoder.count_params()  # Nothing of the decoder.
     assert first.fingerprint != second.fingerprint
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 

@@ -88,9 +88,7 @@ def export_encoder(
     }
     tracing = contextlib.nullcontext() if portable else poses.serving()
     with _model_folder(path) as folder, tracing:
-        _write(
-            model, folder, serving_default=(encode, images), encode_bytes=(encode_bytes, image_bytes)
-        )
+        _write(folder, serving_default=(encode, images), encode_bytes=(encode_bytes, image_bytes))
         files.write_json(folder / _ABOUT, about)
 
 
@@ -107,7 +105,7 @@ def export_decoder(model: keras.Model, path: str | PathLike) -> None:
 
     latents = tf.TensorSpec([None, model.prior.event_shape[-1]], tf.float32, name="latents")
     with _model_folder(path) as folder, poses.serving():
-        _write(model, folder, serving_default=(decode, latents))
+        _write(folder, serving_default=(decode, latents))
 
 
 def _model_folder(path: str | PathLike) -> contextlib.AbstractContextManager[Path]:
@@ -119,9 +117,9 @@ def _model_folder(path: str | PathLike) -> contextlib.AbstractContextManager[Pat
     return files.whole_folder(path)
 
 
-def _write(model: keras.Model, folder: Path, **endpoints: tuple) -> None:
+def _write(folder: Path, **endpoints: tuple) -> None:
+    """Writes a SavedModel with the variables that the endpoints use."""
     archive = keras.export.ExportArchive()
-    archive.track(model)
     for name, (function, spec) in endpoints.items():
         archive.add_endpoint(name, function, input_signature=[spec])
     archive.write_out(str(folder), verbose=False)
@@ -174,6 +172,15 @@ def _loaded(kind: type, path: str | PathLike, expected: str):
         raise InputError(str(path), expected, "a folder without one") from error
 
 
+def _fingerprint(path: Path) -> str:
+    """Returns a number of an encoder's description and weights, in whatever order they are stored."""
+    stored = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    values = map(stored.get_tensor, stored.get_variable_to_shape_map())
+    arrays = [value.tobytes() for value in values if isinstance(value, np.ndarray)]
+    digests = sorted({hashlib.sha256(array).digest() for array in arrays})
+    return hashlib.sha256(b"".join([(path / _ABOUT).read_bytes(), *digests])).hexdigest()
+
+
 class Decoder:
     """An exported decoder of latents `[N, latent_dim]`; see `load_decoder`."""
 
@@ -209,8 +216,7 @@ class Encoder:
         self.preprocessing = Preprocessing(**about["preprocessing"])
         self.note = about["note"]
         self.portable = about.get("portable", True)
-        parts = sorted([path / _ABOUT, *(path / "variables").glob("*.data-*")])
-        self.fingerprint = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
+        self.fingerprint = _fingerprint(path)
         self._saved_model = tf.saved_model.load(str(path))  # The signatures do not keep it alive.
         self.signatures = self._saved_model.signatures
         # Convolutions of no images may have a wrong shape.
