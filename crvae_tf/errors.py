@@ -16,6 +16,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, argument: str, expected: str | None = None, received: object = None):
+        received = "nothing" if received == "" else received
         message = f"{argument}: expected {expected}; received {received}" if expected else argument
         super().__init__(message)
         self.argument = argument

@@ -275,7 +275,7 @@ class CRVAE(PerExampleModel):
         self.base = base
         self.pose: Pose | None = getattr(base, "pose", None)
         self.lambda_ = lambda_
-        self.eta = objectives.default_eta(getattr(base, "beta", 1.0)) if eta is None else eta
+        self.eta = objectives.default_eta(getattr(base, "beta", 1.0), lambda_) if eta is None else eta
         self.kl_direction = kl_direction
         check_number("lambda_", lambda_, "a number >= 0")
         check_number("eta", self.eta, "a number >= 0")

@@ -195,9 +195,9 @@ def consistency_regularized_bound(
     return bound + lambda_ * view_bound - eta * consistency
 
 
-def default_eta(beta: float) -> float:
-    """Returns the paper's weight of the consistency term, 0.1 beta (section 4.1)."""
-    return 0.1 * beta
+def default_eta(beta: float, lambda_: float) -> float:
+    """Returns the paper's weight of the consistency term, 0.1 beta (section 4.1); 0 without views."""
+    return 0.1 * beta if lambda_ else 0.0
 
 
 def gaussian_constant(dimensions: int) -> float:

@@ -154,15 +154,17 @@ def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> N
     for file in run.converted.values():
         file.unlink(missing_ok=True)
     crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
+    run.check_there()
     crvae_tf.export_decoder(model, run.decoder)
 
 
 def draw_figures(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `figures/`."""
     run.check_there()
+    run.figures.mkdir(exist_ok=True)
     rows = {}
     for name, view in {"test": None, "transformed test": test_transformation(options)}.items():
-        images = drawing.first_images(data, options.binarization, view, _ROW_IMAGES)
+        images = drawing.sample_images(data, options.binarization, view, _ROW_IMAGES)
         rows[f"{name} images"] = images
         if model.pose:
             rows[f"{name} images, brought upright"] = drawing.upright(model, images)

@@ -17,11 +17,12 @@ from crvae_tf.evaluation import baselines
 from crvae_tf.runs import drawing, files
 from crvae_tf.runs.run import Run
 from crvae_tf.studies import comparisons, pages, paper
-from crvae_tf.studies.comparisons import Evaluations, method_title
+from crvae_tf.studies.comparisons import Evaluations, dataset_title, method_title
 from launch import assembly, command, options
 from launch.options import PLACES, Options
 
-TRAINING = "launch.train"
+TRAINING = ("crvae_tf", "train")
+"""Found also where another `launch` is on the path."""
 
 _FIGURE_1 = ("vae", "vae_aug", "cr_vae")
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -72,7 +73,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """`table_4` or `invariance`; `cells` are the flags of methods or settings by label."""
+    """`table_4` or `settings`; `cells` are the flags of methods or settings by label."""
 
     name: str
     cells: dict[str, dict[str, Any]]
@@ -143,7 +144,7 @@ def _start(job: Job, working: dict[Job, subprocess.Popen], parallel: int) -> boo
             return False
         if not job.run.is_complete():
             working[job] = subprocess.Popen(
-                [sys.executable, "-m", TRAINING, *job.arguments],
+                [sys.executable, "-m", *TRAINING, *job.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -184,13 +185,11 @@ def _last_line(log: Path) -> str:
 
 
 def measure_baselines(study: Study) -> None:
-    """Measures raw pixels, PCA and SimCLR, by the network and on the pairs of a study of settings.
+    """Measures raw pixels, PCA and SimCLR, by the network and on the pairs of a study.
 
     Raises:
       InputError: the directory of the baselines holds those of other options.
     """
-    if study.name != "invariance":
-        return
     run = study.baselines()
     about = {"dataset": study.datasets[0], "output_dir": str(run.directory)}
     chosen = options.resolve(about | {"pose": "none", "views_per_image": 1})
@@ -206,6 +205,7 @@ def measure_baselines(study: Study) -> None:
 
 def write(study: Study, jobs: Sequence[Job]) -> str:
     """Writes the tables of the finished runs as Markdown, CSV and JSON, and returns the Markdown."""
+    study.directory.mkdir(parents=True, exist_ok=True)
     found, runs = {(job.dataset, job.label): [] for job in jobs}, []
     for job in jobs:
         job.keep_record()
@@ -224,11 +224,11 @@ def write(study: Study, jobs: Sequence[Job]) -> str:
 
 def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, Any]:
     """Returns the summary of settings and their baselines, which are of one data set."""
-    network = chosen.network + ("" if chosen.width == 1.0 else f" of width {chosen.width:g}")
-    run = study.baselines()
-    measured = run.read_json(run.baselines)
-    found |= {(study.datasets[0], name): [evaluation] for name, evaluation in measured.items()}
-    return comparisons.summarize(study.name, found, network=network)
+    (dataset,), run = study.datasets, study.baselines()
+    found |= {(dataset, name): [measured] for name, measured in run.read_json(run.baselines).items()}
+    width = "" if chosen.width == 1.0 else f" of width {chosen.width:g}"
+    title = f"Settings compared, {dataset_title(dataset)}, {chosen.network}{width}"
+    return comparisons.summarize(title, found)
 
 
 def draw(study: Study, data_dir: str | None, with_curves: bool) -> None:
@@ -238,6 +238,7 @@ def draw(study: Study, data_dir: str | None, with_curves: bool) -> None:
         complete = {label: run for label, run in runs.items() if run.is_complete()}
         finished = {label: assembly.options_of(run, data_dir) for label, run in complete.items()}
         folder = study.directory / "figures" / _folder(dataset)
+        folder.mkdir(parents=True, exist_ok=True)
         if study.table:
             _draw_figure_1(folder, finished)
         if with_curves:

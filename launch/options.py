@@ -232,7 +232,7 @@ def _fill_method(values: dict[str, Any], present: Collection[str]) -> None:
     values["model"] = values["model"] or method["model"]
     values |= {part: method[part] for part in ("lambda", "eta") if part not in present}
     if values["eta"] is None:
-        values["eta"] = default_eta(values["beta"]) if values["lambda"] else 0.0
+        values["eta"] = default_eta(values["beta"], values["lambda"])
 
 
 def _fill_dataset(values: dict[str, Any]) -> None:

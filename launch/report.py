@@ -24,7 +24,7 @@ def define() -> None:
 
 
 def load_images(record):
-    """Returns the first test images of a run, their views and the transformation of the views."""
+    """Returns a sample of the test images of a run, their views and the transformation of the views."""
     from crvae_tf import datasets
     from crvae_tf.runs import drawing
     from crvae_tf.studies.pictures import SEARCHED_IMAGES
@@ -38,19 +38,21 @@ def load_images(record):
         raise InputError(data.name, "the training's data", "others")
     view = assembly.test_transformation(of_run)
     # Gray, as the encoder is served.
-    shown = (drawing.first_images(data, "none", each, SEARCHED_IMAGES) for each in (None, view))
+    shown = (drawing.sample_images(data, "none", each, SEARCHED_IMAGES) for each in (None, view))
     return *shown, view
 
 
 def measure_invariance() -> None:
-    """Measures finished runs that have no invariance curves yet."""
+    """Measures runs that have no invariance curves yet; says which of them cannot be measured."""
     from crvae_tf.runs.run import Run
     from launch import assembly
 
     for run in map(Run, flags.FLAGS.runs):
-        if run.is_complete():
-            command.say(f"measuring: {run.directory}")
+        try:
             assembly.invariance_curves(assembly.options_of(run, flags.FLAGS.data_dir))
+            command.say(f"{run.directory}: its invariance is measured")
+        except (InputError, OSError) as error:
+            command.say(f"{run.directory}: its invariance was not measured: {command.told(error)}")
 
 
 def main() -> None:

@@ -33,6 +33,8 @@ def define() -> None:
     settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
     command.define("settings", None, settings, "settings to compare, or further rows of the table")
     command.define("parallel", 1, integer(1), "trainings at a time")
+    meaning = "compare settings with raw pixels, PCA and SimCLR, which are measured, too"
+    command.define("baselines", True, BOOLEAN, meaning)
     meaning = "folder of what tables need of finished runs: taken from it as it is, and kept there"
     command.define("records", None, PLACE, meaning)
     meaning = "draw invariance curves of the first seed of each method"
@@ -60,9 +62,9 @@ def study():
 
     given = flags.FLAGS
     for name in sorted(options.named().keys() & _SET_BY_GRID):
-        raise InputError(name, "left out, the grid sets it", given[name].value)
+        raise InputError(name, "left out, the study sets it", given[name].value)
     table, cells = given.table, _cells()
-    name = f"table_{table}" if table else "invariance"
+    name = f"table_{table}" if table else "settings"
     datasets = (given.dataset,) if "dataset" in options.named() else paper.DATASETS[table or 1]
     directory = given.output_dir or f"runs/{name}_{Path(given.preset).stem}"
     chosen = grid.Study(name, cells, datasets, Path(directory), table)
@@ -75,10 +77,14 @@ def _cells() -> dict[str, dict[str, Any]]:
 
     given = flags.FLAGS
     if not given.table and not given.settings:
-        raise InputError("table", "one of 1, 2, 3, 4", "none")
-    settings = map(_setting, given.settings or ())
-    of_settings = {comparisons.setting_label(setting): setting for setting in settings}
-    return (paper.methods(given.table) if given.table else {}) | of_settings
+        raise InputError("table", "one of 1, 2, 3, 4, unless there are --settings", "none")
+    settings = list(map(_setting, given.settings or ()))
+    labels = list(map(comparisons.setting_label, settings))
+    if len(set(labels)) < len(labels):
+        raise InputError("settings", "different from each other", ", ".join(labels))
+    return (paper.methods(given.table) if given.table else {}) | dict(
+        zip(labels, settings, strict=True)
+    )
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
@@ -107,7 +113,8 @@ def main() -> None:
         assembly.load_data(job.options)  # Once, and not in each of the trainings, it fetches them.
     failures = grid.run(jobs, flags.FLAGS.parallel, title)
     try:
-        grid.measure_baselines(chosen)
+        if flags.FLAGS.baselines and not chosen.table:
+            grid.measure_baselines(chosen)
     except Exception as error:  # The tables are written without them.
         if not errors.is_told(error):
             raise

@@ -5,6 +5,7 @@ to that of FILE.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -54,6 +55,7 @@ def main() -> None:
     print(table(found))
     shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
     shown.insert(0, folders.picture(given.image, encoder.preprocessing.brightest))
+    Path(given.output).parent.mkdir(parents=True, exist_ok=True)
     drawing.contact_sheet(given.output, shown, captions(given.image, found))
     print(f"look: {given.output}")
 

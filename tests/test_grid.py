@@ -18,7 +18,7 @@ from tests.command_line import contents, forgotten_flags, resolved  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def _fake_training(monkeypatch):
-    monkeypatch.setattr(grid, "TRAINING", "tests.fake_training")
+    monkeypatch.setattr(grid, "TRAINING", ("tests.fake_training",))
 
 
 def job(tmp_path, seed=0, epochs=2, seconds=0.01, **more):

@@ -184,7 +184,7 @@ def test_calling_a_model_decodes_the_posteriors_mean(wrap):
 def test_with_both_weights_0_cr_vae_is_its_base_to_the_bit(network, base):
     plain, wrapped = base(*pair(network)), base(*pair(network))
     before = plain.get_weights()
-    for model in (plain, crvae_tf.CRVAE(wrapped, 0.0, 0.0)):
+    for model in (plain, crvae_tf.CRVAE(wrapped, lambda_=0.0)):
         compiled(model).fit(PAIRS.batch(4), epochs=3, verbose=0)
     # The moving statistics of batch normalisation are among the weights, and have moved.
     assert len(before) == {"mlp": 14, "wae": 44}[network]

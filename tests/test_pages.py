@@ -46,7 +46,7 @@ def test_what_is_known_of_runs_is_gathered(tmp_path):
 
 def test_sections_follow_the_names_of_their_files_with_notes_and_pictures(tmp_path):
     for name, title in (("b", "Second"), ("a", "First")):
-        pages.write(tmp_path / name, comparisons.summarize("runs", {}, title=title), [], ["command"])
+        pages.write(tmp_path / name, comparisons.summarize(title, {}), [], ["command"])
     (tmp_path / "a.md").write_text("It did not hold.\n")
     (tmp_path / "a_figure_1.png").touch()
     (tmp_path / "ab.png").touch()

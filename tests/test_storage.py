@@ -3,11 +3,14 @@
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
 from crvae_tf.errors import one_line, storage_errors
-from crvae_tf.runs.run import Run
-from tests.small_training import assert_same_to_the_bit, train
+from crvae_tf.runs import drawing
+from crvae_tf.runs.run import Run, save_weights
+from crvae_tf.training.callbacks import MetricsLog
+from tests.small_training import assert_same_to_the_bit, new_model, train
 
 
 @pytest.fixture
@@ -42,6 +45,25 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
     assert not (disk / "run" / "model.weights.h5").exists()
     mount("remount,size=10m")
     assert_same_to_the_bit(train(disk / "run", noise), unbroken)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.write_json(run.evaluation, {}),
+        lambda run: MetricsLog(run, 0, 1, 0),
+        lambda run: save_weights(new_model(), run.weights),
+        lambda run: drawing.image_rows(run.figures / "a.png", {"": np.zeros((1, 2, 2, 1))}),
+    ],
+)
+def test_what_is_written_of_a_run_does_not_bring_a_moved_folder_back(tmp_path, monkeypatch, write):
+    run = Run(tmp_path / "run")
+    run.begin({"seed": 1})
+    monkeypatch.setattr(run, "check_there", lambda: None)  # It is moved just after.
+    os.rename(run.directory, tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        write(run)
+    assert not run.directory.exists()
 
 
 def test_a_run_whose_folder_vanishes_stops_and_is_not_begun_in_another(tmp_path, noise):

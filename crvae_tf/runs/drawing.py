@@ -23,10 +23,10 @@ _NOT_TERMS = ("epoch", "learning_rate", "seconds", "images_per_second")
 _COLUMNS = 16
 
 
-def first_images(
+def sample_images(
     data: ImageData, binarization: str, transformation: RandomAffine | None, number: int
 ) -> np.ndarray:
-    """Returns `number` test images or their views, float32 `[number, H, W, C]`."""
+    """Returns a sample of `number` test images or their views, float32 `[number, H, W, C]`."""
     batches = datasets.evaluation_batches(data.test, number, binarization, transformation, number)
     return next(images for _, images, _ in batches.as_numpy_iterator())
 
@@ -142,6 +142,6 @@ def legend_above(figure: Figure) -> None:
 
 
 def save(figure: Figure, path: str | PathLike) -> None:
-    """Writes a figure as a PNG file."""
-    with files.whole_file(path) as unfinished, matplotlib.rc_context({"font.size": 8}):
+    """Writes a figure as a PNG file into a folder that is there."""
+    with files.whole_file(path, parents=False) as unfinished, matplotlib.rc_context({"font.size": 8}):
         figure.savefig(unfinished, dpi=150, format="png")

@@ -19,20 +19,20 @@ DAMAGED_VARIABLES = (tf.errors.OpError, IndexError, RuntimeError)
 UNFINISHED = ".unfinished."  # The prefix of an unfinished file's name.
 
 
-def write_text(path: str | Path, text: str) -> None:
-    r"""Writes `text` to `path` as a whole; a byte of a name that is not UTF-8 becomes `\udcNN`."""
-    with whole_file(path) as unfinished:
+def write_text(path: str | Path, text: str, parents: bool = True) -> None:
+    r"""Writes `text` as a `whole_file`; a byte of a name that is not UTF-8 becomes `\udcNN`."""
+    with whole_file(path, parents) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, parents: bool = True) -> None:
     """Writes `value` as indented JSON; raises NotFiniteError if it holds NaN or infinity."""
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except ValueError as error:
         told = "expected finite figures; received NaN or infinity; a lower learning rate may help"
         raise NotFiniteError(f"{path}: {told}") from error
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", parents)
 
 
 def read_json(path: str | Path, lines: bool = False) -> Any:

@@ -67,7 +67,7 @@ class Run:
         elif any(self.directory.iterdir()):
             received = f"{self.directory}, a folder of other files"
             raise InputError("output_dir", "a new or empty folder, or a run to resume", received)
-        files.write_json(self.config, config)
+        files.write_json(self.config, config, parents=False)
 
     def check_same(self, config: Config, may_differ: Collection[str] = ()) -> None:
         """Raises InputError if the run has another `config`; see `begin`."""
@@ -115,7 +115,7 @@ class Run:
     def write_json(self, path: Path, value: Any) -> None:
         """Writes one of the run's files; see `check_there`."""
         self.check_there()
-        files.write_json(path, value)
+        files.write_json(path, value, parents=False)
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """Returns the contents of one of the run's files, empty if it does not exist."""
@@ -165,7 +165,7 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     """Writes the model's weights, without the optimizer's, as Keras does, to a whole file."""
     memory, skipped = _Memory(), [getattr(model, "optimizer", None)]
     keras.saving.save_weights(model, memory, objects_to_skip=skipped)
-    with files.whole_file(path) as unfinished:
+    with files.whole_file(path, parents=False) as unfinished:
         unfinished.write_bytes(memory.getbuffer())
 
 

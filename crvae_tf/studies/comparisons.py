@@ -168,25 +168,23 @@ def setting_label(setting: Mapping[str, Any]) -> str:
     return " ".join([*registered, setting["method"], *others])
 
 
-def summarize(study: str, evaluations: Evaluations, **about: Any) -> dict[str, Any]:
-    """Returns `study`, `datasets`, `labels`, `rows` as of `spread`, and `about`.
+def summarize(title: str, evaluations: Evaluations) -> dict[str, Any]:
+    """Returns `study` ("settings"), `title`, `datasets`, `labels`, and `rows` as of `spread`.
 
-    A study is of `runs`, or of the `invariance` of embeddings. What was not run has an empty list in
-    `evaluations`. `about` is the `title` of runs or the `network`.
+    What was not run has an empty list in `evaluations`.
     """
     datasets, labels = (list(dict.fromkeys(cell[i] for cell in evaluations)) for i in (0, 1))
-    rows = spread(evaluations)
-    return {"study": study, "datasets": datasets, "labels": labels, "rows": rows} | about
+    about = {"study": "settings", "title": title, "datasets": datasets, "labels": labels}
+    return about | {"rows": spread(evaluations)}
 
 
 def markdown(summary: dict[str, Any]) -> str:
-    """Returns what `summarize` returned: a table for each data set, and what its study adds."""
-    parts, study = [], summary["study"]
+    """Returns what `summarize` returned: a table for each data set, and what was not run."""
+    parts = []
     for dataset, rows in by_dataset(summary):
-        table = by_method(rows, _COLUMNS)
-        table = table.rename(method_title) if study == "runs" else table
+        table = by_method(rows, _COLUMNS).rename(method_title)
         parts += [f"### {dataset_title(dataset)}", methods_markdown(table)]
-        parts += [_SETTINGS_NOTE] if study == "invariance" else []
+        parts += [_SETTINGS_NOTE] if "contrastive" in summary["labels"] else []
     missing = [f"`{label}`" for label in summary["labels"] if label not in set(summary["rows"].method)]
     parts += [f"Not run: {', '.join(missing)}."] if missing else []
     parts += ["± is the sample standard deviation over seeds, where there are several.\n"]

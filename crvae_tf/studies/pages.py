@@ -93,11 +93,7 @@ def _read(path: Path) -> Summary:
 
 def _title(summary: Summary) -> str:
     data = ", ".join(map(dataset_title, summary["datasets"]))
-    return {
-        "table": f"Table {summary.get('table')} of Sinha et al. 2020, {data}",
-        "runs": summary.get("title"),
-        "invariance": f"Embeddings that stay put, {data}, {summary.get('network')}",
-    }[summary["study"]]
+    return summary.get("title") or f"Table {summary['table']} of Sinha et al. 2020, {data}"
 
 
 def _markdown(summary: Summary) -> str:

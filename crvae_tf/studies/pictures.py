@@ -22,7 +22,7 @@ from crvae_tf.serving.export import Decoder, Encoder, load_decoder, load_encoder
 from crvae_tf.transforms import Affine, RandomAffine
 
 SEARCHED_IMAGES = 1000
-"""Nearest neighbours are looked for among so many of the first test images."""
+"""Nearest neighbours are looked for among so many test images, spread over all."""
 
 _AT_A_TIME = 250
 _PLANE_IMAGES = 40
@@ -55,7 +55,7 @@ class Embedded(NamedTuple):
 class Served(NamedTuple):
     """The exported parts of a run; `remarks` say what could not be used.
 
-    `embedded` are the first test images, and their views under the `transformation`; none without an
+    `embedded` are a sample of test images, and their views under the `transformation`; none without an
     encoder or without images.
     """
 

@@ -55,7 +55,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     def _write(self) -> None:
         self._run.check_there()
-        files.write_text(self._run.metrics, "".join(json.dumps(line) + "\n" for line in self.lines))
+        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        files.write_text(self._run.metrics, text, parents=False)
 
 
 class TensorBoard(keras.callbacks.Callback):

@@ -128,6 +128,8 @@ def train(
       Interrupted: SIGTERM or SIGINT arrived; a checkpoint was written.
       NotFiniteError: a term, the gradient or a weight is not finite; no checkpoint has such a weight.
     """
+    run.check_there()
+    run.directory.mkdir(parents=True, exist_ok=True)
     steps = data.train.steps_per_epoch(settings.batch_size)
     _compile(model, settings)
     guard = FiniteGuard(run.checkpoints)
@@ -137,7 +139,7 @@ def train(
     epoch, step = divmod(position, steps)
     views = dict.fromkeys([None, settings.transformation])
     log = MetricsLog(run, epoch, data.train.num_images, step * settings.batch_size)
-    shown = [drawing.first_images(data, settings.binarization, view, _ROW) for view in views]
+    shown = [drawing.sample_images(data, settings.binarization, view, _ROW) for view in views]
     board = TensorBoard(run, shown, settings.epochs, settings.seed)
     progress = Progress(settings.epochs, steps, later_seconds)
     callbacks = keras.callbacks.CallbackList([guard, log, board, progress, checkpoints], model=model)
