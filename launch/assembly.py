@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import platform
 import time
 from importlib import metadata
@@ -151,8 +152,9 @@ def evaluate(options: Options, model: keras.Model, data: ImageData, run: Run) ->
 def export(options: Options, model: keras.Model, data: ImageData, run: Run) -> None:
     """Writes `encoder/` and `decoder/`, and removes conversions of an earlier encoder."""
     run.check_there()
-    for file in run.converted.values():
-        file.unlink(missing_ok=True)
+    for file in filter(os.path.exists, run.converted.values()):
+        file.unlink()
+        say(f"removed: {file}, of the encoder before; launch.export --format makes it anew")
     crvae_tf.export_encoder(model, run.encoder, data.preprocessing, options.binarization)
     run.check_there()
     crvae_tf.export_decoder(model, run.decoder)

@@ -54,6 +54,8 @@ def main() -> None:
     found = nearest(index, embed_file(encoder, given.image), given.neighbours)
     print(table(found))
     shown = pictures(index, encoder, [image.key for image in found], given.data_dir)
+    if gone := sum(picture is None for picture in shown):
+        command.say(f"{gone} of the images are not where launch.embed read them, and are drawn white")
     shown.insert(0, folders.picture(given.image, encoder.preprocessing.brightest))
     Path(given.output).parent.mkdir(parents=True, exist_ok=True)
     drawing.contact_sheet(given.output, shown, captions(given.image, found))

@@ -1,4 +1,4 @@
-"""Embeddings in files: every row once, whatever the files and the jobs; and what is near."""
+"""Embeddings in files: every row once, whatever the files; and what is near."""
 
 import hashlib
 import logging
@@ -13,7 +13,8 @@ from crvae_tf import InputError, networks
 from crvae_tf.datasets import NO_LABEL, ArrayImages, Preprocessing, folders, open_images
 from crvae_tf.serving import index as search
 from crvae_tf.serving.export import Embeddings
-from launch.search import captions
+from launch import search as command
+from tests.command_line import outcome_of
 from tests.image_files import blocks, encoded, exif
 
 
@@ -248,7 +249,11 @@ def test_an_embedding_is_searched_with_its_own_encoder(digits_images, tmp_path):
     assert again.fingerprint == own.fingerprint  # The weights are the same.
     index = search.embed(own, digits_images, tmp_path / "index").index
     assert search.load_encoder(index, tmp_path / "0").fingerprint == own.fingerprint
-    index.about["encoder"] = str(tmp_path / "0")
+    moved, there = ({"encoder": str(tmp_path / name)} for name in ("moved", "0"))
+    index = search.embed(own, digits_images, index.path, places=moved).index
+    with pytest.raises(InputError, match=f"encoder: expected where .*; received {tmp_path}/moved"):
+        search.load_encoder(index)
+    index = search.embed(own, digits_images, index.path, places=there).index
     assert search.load_encoder(index).fingerprint == own.fingerprint
     with pytest.raises(InputError, match="encoder: expected the encoder of"):
         search.load_encoder(index, tmp_path / "1")
@@ -269,7 +274,7 @@ def test_what_is_found_is_shown_upright_whatever_its_name(tmp_path, encoder, fil
     image = str(files / "a" / STRANGE)
     (found,) = search.nearest(index, search.embed_file(encoder, image), 1)
     assert (found.key, found.label) == (f"a/{STRANGE_SHOWN}", "a")
-    assert captions(image, [])[0].endswith(f"a/{STRANGE_SHOWN}\n")
+    assert command.captions(image, [])[0].endswith(f"a/{STRANGE_SHOWN}\n")
     turned, odd, gone = search.pictures(index, encoder, ["a/turned.jpg", found.key, "a/gone.png"])
     assert turned.shape == (32, 24, 3)
     np.testing.assert_array_equal(odd[..., 0], blocks(5))
@@ -278,11 +283,21 @@ def test_what_is_found_is_shown_upright_whatever_its_name(tmp_path, encoder, fil
     assert gone is None
 
 
-def test_images_of_an_array_that_is_gone_are_found_without_pictures(tmp_path, encoder):
+def test_images_of_an_array_that_is_gone_are_found_without_pictures_and_that_is_said(tmp_path):
+    encoder = encoder_of(tmp_path / "encoder")
     np.save(tmp_path / "array.npy", np.zeros([3, 28, 28], np.uint8))
-    places = {"data_dir": None, "split": None}
+    places = {"encoder": str(tmp_path / "encoder"), "data_dir": None, "split": None}
     index = embed(encoder, str(tmp_path / "array.npy"), tmp_path / "more", places=places).index
     assert pq.read_table(index.path).column_names == ["index", "mean", "stddev"]
     assert [picture.shape for picture in search.pictures(index, encoder, [0, 2])] == [(28, 28, 1)] * 2
     (tmp_path / "array.npy").unlink()
     assert search.pictures(index, encoder, [0, 2]) == [None, None]
+    (tmp_path / "image.png").write_bytes(encoded(blocks(0), "PNG"))
+    given = (
+        f"--index={index.path}",
+        f"--image={tmp_path}/image.png",
+        f"--output={tmp_path}/found/a.png",
+    )
+    outcome = outcome_of(command.main, command.define, *given)
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (0, f"look: {tmp_path}/found/a.png")
+    assert "3 of the images are not where launch.embed read them" in outcome.err

@@ -146,8 +146,11 @@ def test_a_run_is_exported_again_with_the_same_embeddings(finished, digits):
     images = next(digits.test.batches(5).as_numpy_iterator())[1] / np.float32(255.0)
     before = load_encoder(directory / "encoder")(images)
     shutil.rmtree(directory / "encoder")
+    (directory / "encoder.onnx").touch()  # Of the encoder before.
     outcome = launch("export", f"--output_dir={directory}")
     assert outcome.code == 0
+    assert f"removed: {directory}/encoder.onnx" in outcome.err
+    assert not (directory / "encoder.onnx").exists()
     assert str(directory / "encoder") in outcome.err
     np.testing.assert_allclose(load_encoder(directory / "encoder")(images).mean, before.mean, atol=1e-6)
 

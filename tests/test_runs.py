@@ -13,7 +13,7 @@ CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "
 
 def begin(directory, **changes):
     run = Run(directory)
-    run.begin(CONFIG | changes, may_differ=("data_dir",), may_change=("nll_samples",))
+    run.begin(CONFIG | changes, may_differ=("data_dir",), may_change=("nll_samples", "seed"))
     return run
 
 
@@ -34,13 +34,16 @@ def test_another_configuration_is_refused_by_the_name_of_the_option_that_differs
     assert Run(tmp_path).read_config() == CONFIG
 
 
-def test_a_run_that_is_evaluated_otherwise_takes_that_over_and_loses_its_evaluation(tmp_path):
+@pytest.mark.parametrize(("changes", "kept"), [({"nll_samples": 7}, True), ({"seed": 1}, False)])
+def test_a_run_that_is_evaluated_otherwise_loses_what_was_measured(tmp_path, changes, kept):
+    """The curves of invariance have no likelihood, and so no K."""
     begin(tmp_path)
     for name in ("evaluation.json", "invariance.json", "model.weights.h5"):
         (tmp_path / name).write_text("{}")
-    begin(tmp_path, nll_samples=7)
-    assert Run(tmp_path).read_config() == CONFIG | {"nll_samples": 7}
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.weights.h5"}
+    begin(tmp_path, **changes)
+    assert Run(tmp_path).read_config() == CONFIG | changes
+    left = {"config.json", "model.weights.h5"} | ({"invariance.json"} if kept else set())
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 @pytest.mark.parametrize(

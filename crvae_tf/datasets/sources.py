@@ -231,7 +231,7 @@ class StoredImages(Images):
         try:
             self.num_images = known[split].num_examples
         except (ValueError, AssertionError, KeyError) as error:
-            raise InputError("split", f"one or more of {', '.join(known)}", split) from error
+            raise InputError("split", f"{', '.join(known)}, or slices of them", split) from error
         if not self.num_images:
             raise InputError("split", "one with images", split)
         self.preprocessing = preprocessing
@@ -282,7 +282,7 @@ def _builder(name: str, data_dir: str | None, argument: str) -> tfds.core.Datase
         return tfds.builder(name, data_dir=data_dir)
     except (AssertionError, ModuleNotFoundError, ValueError, tfds.core.DatasetNotFoundError) as error:
         expected = "digits, folder:PATH, FILE.npy or the name of a TFDS data set"
-        raise InputError(argument, expected, name) from error
+        raise InputError(argument, expected, f"{name} in {data_dir}" if data_dir else name) from error
 
 
 def _prepared(name: str, data_dir: str | None, argument: str) -> tfds.core.DatasetBuilder:

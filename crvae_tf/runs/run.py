@@ -60,10 +60,12 @@ class Run:
         self.lock()
         if self.config.exists():
             self.check_same(config, {*may_differ, *may_change})
-            if not _differing(self.read_config(), config, may_differ):
+            changed = _differing(self.read_config(), config, may_differ)
+            if not changed:
                 return
             self.evaluation.unlink(missing_ok=True)
-            self.invariance.unlink(missing_ok=True)
+            if changed != ["nll_samples"]:
+                self.invariance.unlink(missing_ok=True)
         elif any(self.directory.iterdir()):
             received = f"{self.directory}, a folder of other files"
             raise InputError("output_dir", "a new or empty folder, or a run to resume", received)

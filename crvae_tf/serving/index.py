@@ -117,8 +117,8 @@ def embed(
         "input_fingerprint": images.fingerprint,
         "encoder_fingerprint": encoder.fingerprint,
     } | ({"rows_per_file": rows_per_file} if rows_per_file else {})
-    others = {"input": images.origin, "key": FILE if images.names else INDEX, **(places or {})}
-    index = _begun(Path(path), about, {"rows_per_file": ROWS_PER_FILE} | others)
+    others = {"key": FILE if images.names else INDEX, "rows_per_file": ROWS_PER_FILE}
+    index = _begun(Path(path), others | about, about, {"input": images.origin, **(places or {})})
     try:
         with index.lock():
             return _write_missing(encoder, images, index, progress)
@@ -128,19 +128,21 @@ def embed(
         raise
 
 
-def _begun(path: Path, about: dict[str, Any], others: dict[str, Any]) -> Index:
-    """Starts a folder of embeddings, or opens one with the same `about`; `others` may differ."""
+def _begun(
+    path: Path, described: dict[str, Any], about: dict[str, Any], places: dict[str, str | None]
+) -> Index:
+    """Starts a folder of embeddings, or opens one with the same `about`, and notes the `places`."""
     path.mkdir(parents=True, exist_ok=True)
-    if not (path / _ABOUT).exists():
-        if any(not file.name.startswith(".") for file in path.iterdir()):
-            expected = "a new or empty folder, or one with unfinished embeddings"
-            raise InputError("output", expected, f"{path}, with other files")
-        files.write_json(path / _ABOUT, others | about)
-    index = Index(path)
-    if different := [name for name in about if index.about.get(name) != about[name]]:
+    if (path / _ABOUT).exists():
+        described = Index(path).about
+    elif any(not file.name.startswith(".") for file in path.iterdir()):
+        expected = "a new or empty folder, or one with unfinished embeddings"
+        raise InputError("output", expected, f"{path}, with other files")
+    if different := [name for name in about if described.get(name) != about[name]]:
         expected = "a new folder, or one with embeddings of the same encoder and images"
         raise InputError("output", expected, f"{path}, which differs in {', '.join(different)}")
-    return index
+    files.write_json(path / _ABOUT, described | places)
+    return Index(path)
 
 
 def _write_missing(encoder: Encoder, images: Images, index: Index, progress: Callable) -> Report:
@@ -259,7 +261,10 @@ def load_encoder(index: Index, moved_to: str | None = None) -> Encoder:
 
     `moved_to` is its new place, if it moved.
     """
-    encoder = export.load_encoder(str(moved_to or index.about.get("encoder")))
+    place = moved_to or index.about.get("encoder")
+    if not place or not os.path.exists(place):
+        raise InputError("encoder", f"where the encoder of {index.path} is now", place or "none")
+    encoder = export.load_encoder(place)
     if encoder.fingerprint != index.about["encoder_fingerprint"]:
         raise InputError("encoder", f"the encoder of {index.path}", "another")
     return encoder
