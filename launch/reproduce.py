@@ -82,9 +82,8 @@ def _cells() -> dict[str, dict[str, Any]]:
     labels = list(map(comparisons.setting_label, settings))
     if len(set(labels)) < len(labels):
         raise InputError("settings", "different from each other", ", ".join(labels))
-    return (paper.methods(given.table) if given.table else {}) | dict(
-        zip(labels, settings, strict=True)
-    )
+    methods = paper.methods(given.table) if given.table else {}
+    return methods | dict(zip(labels, settings, strict=True))
 
 
 def _setting(texts: dict[str, str]) -> dict[str, Any]:
