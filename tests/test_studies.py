@@ -129,7 +129,7 @@ PRESETS = {  # The jobs of one seed, and what sets the preset apart from the oth
     "cpu": (2, {"network": "mlp", "epochs": 100, "eval_split": "test"}),
     "eta": (6, {"network": "mlp", "epochs": 100, "eval_split": "validation", "lambda_": 1.0}),
     "invariance": (7, {"network": "mlp", "epochs": 20, "nll_samples": 500}),
-    "invariance_wae": (6, {"network": "wae", "width": 0.125, "epochs": 6, "eval_images": 1000}),
+    "invariance_wae": (7, {"network": "wae", "width": 0.125, "epochs": 6, "eval_images": 1000}),
 }
 
 
