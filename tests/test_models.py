@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import crvae_tf
-from crvae_tf import networks, randomness
+from crvae_tf import networks, objectives, randomness
 from crvae_tf.likelihoods import gray_values
 from crvae_tf.randomness import Purpose
 from tests import reference
@@ -210,6 +210,29 @@ def test_training_alone_moves_the_statistics_and_to_those_of_images_and_views_to
     axes = (0, 1, 2)
     np.testing.assert_allclose(first.moving_mean, 0.1 * inputs.mean(axes), rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(first.moving_variance, 0.9 + 0.1 * inputs.var(axes), rtol=1e-3)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_one_pass_is_two_where_rows_are_independent(training):
+    model = crvae_tf.CRVAE(CalmVAE(*pair()))
+    terms = model.terms((IMAGES, VIEWS), KEY, training)
+    x, view = (model.base.bound(images, KEY, training) for images in (IMAGES, VIEWS))
+    np.testing.assert_allclose(terms["bound"], x.value, rtol=1e-5)
+    np.testing.assert_allclose(terms["view_bound"], view.value, rtol=1e-5)
+    consistency = objectives.consistency(x.posterior, view.posterior)
+    np.testing.assert_allclose(terms["consistency"], consistency, rtol=1e-4)
+
+
+@pytest.mark.parametrize("direction", objectives.KL_DIRECTIONS)
+@pytest.mark.parametrize("network", WIDTH)
+def test_views_equal_to_their_images_are_consistent(network, direction):
+    model = crvae_tf.CRVAE(vae(network), kl_direction=direction)
+    terms = model.terms((IMAGES, IMAGES), KEY, training=True)
+    np.testing.assert_allclose(terms["consistency"], np.zeros(6), atol=1e-9)
+    # The two samples are two: the noise of an image's view is not that of the image.
+    assert np.all(terms["bound"] != terms["view_bound"])
+    terms = model.terms((IMAGES, VIEWS), KEY, training=True)
+    assert np.all(terms["consistency"].numpy() > 0.0)
 
 
 NO_PAIRS = [IMAGES, (IMAGES,), (IMAGES, VIEWS, VIEWS), (IMAGES, np.arange(6)), (IMAGES, VIEWS[:, 1:])]

@@ -152,6 +152,14 @@ def test_consistency_and_rate_are_the_closed_form_and_the_monte_carlo_divergence
     check_divergence(objectives.consistency(q, p, "symmetric"), (q, p), (p, q))
 
 
+@pytest.mark.parametrize(
+    ("lambda_", "eta", "nats"), [(0.0, 0.1, -92.0), (0.5, 1.0, -160.0), (2.0, 10.0, -490.0)]
+)
+def test_equation_2_by_hand(lambda_, eta, nats):
+    value = objectives.consistency_regularized_bound(-90.0, -100.0, 20.0, lambda_, eta)
+    assert value == pytest.approx(nats, rel=1e-12)
+
+
 def test_the_papers_weights_and_direction_are_the_defaults():
     value = objectives.consistency_regularized_bound(
         tf.constant([-90.0, -80.0]), tf.constant([-100.0, -85.0]), tf.constant([20.0, 0.0])

@@ -52,10 +52,24 @@ def test_each_epoch_has_a_line_with_every_term_and_its_validation(whole, run):
     assert float(whole[0].optimizer.learning_rate) == pytest.approx(rates[-1])
 
 
+def test_the_terms_of_a_line_add_up_to_equation_two(whole):
+    """Each is a mean over the same images; eta is 0.1."""
+    for line in whole[1]:
+        for prefix in ("", "val_"):
+            value = {term: line[prefix + term] for term in TERMS}
+            objective = value["bound"] + value["view_bound"] - 0.1 * value["consistency"]
+            assert value["loss"] == pytest.approx(-objective, rel=1e-5)
+            assert value["bound"] == pytest.approx(-value["rate"] - value["distortion"], rel=1e-5)
+
+
 def test_training_maximises_the_bound(trained):
     bounds = [line["bound"] for line in trained.run.read_metrics()]
     assert bounds == sorted(bounds)
     assert bounds[-1] > -543.0  # 784 fair coins cost 543 nats.
+
+
+def test_two_runs_are_the_same_to_the_bit(whole, unbroken):
+    assert_same_to_the_bit(whole, unbroken)
 
 
 def checkpoints_of(folder, layers):
