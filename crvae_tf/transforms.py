@@ -191,51 +191,116 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
       outside: the value outside the images; None reflects the images.
     """
     height, width, channels = images.shape[1:]
-    sources = _sources(transformation, height, width, reflects=outside is None)
-    corner = tf.minimum(tf.floor(sources), [[width - 1.0], [height - 1.0]])
-    stride = width + 2  # The images have a border of one pixel.
-    column, row = tf.unstack(tf.cast(corner, tf.int32) + 1, axis=1)
-    place = tf.clip_by_value(row * stride + column, 0, height * stride + width)  # NaN has no place.
-    first = tf.range(tf.shape(images)[0])[:, tf.newaxis] * (height + 2) * stride
-    corners = tf.gather(_corners(images, outside or 0.0, stride), tf.reshape(first + place, [-1]))
-    pixels = _interpolated(corners, *tf.unstack(sources - corner, axis=1))
+    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=outside or 0.0)
+
+    @tf.custom_gradient
+    def read(bordered, maps):
+        def gradient(upstream):
+            # Anew, because XLA computes them faster than it would read them from memory.
+            sources = _sources(bordered, maps, reflects=outside is None)
+            by_images = _gradient_by_images(upstream, bordered, sources)
+            return by_images, _gradient_by_maps(upstream, bordered, sources)
+
+        return _interpolated(bordered, _sources(bordered, maps, reflects=outside is None)), gradient
+
+    pixels = read(bordered, _maps_to_sources(transformation, height, width))
     return tf.reshape(pixels, [-1, height, width, channels])
 
 
-def _sources(transformation: Affine, height: int, width: int, reflects: bool) -> tf.Tensor:
-    """Returns the source x and y of each pixel of the result, `[batch, 2, H * W]`.
-
-    It reflects places outside the image, or moves them to the border of one pixel around it.
-    """
+def _maps_to_sources(transformation: Affine, height: int, width: int) -> tf.Tensor:
+    """Returns the maps `[2, batch, 3]` from (column, row, 1) of the result to x and y of its source."""
     back, centre_x, centre_y = inverse(transformation), 0.5 * (width - 1), 0.5 * (height - 1)
-    move = back.right + centre_x, back.down + centre_y
-    vectors = turned(1.0, 0.0, back), turned(0.0, 1.0, back), move
-    across, along, move = (tf.stack(vector, axis=1)[..., tf.newaxis] for vector in vectors)
-    rows, columns = np.indices([height, width], np.float32).reshape(2, -1)
-    places = across * (columns - centre_x) + along * (rows - centre_y) + move
-    sides = tf.constant([[float(width)], [float(height)]])
-    if not reflects:
-        return tf.clip_by_value(places, -1.0, sides)
-    beyond = tf.math.floormod(places + 0.5, 2.0 * sides)
-    return tf.clip_by_value(tf.minimum(beyond, 2.0 * sides - beyond) - 0.5, 0.0, sides - 1.0)
+    right, down = turned(-centre_x, -centre_y, back)
+    origin = centre_x + back.right + right, centre_y + back.down + down
+    vectors = turned(1.0, 0.0, back), turned(0.0, 1.0, back), origin
+    return tf.stack([tf.stack(vector) for vector in vectors], axis=2)
 
 
-def _corners(images: tf.Tensor, fill: float, stride: int) -> tf.Tensor:
-    """Returns each pixel with its right, lower and lower right neighbours, `[places, 4, C]`.
+class _Sources(NamedTuple):
+    """Where pixels of the result come from: places between four pixels of images with a border."""
 
-    Places count the pixels row by row in the images with a border of `fill`.
+    corner: tf.Tensor
+    """The index of the upper left pixel of the four, `[batch, H * W]`."""
+    shares: tuple[tf.Tensor, tf.Tensor]
+    """Of the next pixel to the right and of the next below, in [0, 1], each `[batch, H * W, 1]`."""
+    slopes: tuple[tf.Tensor, tf.Tensor]
+    """By how much x and y grow with the map's: 1, -1 (reflected) or 0 (held), `[batch, H * W, 1]`."""
+
+
+def _sources(bordered: tf.Tensor, maps: tf.Tensor, reflects: bool) -> _Sources:
+    """Follows the maps; reflects places outside the image, or holds them on its border of one pixel."""
+    height, width = bordered.shape[1:3]
+    (column, *in_x), (row, *in_y) = (
+        _split(a_map, _grid(bordered), side - 2.0, reflects)
+        for a_map, side in zip(tf.unstack(maps), (width, height), strict=True)
+    )
+    place = tf.clip_by_value(row * width + column, 0, (height - 1) * width - 2)  # NaN has no place.
+    image = tf.range(tf.shape(bordered)[0])[:, tf.newaxis] * (height * width)
+    return _Sources(image + place, *zip(in_x, in_y, strict=True))
+
+
+def _grid(bordered: tf.Tensor) -> np.ndarray:
+    """Returns (column, row, 1) of each pixel of the result, `[3, H * W]`."""
+    height, width = bordered.shape[1:3]
+    rows, columns = np.indices([height - 2, width - 2], np.float32).reshape(2, -1)
+    return np.stack([columns, rows, np.ones_like(rows)])
+
+
+def _split(
+    a_map: tf.Tensor, grid: np.ndarray, side: float, reflects: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns where the places lie in x or in y: the pixel before, the share of the next, the slope."""
+    place = a_map[:, :1] * grid[0] + a_map[:, 1:2] * grid[1] + a_map[:, 2:]
+    slope, lowest, highest = 1.0, -1.0, side
+    if reflects:
+        beyond = tf.math.floormod(place + 0.5, 2.0 * side)
+        slope, lowest, highest = tf.where(beyond < side, 1.0, -1.0), 0.0, side - 1.0
+        place = tf.minimum(beyond, 2.0 * side - beyond) - 0.5
+    source = tf.clip_by_value(place, lowest, highest)
+    slope *= tf.cast(source == place, tf.float32)
+    before = tf.minimum(tf.floor(source), side - 1.0)
+    return tf.cast(before, tf.int32) + 1, (source - before)[..., tf.newaxis], slope[..., tf.newaxis]
+
+
+def _interpolated(bordered: tf.Tensor, sources: _Sources) -> tf.Tensor:
+    """Returns the pixels `[batch, H * W, C]` of the result."""
+    below, (share_x, share_y) = bordered.shape[2], sources.shares
+    upper = _read(bordered, sources.corner, 1, share_x)
+    lower = _read(bordered, sources.corner + below, 1, share_x)
+    return upper + share_y * (lower - upper)
+
+
+def _read(bordered: tf.Tensor, first: tf.Tensor, step: int | np.ndarray, share: tf.Tensor) -> tf.Tensor:
+    """Interpolates between the pixels with the index `first` and those `step` further on."""
+    pixels = tf.reshape(bordered, [-1, bordered.shape[-1]])
+    before, after = tf.gather(pixels, first), tf.gather(pixels, first + step)
+    return before + share * (after - before)
+
+
+def _gradient_by_maps(upstream: tf.Tensor, bordered: tf.Tensor, sources: _Sources) -> tf.Tensor:
+    """Returns the gradient `[2, batch, 3]` with respect to the maps.
+
+    Its first axis is x and y, which makes one loop of both. Apart, they would share the pixels they
+    read, and XLA would write these to memory.
     """
-    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=fill)
-    pixels = tf.reshape(bordered, [-1, images.shape[-1]])
-    number = tf.shape(pixels)[0] - stride - 1
-    neighbours = [pixels[start : start + number] for start in (0, 1, stride, stride + 1)]
-    return tf.transpose(tf.stack(neighbours), [1, 0, 2])
+    below = bordered.shape[2]
+    ahead, beside = np.int32([[1, below], [below, 1]]).reshape([2, 2, 1, 1])
+    x = np.float32([1.0, 0.0]).reshape([2, 1, 1, 1])
+    share = x * sources.shares[1] + (1.0 - x) * sources.shares[0]
+    slope = x * sources.slopes[0] + (1.0 - x) * sources.slopes[1]
+    here = _read(bordered, sources.corner + 0 * ahead, beside, share)
+    steepness = slope * (_read(bordered, sources.corner + ahead, beside, share) - here)
+    return tf.reduce_sum(upstream * steepness, axis=-1) @ _grid(bordered).T
 
 
-def _interpolated(corners: tf.Tensor, right_share: tf.Tensor, lower_share: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels `[pixels, C]`, interpolated between their four corners."""
-    upper_left, upper_right, lower_left, lower_right = tf.unstack(tf.transpose(corners, [1, 0, 2]))
-    right_share, lower_share = (tf.reshape(share, [-1, 1]) for share in (right_share, lower_share))
-    upper = upper_left + right_share * (upper_right - upper_left)
-    lower = lower_left + right_share * (lower_right - lower_left)
-    return upper + lower_share * (lower - upper)
+def _gradient_by_images(upstream: tf.Tensor, bordered: tf.Tensor, sources: _Sources) -> tf.Tensor:
+    """Returns the gradient with respect to the images: what four pixels gave, they get."""
+    below, places = bordered.shape[2], tf.reduce_prod(tf.shape(bordered)[:-1])
+    steps = 0, 1, below, below + 1
+    in_x, in_y = np.float32([[[0], [1], [0], [1]], [[0], [0], [1], [1]]])
+    share_x, share_y = (share[:, :, tf.newaxis] for share in sources.shares)
+    shares = (1.0 - in_x + (2.0 * in_x - 1.0) * share_x) * (1.0 - in_y + (2.0 * in_y - 1.0) * share_y)
+    given = tf.reshape(shares * upstream[:, :, tf.newaxis], [-1, 4, bordered.shape[-1]])
+    sums = tf.math.unsorted_segment_sum(given, tf.reshape(sources.corner, [-1]), places)
+    moved = [tf.pad(sums[: places - step, i], [[step, 0], [0, 0]]) for i, step in enumerate(steps)]
+    return tf.reshape(tf.add_n(moved), tf.shape(bordered))
