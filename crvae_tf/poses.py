@@ -112,11 +112,9 @@ class Pose:
     def undone(self, images: tf.Tensor, transformation: Affine, training: bool = False) -> tf.Tensor:
         """Undoes the transformation of images, which in training are data and have no gradient."""
         back, outside = inverse(transformation), self.border(0.0)
-        if training:
-            return _compiled_upright(images, back, outside)
         if _serving.get():
             return transformed(images, back, self.fill)
-        return resample(images, back, outside)
+        return (_compiled_upright if training else _compiled_resample)(images, back, outside)
 
     def border(self, value: float) -> float | None:
         """Returns `value` for a constant fill, and None for a reflection."""
