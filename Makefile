@@ -30,14 +30,14 @@ lint: $(READY)
 
 # Into site/; a broken link fails.
 docs: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable ".[docs]"
 	$(BIN)/python docs/write_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .ci/mkdocs.yml
 
-$(READY): setup.py constraints.txt
+$(READY): setup.py .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --upgrade --constraint .ci/constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable ".[test]"
 	touch $(READY)
 
 clean:

@@ -1,4 +1,4 @@
-"""Packaging of crvae_tf; the bounds are what was tested, and constraints.txt pins it."""
+"""Packaging of crvae_tf; the bounds are what was tested, and .ci/constraints.txt pins it."""
 
 import pathlib
 import re
