@@ -13,12 +13,13 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow.python.ops import control_flow_util  # Nothing public tells what XLA compiles.
 
 from crvae_tf import networks
 from crvae_tf.errors import InputError, check_choice
@@ -267,8 +268,29 @@ class Placement(Remade, keras.layers.Layer):
         return move(logits, self.pose.of_mean(latents), self.pose.border(OUTSIDE_LOGIT))
 
 
-# XLA fuses the many small operations, which halves the step and the likelihood of small networks.
-_compiled_resample = tf.function(resample, jit_compile=True)
+def _compiled(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Has XLA compile `function`, which halves the step and the likelihood of small networks.
+
+    Where XLA compiles the caller, it is a plain function. TensorFlow would compile the caller anew at
+    each step if it held a compiled one.
+    """
+    compiled = tf.function(function, jit_compile=True)
+
+    def call(*args):
+        graph = tf.compat.v1.get_default_graph()
+        is_compiled = control_flow_util.GraphOrParentsInXlaContext(graph)
+        return (function if is_compiled else compiled)(*args)
+
+    return call
+
+
+_compiled_resample = _compiled(resample)
+
+
+@_compiled
+def _compiled_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
+    return resample(tf.stop_gradient(images), transformation, outside)
+
 
 _serving = contextvars.ContextVar("serving", default=False)
 
@@ -284,11 +306,6 @@ def serving() -> Iterator[None]:
         yield
     finally:
         _serving.reset(token)
-
-
-@tf.function(jit_compile=True)
-def _compiled_upright(images: tf.Tensor, transformation: Affine, outside: float | None) -> tf.Tensor:
-    return resample(tf.stop_gradient(images), transformation, outside)
 
 
 def _gaussian(mean: tf.Tensor, stddev: tf.Tensor) -> tfd.Distribution:

@@ -197,6 +197,20 @@ def test_further_steps_compose_what_they_find_and_resample_the_image_as_it_came(
         np.testing.assert_allclose(upright, moved, atol=1e-5)
 
 
+@pytest.mark.parametrize("outer", [False, True])
+def test_xla_compiles_a_resampling_by_itself_only_outside_of_what_it_compiles(outer):
+    """TensorFlow would compile a step that XLA compiles anew each time if it held such a function."""
+
+    def step(images):
+        latents, _ = encoder(images, training=True)
+        return decoder(latents), encoder(images)
+
+    encoder, decoder = registered_pair()
+    traced = tf.function(step, jit_compile=outer).get_concrete_function(smooth_images(2))
+    functions = traced.graph.as_graph_def().library.function
+    assert any(function.attr["_XlaMustCompile"].b for function in functions) != outer
+
+
 def test_keras_fits_registered_networks_on_triples():
     model = crvae_tf.CRVAE(crvae_tf.VAE(*registered_pair()), eta=1.0)
     images, transformation = smooth_images(32), drawn(32)
