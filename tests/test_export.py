@@ -94,18 +94,6 @@ def test_tensorflow_alone_gives_the_models_posterior_at_every_batch_size_and_dec
     np.testing.assert_allclose(made["decoded"], decoded, atol=1e-6)
 
 
-def test_a_file_of_any_size_is_preprocessed_as_in_training(encoder, trained):
-    preprocessing = trained.data.preprocessing
-    jpeg = tf.io.encode_jpeg(LARGE[0]).numpy()
-    for files, pixels in (
-        ([encoded(image[..., 0], "PNG") for image in LARGE], preprocessing(LARGE[..., :1])),
-        ([encoded(image, "PNG") for image in LARGE], preprocessing(LARGE)),
-        ([jpeg], preprocessing.decode(jpeg)[tf.newaxis]),
-    ):
-        expected = means_of(trained.model, pixels)
-        np.testing.assert_allclose(encoder.encode_bytes(files).mean, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
 def test_the_mean_of_every_likelihood_is_decoded(tmp_path, likelihood):
     model = VAE(*networks.build("mlp", (8, 8, 3), 2, 0.1), likelihood=likelihood)

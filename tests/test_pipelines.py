@@ -178,12 +178,6 @@ def test_the_test_sets_stay_the_same_for_every_seed_and_from_release_to_release(
     assert transformed.reshape(3, 4).tolist() == [[1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 0, 1]]
 
 
-def test_the_transformed_test_set_has_one_draw_for_each_index():
-    same = ArrayImages(np.repeat(gray_levels(1), 150, axis=0))
-    views = evaluated(same, 50, "none", TRANSFORMATION)
-    assert len(patterns(views)) == 150
-
-
 def test_the_test_set_is_binarised_once_and_apart_from_the_training_set():
     split = ArrayImages(half_gray(50))
     images = evaluated(split)
