@@ -20,6 +20,10 @@ from absl import app, flags
 from launch import command, options
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY = (
+    "--network=mlp", "--width=0.1", "--latent_dim=4", "--epochs=1", "--nll_samples=5",
+    "--eval_images=40",
+)  # fmt: skip
 
 
 class Outcome(NamedTuple):

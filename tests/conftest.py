@@ -1,15 +1,17 @@
 """What several test files share."""
 
 import gc
+import logging
 import os
 import pathlib
 import re
 import types
 
 import keras
+import numpy as np
 import pytest
 
-from crvae_tf import CRVAE, VAE, datasets, networks
+from crvae_tf import CRVAE, VAE, InputError, datasets, networks
 from crvae_tf.runs import drawing
 from crvae_tf.runs.run import Run
 from tests import small_training
@@ -30,12 +32,33 @@ def python_blocks(document, heading):
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
+def concatenated(batches):
+    """The parts of all batches, end to end."""
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def message_of(load, *args, **kwargs):
+    """What the InputError says that `load` raises."""
+    with pytest.raises(InputError) as error:
+        load(*args, **kwargs)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
 @pytest.fixture(autouse=True)
 def _same_policy():
     """What a command set for its process is not left to the next test."""
     before = keras.mixed_precision.global_policy()
     yield
     keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.fixture
+def log(caplog):
+    """What the package logs."""
+    caplog.set_level(logging.INFO, "crvae_tf")
+    return caplog
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from crvae_tf.runs import files
 from crvae_tf.training.fit import Settings
 from launch import command, grid, reproduce
 from tests.command_line import defined
+from tests.conftest import concatenated
+from tests.small_training import assert_same_weights
 
 TRANSFORMATION, TEST_TRANSFORMATION = RandomAffine(), RandomAffine(4.0, 30.0, 0.25)
 
@@ -33,8 +35,7 @@ def new_model():
 
 
 def images_of(split, transform=None):
-    batches = list(evaluation_batches(split, 64, "none", transform).as_numpy_iterator())
-    return np.concatenate([batch[1] for batch in batches]), np.concatenate([b[2] for b in batches])
+    return concatenated(evaluation_batches(split, 64, "none", transform).as_numpy_iterator())[1:]
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
@@ -74,8 +75,7 @@ def test_training_brings_views_to_their_images_and_is_a_function_of_the_seed(dat
         return network
 
     first, again = trained(), trained()
-    for weights, others in zip(first.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(weights, others)
+    assert_same_weights(first, again)
 
     def distance_ratio(network):
         images, views = (network(images_of(data.test, t)[0])[0] for t in (None, TRANSFORMATION))

@@ -279,14 +279,13 @@ def means_and_labels(model, split, transform, limit):
         (1, 1, "the training images are of one class"),
     ],
 )
-def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train, test, why, caplog):
+def test_there_is_no_probe_where_the_test_classes_cannot_be_learned(train, test, why, log):
     """By the numbers of classes among the training images and among the test images."""
     data = noise_data(30, test and np.arange(30) % test, train and np.arange(10) % train)
     data.train.class_names = "abcd"
-    with caplog.at_level("INFO"):
-        result = figures_of(Embedder(LinearGaussian()).means, data, {"view": IDENTITY}, 30)
+    result = figures_of(Embedder(LinearGaussian()).means, data, {"view": IDENTITY}, 30)
     assert set(result) == {"consistency"}
-    assert f"no probe: {why}" in caplog.text
+    assert f"no probe: {why}" in log.text
 
 
 def test_the_time_of_an_evaluation_is_that_of_decoding_every_sample_of_both_splits(monkeypatch):

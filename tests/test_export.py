@@ -75,10 +75,6 @@ def encoder(exported):
     return load_encoder(exported / "encoder")
 
 
-def means_of(model, images):
-    return model.posterior(tf.cast(images, tf.float32) / 255.0).mean().numpy()
-
-
 def test_tensorflow_alone_gives_the_models_posterior_at_every_batch_size_and_decodes(
     exported, trained, gray
 ):
@@ -116,7 +112,8 @@ def test_an_export_takes_the_place_of_the_one_before_unless_it_fails(tmp_path):
     second = load_encoder(tmp_path / "encoder")
     for encoder, served in ((first, image), (second, 255 - image)):
         received = encoder.encode_bytes([encoded(image[..., 0], "PNG")]).mean
-        np.testing.assert_allclose(received, means_of(model, served[np.newaxis]), atol=1e-5)
+        expected = model.posterior(served[np.newaxis] / np.float32(255.0)).mean()
+        np.testing.assert_allclose(received, expected, atol=1e-5)
     assert first.note == ""  # It was trained on gray images.
     variables = tf.train.list_variables(str(tmp_path / "encoder" / "variables" / "variables"))
     numbers = sum(math.prod(shape) for name, shape in variables if name.endswith("VARIABLE_VALUE"))

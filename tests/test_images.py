@@ -9,6 +9,7 @@ import tensorflow as tf
 from crvae_tf import InputError
 from crvae_tf.datasets import ArrayImages, Preprocessing, images, training_batches
 from crvae_tf.datasets.images import kept, spread
+from tests.conftest import concatenated
 
 NUMBER = 11
 BATCH_SIZE = 4
@@ -39,8 +40,7 @@ def split(request, monkeypatch):
 
 def contents(split, batch_size=BATCH_SIZE):
     """(indices, images, labels) of all batches in order."""
-    batches = split.batches(batch_size).as_numpy_iterator()
-    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+    return concatenated(split.batches(batch_size).as_numpy_iterator())
 
 
 def shuffled(split, seed=0, epochs=range(1), first_step=0, batch_size=BATCH_SIZE):

@@ -16,12 +16,8 @@ from crvae_tf.evaluation import embeddings
 from crvae_tf.runs.run import Run, load_weights
 from crvae_tf.studies import comparisons
 from launch import evaluate, export, grid, options, report, train
-from tests.command_line import assert_told, outcome_of, outcome_of_python
+from tests.command_line import TINY, assert_told, outcome_of, outcome_of_python
 
-TINY = (
-    "--network=mlp", "--width=0.1", "--latent_dim=4", "--epochs=1", "--nll_samples=5",
-    "--eval_images=40",
-)  # fmt: skip
 COMMANDS = {
     "train": (train.main, options.define_training),
     "evaluate": (evaluate.main, options.define_evaluation),

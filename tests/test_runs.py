@@ -6,6 +6,7 @@ import pytest
 
 from crvae_tf import InputError
 from crvae_tf.runs.run import Run, load_weights, save_weights
+from tests.conftest import message_of
 from tests.small_training import assert_same_weights, new_model
 
 CONFIG = {"dataset": "digits", "eta": 0.1, "epochs": 3, "seed": 0, "data_dir": "here", "nll_samples": 5}
@@ -85,12 +86,10 @@ def test_the_optimizer_is_not_in_the_file(tmp_path):
 
 def test_a_file_without_the_models_weights_is_refused_in_one_line(tmp_path):
     path = tmp_path / "model.weights.h5"
-    with pytest.raises(InputError) as error:
-        load_weights(new_model(), path)
-    assert str(error.value) == f"{path}: expected the weights of a finished run; received no such file"
+    expected = f"{path}: expected the weights of a finished run; received no such file"
+    assert message_of(load_weights, new_model(), path) == expected
     save_weights(new_model(), path)
     for damaged in (path.read_bytes(), path.read_bytes()[:-1000], b"not weights"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="expected weights of this model; received ") as error:
-            load_weights(new_model(latent_dim=2), path)
-        assert "\n" not in str(error.value)
+        message = message_of(load_weights, new_model(latent_dim=2), path)
+        assert "expected weights of this model; received " in message

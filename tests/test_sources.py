@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import os
 import re
 import struct
@@ -23,30 +22,13 @@ from crvae_tf.evaluation import embeddings
 from launch import assembly
 from tests import reference
 from tests.command_line import forgotten_flags, resolved  # noqa: F401 - the first is a fixture.
+from tests.conftest import concatenated, message_of
 from tests.image_files import blocks, encoded
 
 
 def contents(split):
     """(images, labels) of a split, in order."""
-    batches = list(split.batches(256).as_numpy_iterator())
-    _, pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return pixels, labels
-
-
-def message_of(load, *args, **kwargs):
-    """What the InputError says that `load` raises."""
-    with pytest.raises(InputError) as error:
-        load(*args, **kwargs)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-@pytest.fixture
-def log(caplog):
-    """What the package logs."""
-    caplog.set_level(logging.INFO, "crvae_tf")
-    return caplog
+    return concatenated(split.batches(256).as_numpy_iterator())[1:]
 
 
 def test_digits_are_scikit_learns_scans_20_pixels_high_in_a_dark_frame(digits):
@@ -109,9 +91,8 @@ def test_splits_of_tfds_are_read_in_their_stored_order_and_kept_to_the_bit(share
     mnist = open_images("mnist", Preprocessing(28, 1), shared_data_dir, "+".join(parts))
     for bounds in ([(0, 16), (16, 25), (25, 60)], [(8, 12), (50, 51)]):
         wanted = np.concatenate([np.arange(*bound) for bound in bounds])
-        found = [np.concatenate(parts) for parts in zip(*mnist.read(bounds), strict=True)]
-        for expected, actual in zip((wanted, pixels[wanted], labels[wanted]), found, strict=True):
-            np.testing.assert_array_equal(actual, expected)
+        expected = [wanted, pixels[wanted], labels[wanted]]
+        np.testing.assert_equal(concatenated(mnist.read(bounds)), expected)
     with pytest.raises(InputError, match="split: expected train, test, or slices of them"):
         open_images("mnist", Preprocessing(28, 1), shared_data_dir, "holdout")
 

@@ -76,22 +76,16 @@ def test_settings_are_flags_by_their_labels(jobs_of):
     assert jobs[1].run.directory == place
 
 
-def finish(run, config, found):
-    """Leaves behind what a training does, as far as a study looks at it."""
-    for folder in (run.encoder, run.decoder, run.figures):
-        folder.mkdir(parents=True)
-    run.weights.touch()
-    files.write_json(run.config, config)
-    files.write_json(run.evaluation, found)
-
-
 def test_settings_are_written_with_their_baselines(jobs_of, tmp_path):
     given = ["--settings=vae_aug,cr_vae:eta=1", "--dataset=digits", "--seeds=2", "--width=0.125"]
     jobs = jobs_of(*given, f"--output_dir={tmp_path}")
     chosen, _ = reproduce.study()
     for job, nll in ((jobs[0], 97.0), (jobs[2], 98.0)):
-        finish(job.run, job.options.to_config(), evaluation(nll) | {"probe": probe(0.5)})
-
+        for folder in (job.run.encoder, job.run.decoder, job.run.figures):
+            folder.mkdir(parents=True)
+        job.run.weights.touch()
+        files.write_json(job.run.config, job.options.to_config())
+        files.write_json(job.run.evaluation, evaluation(nll) | {"probe": probe(0.5)})
     pca = {"consistency": evaluation(1.0)["consistency"], "probe": probe(0.9, 0.8, 0.3)}
     files.write_json(chosen.baselines().baselines, {"pca": pca})
     lines = grid.write(chosen, jobs).splitlines()

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import logging
 import signal
 import types
 from pathlib import Path
@@ -165,9 +164,8 @@ def test_a_base_model_is_trained_without_views(noise, tmp_path):
     assert line["loss"] == pytest.approx(-line["bound"], rel=1e-6)
 
 
-def test_a_training_says_once_how_long_it_will_take_and_of_an_hour_what_is_quicker(caplog, monkeypatch):
+def test_a_training_says_once_how_long_it_will_take_and_of_an_hour_what_is_quicker(log, monkeypatch):
     """Of two epochs of 200 steps; the first step traces for 20 s, and each later one takes 0.5 s."""
-    caplog.set_level(logging.INFO, "crvae_tf")
     clock = itertools.chain([0.0], itertools.count(20.0, 0.5))
     monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
@@ -176,7 +174,7 @@ def test_a_training_says_once_how_long_it_will_take_and_of_an_hour_what_is_quick
     for batch in range(200):
         progress.on_train_batch_end(batch, {"loss": 1.0})
     progress.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in log.records] == [
         "this run takes about 1:03:16 here: 0:03:16 to train at 0.5 s a step, 1:00:00 to evaluate",
         "without a GPU flagfiles/mnist_mlp.flags is quicker; digits.flags takes minutes",
         "epoch 1/2 step 82/200  loss 1.0  0:01:00, 0:02:39 left",

@@ -7,14 +7,12 @@ import pytest
 
 from crvae_tf.runs.run import Run
 from tests import cluster
+from tests.command_line import TINY
 from tests.small_training import untimed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMMAND = (
-    "launch.train", "--strategy=multi_worker", "--network=mlp", "--width=0.1", "--latent_dim=4",
-    "--epochs=4", "--checkpoint_minutes=0", "--nll_samples=5", "--eval_images=40",
-)  # fmt: skip
+COMMAND = ("launch.train", "--strategy=multi_worker", *TINY, "--epochs=4", "--checkpoint_minutes=0")
 
 
 def start(directory):
