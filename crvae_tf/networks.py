@@ -5,7 +5,6 @@ An encoder maps images `[batch, H, W, C]` in [0, 1] to a pair (mean, log_varianc
 `[batch, H, W, C]`. A user's own pair needs no more than this.
 """
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -33,13 +32,12 @@ class Remade:
     arguments: tuple[str, ...] = ()
 
     def get_config(self) -> dict[str, Any]:
-        write = keras.saving.serialize_keras_object
-        return super().get_config() | {name: write(getattr(self, name)) for name in self.arguments}
+        values = {name: getattr(self, name) for name in self.arguments}
+        return super().get_config() | keras.saving.serialize_keras_object(values)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        read = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
-        return cls(**{name: read(value) for name, value in config.items()})
+        return cls(**keras.saving.deserialize_keras_object(config, custom_objects))
 
 
 def build(
