@@ -67,12 +67,6 @@ class NotFiniteError(ArithmeticError):
 class LostWorkerError(Exception):
     """Another worker of the same training ended before this one; the message is one line."""
 
-    def __init__(self):
-        super().__init__(
-            "another worker ended before this one, and its own output says why; "
-            "run the same command on all of them again to resume"
-        )
-
 
 def is_told(error: Exception) -> bool:
     """Returns whether an error is not a bug, so that its `one_line` tells the user enough."""

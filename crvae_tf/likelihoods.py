@@ -41,12 +41,12 @@ class _Bernoulli(tfd.Bernoulli):
 
 def bernoulli(logits: tf.Tensor) -> tfd.Distribution:
     """Returns independent Bernoulli pixels, for pixels of 0 or 1."""
-    return _independent(_Bernoulli(logits=_float32(logits), dtype=tf.float32))
+    return _independent(_Bernoulli(logits=tf.cast(logits, tf.float32), dtype=tf.float32))
 
 
 def continuous_bernoulli(logits: tf.Tensor) -> tfd.Distribution:
     """Returns independent continuous Bernoulli pixels on [0, 1] (Loaiza-Ganem, Cunningham 2019)."""
-    return _independent(tfd.ContinuousBernoulli(logits=_float32(logits)))
+    return _independent(tfd.ContinuousBernoulli(logits=tf.cast(logits, tf.float32)))
 
 
 def gaussian(logits: tf.Tensor, stddev: float | tf.Tensor = 1.0) -> tfd.Distribution:
@@ -55,7 +55,7 @@ def gaussian(logits: tf.Tensor, stddev: float | tf.Tensor = 1.0) -> tfd.Distribu
     If that is 1, the distortion is half the squared error plus 0.5 D ln(2 pi); see
     `objectives.gaussian_constant`.
     """
-    return _independent(tfd.Normal(tf.sigmoid(_float32(logits)), stddev))
+    return _independent(tfd.Normal(tf.sigmoid(tf.cast(logits, tf.float32)), stddev))
 
 
 def learned_stddev(weight: tf.Tensor) -> tf.Tensor:
@@ -108,10 +108,6 @@ def get(name: str) -> Callable[[tf.Tensor], tfd.Distribution]:
     """
     check_choice("likelihood", name, FAMILIES)
     return FAMILIES[name]
-
-
-def _float32(logits: tf.Tensor) -> tf.Tensor:
-    return tf.cast(logits, tf.float32)
 
 
 def _independent(pixels: tfd.Distribution) -> tfd.Distribution:

@@ -146,7 +146,6 @@ def _begun(
 
 
 def _write_missing(encoder: Encoder, images: Images, index: Index, progress: Callable) -> Report:
-    """Writes the missing files."""
     missing, whole = index.missing(), index.num_rows
     present = sorted(set(range(index.num_files)) - set(missing))
     earlier = sum(len(index.rows(number)) for number in present)

@@ -82,7 +82,9 @@ def run_of(strategy: Strategy, directory: str | Path) -> Iterator[Run]:
         except tf.errors.UnavailableError as error:
             if num_workers(strategy) == 1:
                 raise
-            raise LostWorkerError from error
+            why = "another worker ended before this one, and its own output says why"
+            told = f"{why}; run the same command on all of them again to resume"
+            raise LostWorkerError(told) from error
 
 
 @contextlib.contextmanager
