@@ -41,8 +41,7 @@ class ContrastiveEncoder(PerExampleModel):
         self.built = True
 
     def terms(self, data, seed, training):
-        images, views = data
-        outputs = [self.head(self.encoder(part, training=training)) for part in (images, views)]
+        outputs = [self.head(self.encoder(part, training=training)) for part in data]
         outputs = [tf.cast(output, tf.float32) for output in outputs]
         return {"loss": contrastive_loss(*outputs, TEMPERATURE)}
 
@@ -70,8 +69,7 @@ def train_contrastive(encoder: keras.Model, data: ImageData, settings: Settings)
     Raises NotFiniteError if the loss, a gradient or a weight becomes NaN or infinite.
     """
     model = ContrastiveEncoder(encoder, settings.seed)
-    optimizer = keras.optimizers.Adam(settings.rate(0), global_clipnorm=settings.clip_norm)
-    model.compile(optimizer=optimizer)
+    model.compile(optimizer=keras.optimizers.Adam(global_clipnorm=settings.clip_norm))
     common = settings.batch_size, settings.binarization, settings.transformation, settings.seed
     model.fit(
         training_batches(data.train, *common, range(settings.epochs)),

@@ -6,7 +6,7 @@ An embedder is a function from batches (indices, images, labels) to `[images, di
 import functools
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -83,31 +83,6 @@ class Probes:
         return dict(zip(PROBES, scores, strict=True))
 
 
-class _Yardstick:
-    """Measures an embedder on views of test images; see `figures_of`, of which the arguments are."""
-
-    def __init__(self, embed: Embed, data: ImageData, num_images: int):
-        def batches(view: RandomAffine | None, limit: int) -> tf.data.Dataset:
-            return evaluation_batches(data.test, _IMAGES_PER_STEP, "none", view, limit)
-
-        self._embed = functools.lru_cache(maxsize=1)(lambda *view: embed(batches(*view)))
-        self._number, self._nearest = num_images, min(CONSISTENCY_IMAGES, num_images)
-        self._identities = metrics.identities_of(_column(batches(None, self._nearest), 1))
-        self._clean = self._embed(None, self._nearest)
-        self._labels = _column(batches(None, num_images), 2)
-        self._labelled = self._labels != NO_LABEL
-        self.probes = _fit_probes(embed, data, self._labels)
-
-    def agreement(self, view: RandomAffine) -> dict[str, float]:
-        """Returns `metrics.agreement` of at most 1,000 images with their views."""
-        return metrics.agreement(self._clean, self._embed(view, self._nearest), self._identities)
-
-    def accuracies(self, view: RandomAffine | None) -> dict[str, float]:
-        """Returns the accuracies of `probes` on all views, or on the images themselves."""
-        embedded, labelled = self._embed(view, self._number), self._labelled
-        return self.probes.accuracies(embedded[labelled], self._labels[labelled])
-
-
 def _column(batches: tf.data.Dataset, number: int) -> np.ndarray:
     return np.concatenate([batch[number] for batch in batches.as_numpy_iterator()])
 
@@ -132,19 +107,27 @@ def _fit_probes(embed: Embed, data: ImageData, test_labels: np.ndarray) -> Probe
 
 
 def figures_of(
-    embed: Embed, data: ImageData, views: dict[str, RandomAffine], num_images: int
+    embed: Embed, data: ImageData, views: dict[Hashable, RandomAffine], num_images: int
 ) -> dict[str, Any]:
     """Returns `consistency` without KLs and, if classes can be learned, `probe`; see `evaluate`.
 
     `views` are transformations by name. `embed` gets images without binarisation, as it is served, of
     which it measures a sample of `num_images`, 2 or more.
     """
-    yardstick = _Yardstick(embed, data, num_images)
-    found = {"consistency": {name: yardstick.agreement(view) for name, view in views.items()}}
-    if yardstick.probes:
-        accuracies = {n: yardstick.accuracies(view) for n, view in ({"clean": None} | views).items()}
-        found["probe"] = {"num_train_images": yardstick.probes.num_images} | accuracies
-    return found
+    batches = functools.partial(evaluation_batches, data.test, _IMAGES_PER_STEP, "none")
+    embedded = functools.lru_cache(maxsize=1)(lambda view, limit: embed(batches(view, limit)))
+    nearest, labels = min(CONSISTENCY_IMAGES, num_images), _column(batches(None, num_images), 2)
+    identities = metrics.identities_of(_column(batches(None, nearest), 1))
+    probes, labelled = _fit_probes(embed, data, labels), labels != NO_LABEL
+    clean, agreements, accuracies = embedded(None, nearest), {}, {}
+    for name, view in ({"clean": None} | views).items():
+        agreements[name] = metrics.agreement(clean, embedded(view, nearest), identities)
+        if probes:
+            of_view = embedded(view, num_images)[labelled]
+            accuracies[name] = probes.accuracies(of_view, labels[labelled])
+    del agreements["clean"]
+    probe = {"probe": {"num_train_images": probes.num_images} | accuracies} if probes else {}
+    return {"consistency": agreements} | probe
 
 
 def measure_invariance(
@@ -162,21 +145,21 @@ def measure_invariance(
       without classes.
     """
     embedder, num_images = Embedder(model), data.test.up_to(CONSISTENCY_IMAGES)
-    yardstick = _Yardstick(embedder.means, data, num_images)
+    sizes = {name: sizes_of(name, getattr(test_transformation, name)) for name in _LARGEST}
+    still = dict.fromkeys(_LARGEST, 0.0) | {"fill": test_transformation.fill}
+    views = {(n, size): RandomAffine(**still | {n: size}) for n in sizes for size in sizes[n]}
+    found = figures_of(embedder.means, data, views, num_images)
+    accuracies = found.get("probe", dict.fromkeys(views, dict.fromkeys(PROBES)))
 
     def posteriors(view: RandomAffine | None) -> tuple[np.ndarray, np.ndarray]:
         return embedder(evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, view, num_images))
 
+    def point(*place: Any) -> dict[str, float | None]:
+        retrieval = found["consistency"][place]["retrieval_at_1"]
+        kl = metrics.divergence(*clean, *posteriors(views[place]))["kl"]
+        return {"size": place[1], "kl": kl, "retrieval_at_1": retrieval} | accuracies[place]
+
     clean = posteriors(None)
-
-    def point(name: str, size: float) -> dict[str, float | None]:
-        alone = dict.fromkeys(_LARGEST, 0.0) | {name: size}
-        view = RandomAffine(**alone, fill=test_transformation.fill)
-        found = {"size": size, "kl": metrics.divergence(*clean, *posteriors(view))["kl"]}
-        found["retrieval_at_1"] = yardstick.agreement(view)["retrieval_at_1"]
-        return found | (yardstick.accuracies(view) if yardstick.probes else dict.fromkeys(PROBES))
-
-    sizes = {name: sizes_of(name, getattr(test_transformation, name)) for name in _LARGEST}
     return {name: [point(name, size) for size in of_name] for name, of_name in sizes.items()}
 
 

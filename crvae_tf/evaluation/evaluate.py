@@ -116,18 +116,15 @@ def split_figures(model: keras.Model, figures: dict[str, np.ndarray], nll_sample
     """Returns the figures of a split from those of its images."""
     number = len(figures["nll"])
     sample = spread(min(MUTUAL_INFORMATION_IMAGES, number), number)
-    information = metrics.mutual_information(
-        *(figures[n][sample] for n in ("sample", "mean", "stddev"))
-    )
+    sampled = (figures[name][sample] for name in ("sample", "mean", "stddev"))
+    information = metrics.mutual_information(*sampled)
     means = {name: float(figures[name].mean()) for name in ("nll", "rate", "distortion")}
     return {
         "num_images": number,
-        "nll": means["nll"],
-        "nll_stderr": float(scipy.stats.sem(figures["nll"])),
         "nll_samples": nll_samples,
+        **means,
+        "nll_stderr": float(scipy.stats.sem(figures["nll"])),
         "elbo": -(means["rate"] + means["distortion"]),
-        "rate": means["rate"],
-        "distortion": means["distortion"],
         **{f"mutual_information_{name}": value for name, value in information.items()},
         "active_units": metrics.active_units(figures["mean"].var(axis=0)),
         **_without_constant(model, figures),
@@ -153,7 +150,8 @@ def _batch_figures(
 ) -> dict[str, tf.Tensor]:
     posterior = model.posterior(images)
     key = randomness.key(_EVALUATION_SEED, Purpose.POSTERIOR_EVALUATION)
-    latents = _latents(posterior, _noise(posterior, indices, key, samples=1))[0]
+    noise = _noise(posterior, indices, key, samples=1)[0]
+    latents = posterior.mean() + posterior.stddev() * noise
     return {
         "nll": negative_log_likelihood(model, images, indices, nll_samples),
         "rate": objectives.rate(posterior, model.prior),
@@ -184,7 +182,7 @@ def negative_log_likelihood(
     for step in tf.range(math.ceil(samples / _SAMPLES_PER_STEP)):
         noise = _noise(posterior, indices, randomness.fold_in(key, step), _SAMPLES_PER_STEP)
         noise = noise[: samples - step * _SAMPLES_PER_STEP]
-        latents = _latents(posterior, noise)
+        latents = posterior.mean() + posterior.stddev() * noise
         # The latents are rounded: at a small standard deviation, their own density is nats off.
         standard = tfp.distributions.Normal(0.0, 1.0).log_prob(noise)
         density = tf.reduce_sum(standard - tf.math.log(posterior.stddev()), axis=-1)
@@ -202,10 +200,6 @@ def _noise(
         lambda group: tf.random.stateless_normal(shape, group), key, indices, _IMAGES_PER_STEP
     )
     return tf.transpose(noise, [1, 0, 2])
-
-
-def _latents(posterior: tfp.distributions.Distribution, noise: tf.Tensor) -> tf.Tensor:
-    return posterior.mean() + posterior.stddev() * noise
 
 
 def estimate_seconds(model: keras.Model, num_images: int, nll_samples: int) -> float:
