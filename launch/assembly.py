@@ -215,11 +215,7 @@ def finished_run() -> tuple[Run, Options]:
 
 
 def open_run(options: Options) -> tuple[keras.Model, ImageData]:
-    """Returns the trained model of a finished run and its data.
-
-    Raises:
-      InputError: the data are not those that the run was trained on.
-    """
+    """Returns a finished run's model and data; raises InputError if it was trained on other data."""
     run, data = Run(options.output_dir), load_data(options)
     trained_on = run.read_config().get("data_fingerprint")
     if trained_on != data.fingerprint:

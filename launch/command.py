@@ -25,12 +25,9 @@ PRESETS = Path(__file__).with_name("presets")
 
 
 class Checked(flags.ArgumentParser):
-    """A kind of values of a flag; absl's own take NaN and infinity.
+    """What `convert` makes of a flag's text, where `check` holds; absl's own take NaN and infinity.
 
-    Args:
-      convert: makes a value of the command line's text; may raise ValueError.
-      check: whether the value may be given.
-      expected: what it must be, for the help and for errors.
+    `expected` says what the value must be, in the help and in errors.
     """
 
     def __init__(self, convert: Callable[[str], Any], check: Callable[[Any], bool], expected: str):
@@ -47,7 +44,7 @@ class Checked(flags.ArgumentParser):
 
 def integer(lowest: int, highest: float = sys.float_info.max) -> Checked:
     """Returns the kind of integers in a closed interval."""
-    return number(lowest, highest, int, "an integer ")
+    return number(lowest, highest, int)
 
 
 def positive(highest: float = sys.float_info.max) -> Checked:
@@ -55,10 +52,9 @@ def positive(highest: float = sys.float_info.max) -> Checked:
     return number(sys.float_info.min, highest)
 
 
-def number(
-    lowest: float = 0.0, highest: float = sys.float_info.max, convert: type = float, expected: str = ""
-) -> Checked:
+def number(lowest: float = 0.0, highest: float = sys.float_info.max, convert: type = float) -> Checked:
     """Returns the kind of finite numbers in a closed interval."""
+    expected = "an integer " if convert is int else ""
     expected += "> 0" if lowest == sys.float_info.min else f">= {lowest:g}"
     expected += "" if highest == sys.float_info.max else f" and <= {highest}"
     return Checked(convert, lambda value: lowest <= value <= highest, expected)
@@ -71,18 +67,23 @@ def choice(*values: str | int) -> Checked:
     return Checked(lambda text: values[texts.index(text)], values.__contains__, expected)
 
 
+def either(word: str, meaning: Any, kind: Checked) -> Checked:
+    """Returns a kind that also takes a word, which stands for `meaning`."""
+    expected = kind.syntactic_help + (f" or {word}" if meaning else "")
+    return Checked(lambda text: meaning if text == word else kind.parse(text), lambda _: True, expected)
+
+
 def _is_text(text: str) -> bool:
     """Returns whether a text is not empty, and UTF-8: TensorFlow takes no other names of files."""
     return text != "" and text.encode(errors="ignore").decode().replace("\0", "") == text
 
 
-def _images(text: str) -> str:
-    prefix = FOLDER_PREFIX if text.startswith(FOLDER_PREFIX) else ""
-    return prefix + os.path.expanduser(text.removeprefix(prefix))
-
-
 BOOLEAN = flags.BooleanParser()
-IMAGES = Checked(_images, bool, "a text that is not empty")
+IMAGES = Checked(
+    lambda text: ":".join(map(os.path.expanduser, text.split(":", 1))),  # As in folder:~/images.
+    bool,
+    "a text that is not empty",
+)
 PLACE = Checked(os.path.expanduser, _is_text, "a text that is not empty, in UTF-8")
 DATA_DIR = Checked(
     lambda text: text if "://" in text else os.path.abspath(os.path.expanduser(text)),
@@ -127,8 +128,7 @@ def preset_file(name: str) -> Path:
 def parse(argv: Sequence[str]) -> list[str]:
     """Parses the command line into absl's flags; prints the help and exits where it is asked for.
 
-    Raises:
-      InputError: a flag is unknown or has a value that it cannot have.
+    Raises InputError if a flag is unknown or has a value that it cannot have.
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # It takes absl's own help.

@@ -16,17 +16,7 @@ from absl import flags
 
 from crvae_tf.errors import InputError
 from launch import command
-from launch.command import (
-    BOOLEAN,
-    DATA_DIR,
-    IMAGES,
-    RUN_FOLDER,
-    Checked,
-    choice,
-    integer,
-    number,
-    positive,
-)
+from launch.command import DATA_DIR, IMAGES, RUN_FOLDER, choice, either, integer, number, positive
 
 METHODS = {
     "vae": {"model": "vae", "lambda": 0.0, "eta": 0.0},
@@ -50,12 +40,6 @@ EVALUATION = (
 """Options that say how a run is evaluated; a finished run may be evaluated with others."""
 
 
-def _or(word: str, meaning: Any, kind: Checked) -> Checked:
-    """Returns a kind that also takes a word, which stands for `meaning`."""
-    expected = kind.syntactic_help + (f" or {word}" if meaning else "")
-    return Checked(lambda text: meaning if text == word else kind.parse(text), lambda _: True, expected)
-
-
 def _flag(default: Any, kind: flags.ArgumentParser, meaning: str, purpose: str = "") -> Any:
     """Returns a field that defines a flag, and may be the first of a purpose in the help."""
     about = {"kind": kind, "meaning": meaning, "purpose": purpose}
@@ -70,7 +54,7 @@ class Options:
     data_dir: str | None = _flag(None, DATA_DIR, "where TFDS keeps its data (TFDS's own place)")
     image_size: int = _flag(None, integer(1, 2**13), "side of the images, pixels (by data set)")
     channels: int = _flag(None, choice(1, 3), "1 for gray, 3 for colour (by data set)")
-    invert: bool = _flag(None, BOOLEAN, "invert dark ink on a light ground (by data set)")
+    invert: bool = _flag(None, command.BOOLEAN, "invert dark ink on a light ground (by data set)")
     binarization: str = _flag(None, choice("dynamic", "fixed", "none"), "of pixels (by data set)")
     validation_images: int = _flag(0, integer(0), "training images to hold out, a fixed sample")
     test_fraction: float = _flag(0.1, positive(0.99), "share to test on if there is no test set")
@@ -83,14 +67,14 @@ class Options:
         None, choice("bernoulli", "continuous_bernoulli", "gaussian"), "of a pixel (by data set)"
     )
     pixel_stddev: float | str = _flag(
-        None, _or("learned", "learned", positive()), "of Gaussian pixels (learned; celeb_a: 1)"
+        None, either("learned", "learned", positive()), "of Gaussian pixels (learned; celeb_a: 1)"
     )
     model: str = _flag(None, choice("vae", "iwae", "beta_vae"), "base (vae)", "objective")
     beta: float = _flag(1.0, number(), "weight of the rate, for --model=beta_vae")
     importance_samples: int = _flag(5, integer(1), "K, for --model=iwae")
     lambda_: float = _flag(None, number(), "weight of the view's bound in Equation 2 (1)")
     eta: float = _flag(
-        None, _or("auto", None, number()), "weight of the consistency term; auto: 0.1 beta (auto)"
+        None, either("auto", None, number()), "weight of the consistency term; auto: 0.1 beta (auto)"
     )
     kl_direction: str = _flag("forward", choice("forward", "reverse", "symmetric"), "of the pair's KL")
     translation: float = _flag(
@@ -109,7 +93,7 @@ class Options:
     strategy: str = _flag("none", choice("none", "mirrored", "multi_worker"), "for several devices")
     precision: str = _flag("float32", choice("float32", "mixed_bfloat16", "mixed_float16"), "of layers")
     jit: str = _flag("auto", choice("auto", "on", "off"), "whether XLA compiles the step")
-    steps_per_execution: int = _flag(None, _or("auto", None, integer(1)), "steps in a call (auto)")
+    steps_per_execution: int = _flag(None, either("auto", None, integer(1)), "steps in a call (auto)")
     checkpoint_minutes: float = _flag(15.0, number(), "minutes between checkpoints within an epoch")
     eval_split: str = _flag("test", choice("test", "validation"), "images to evaluate on", "evaluation")
     eval_images: int | None = _flag(None, integer(2), "test images to use, a fixed sample (all)")
@@ -168,20 +152,10 @@ def define(*names: str) -> None:
             command.define(name, option.default, **option.metadata | {"purpose": purpose})
 
 
-def given() -> dict[str, Any]:
-    """Returns the values of the training flags that this command has; None for one not given."""
-    return {n: flags.FLAGS[n].value for n in (*_OPTIONS, "method") if n in flags.FLAGS}
-
-
 def named() -> dict[str, Any]:
-    """Returns the values of those that the command line or a flagfile sets."""
-    return {name: value for name, value in given().items() if flags.FLAGS[name].present}
-
-
-def training_arguments(changes: dict[str, Any]) -> list[str]:
-    """Returns the command line of a training with the flags given here, except for `changes`."""
-    values = named() | changes
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+    """Returns the values of the training flags that the command line or a flagfile sets."""
+    known = {name: flags.FLAGS[name] for name in (*_OPTIONS, "method") if name in flags.FLAGS}
+    return {name: flag.value for name, flag in known.items() if flag.present}
 
 
 def command_line() -> str:
@@ -195,13 +169,12 @@ def command_line() -> str:
 def resolve(changes: dict[str, Any] | None = None) -> Options:
     """Returns the options that the flags describe, except for `changes`, with defaults filled in.
 
-    Raises:
-      InputError: two flags contradict each other.
+    Raises InputError if two contradict each other.
     """
     from crvae_tf.training.fit import BURDA_EPOCHS
 
     present = named() | (changes or {})
-    values = given() | present
+    values = {"method": None} | {n: option.default for n, option in _OPTIONS.items()} | present
     _fill_method(values, present)
     if values["schedule"] == "burda" and "epochs" not in present:
         values["epochs"] = BURDA_EPOCHS
@@ -240,18 +213,15 @@ def _fill_dataset(values: dict[str, Any]) -> None:
     from crvae_tf import datasets
 
     usual = datasets.defaults(values["dataset"], values["data_dir"], values["channels"])
-    if values["likelihood"] and (values["likelihood"] == "bernoulli") != _is_binarized(usual):
-        usual["binarization"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
-    elif values["binarization"] and _is_binarized(values) != _is_binarized(usual):
+    binarized = usual["likelihood"] == "bernoulli"
+    if values["likelihood"] and (values["likelihood"] == "bernoulli") != binarized:
+        usual["binarization"] = "none" if binarized else "dynamic"
+    elif values["binarization"] and (values["binarization"] != "none") != binarized:
         is_gray = (values["channels"] or usual["channels"]) == 1
         of_levels = "continuous_bernoulli" if is_gray else "gaussian"
-        usual["likelihood"] = "bernoulli" if _is_binarized(values) else of_levels
+        usual["likelihood"] = of_levels if binarized else "bernoulli"
     usual["pixel_stddev"] = 1.0 if values["dataset"] == "celeb_a" else "learned"
     values |= {name: value for name, value in usual.items() if values[name] is None}
-
-
-def _is_binarized(values: dict[str, Any]) -> bool:
-    return values["binarization"] != "none"
 
 
 def _checked(chosen: Options) -> Options:

@@ -30,7 +30,7 @@ def define() -> None:
     command.define("table", None, choice(1, 2, 3, 4), "of the paper, to make anew")
     command.define("preset", "paper", _PRESET, "flags for each training, which later ones override")
     command.define("seeds", 3, integer(1), "how many seeds, from 0 on")
-    settings = Checked(_settings, bool, "METHOD:FLAG=VALUE, separated by commas")
+    settings = Checked(str, bool, "METHOD:FLAG=VALUE, separated by commas")
     command.define("settings", None, settings, "settings to compare, or further rows of the table")
     command.define("parallel", 1, integer(1), "trainings at a time")
     meaning = "compare settings with raw pixels, PCA and SimCLR, which are measured, too"
@@ -41,21 +41,10 @@ def define() -> None:
     command.define("invariance", True, BOOLEAN, meaning)
 
 
-def _settings(given: str) -> tuple[dict[str, str], ...]:
-    """Reads settings that commas separate: a method, and flags with their values, colons between.
-
-    >>> _settings("vae_aug,cr_vae:pose=affine:eta=0.3")
-    ({'method': 'vae_aug'}, {'method': 'cr_vae', 'pose': 'affine', 'eta': '0.3'})
-    """
-    parts = [f"method={one}".split(":") for one in given.split(",")]
-    return tuple({name: value for name, _, value in (p.partition("=") for p in one)} for one in parts)
-
-
 def study():
     """Returns the study that the flags describe, and its trainings.
 
-    Raises:
-      InputError: flags contradict each other, or one is given that the grid sets.
+    Raises InputError if flags contradict each other, or one is given that the grid sets.
     """
     from crvae_tf.studies import paper
     from launch import grid
@@ -78,7 +67,7 @@ def _cells() -> dict[str, dict[str, Any]]:
     given = flags.FLAGS
     if not given.table and not given.settings:
         raise InputError("table", "one of 1, 2, 3, 4, unless there are --settings", "none")
-    settings = list(map(_setting, given.settings or ()))
+    settings = list(map(_setting, given.settings.split(","))) if given.settings else []
     labels = list(map(comparisons.setting_label, settings))
     if len(set(labels)) < len(labels):
         raise InputError("settings", "different from each other", ", ".join(labels))
@@ -86,16 +75,17 @@ def _cells() -> dict[str, dict[str, Any]]:
     return methods | dict(zip(labels, settings, strict=True))
 
 
-def _setting(texts: dict[str, str]) -> dict[str, Any]:
-    """Returns a setting's flags with their values read."""
+def _setting(text: str) -> dict[str, Any]:
+    """Returns the flags of METHOD:FLAG=VALUE with their values read."""
     read = {}
-    for name, text in texts.items():
+    for part in f"method={text}".split(":"):
+        name, _, value = part.partition("=")
         if name not in _AXES:
             raise InputError("settings", f"of {', '.join(sorted(_AXES))}", name)
         try:
-            read[name] = flags.FLAGS[name].parser.parse(text)
+            read[name] = flags.FLAGS[name].parser.parse(value)
         except ValueError as error:
-            raise InputError("settings", f"METHOD:FLAG=VALUE where {name} {error}", text) from error
+            raise InputError("settings", f"METHOD:FLAG=VALUE where {name} {error}", value) from error
     return read
 
 
