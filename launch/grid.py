@@ -24,7 +24,7 @@ from launch.options import PLACES, Options
 TRAINING = ("crvae_tf", "train")
 """Found also where another `launch` is on the path."""
 
-_FIGURE_1 = ("vae", "vae_aug", "cr_vae")
+_FIGURE_1 = ("VAE", "VAE+Aug", "CR-VAE")
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -60,7 +60,10 @@ class Job:
     def keep_record(self) -> None:
         """Keeps what tables need of the run, if it is finished and a record is wanted."""
         if self.record and self.run.is_complete():
-            self.run.keep_record(self.record.directory, left_out=PLACES)
+            for path in (self.run.config, self.run.evaluation, self.run.provenance):
+                held = self.run.read_json(path)
+                kept = {name: value for name, value in held.items() if name not in PLACES}
+                files.write_json(self.record.directory / path.name, kept)
 
     def check(self) -> None:
         """Raises InputError if its directory or its record is of another run or evaluation."""
@@ -96,8 +99,9 @@ class Study:
             place = self.run(dataset, label, seed).directory
             changes = {"seed": seed, "dataset": dataset, "output_dir": str(place)} | self.cells[label]
             record = Run(Path(records, place.name)) if records else None
-            arguments = tuple(options.training_arguments(changes))
-            yield Job(dataset, label, options.resolve(changes), arguments, record)
+            given = options.named() | changes
+            arguments = [f"--{name}={value}" for name, value in given.items() if value is not None]
+            yield Job(dataset, label, options.resolve(changes), tuple(arguments), record)
 
 
 def _folder(dataset: str) -> str:
@@ -107,8 +111,7 @@ def _folder(dataset: str) -> str:
 def run(jobs: Sequence[Job], parallel: int, title: str) -> list[str]:
     """Trains what is not finished, `parallel` at a time, and returns a line for each that failed.
 
-    Raises:
-      InputError: a directory holds another run than the grid's.
+    Raises InputError if a directory holds another run than the grid's.
     """
     for job in jobs:
         job.check()
@@ -172,23 +175,18 @@ def _collect(working: dict[Job, subprocess.Popen]) -> Iterable[str]:
         del working[job]
         job.keep_record()
         if code or not job.run.is_complete():
-            reason = f"killed by signal {-code}" if code < 0 else _last_line(job.log)
+            said = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            reason = f"killed by signal {-code}" if code < 0 else ["no output", *said][-1]
             name = f"{job.dataset} {job.label} seed {job.options.seed}"
             failure = f"{name} failed: {reason} (log: {job.log})"
             tqdm.write(failure, file=sys.stderr)
             yield failure
 
 
-def _last_line(log: Path) -> str:
-    lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
-    return lines[-1].strip() or "no output"
-
-
 def measure_baselines(study: Study) -> None:
     """Measures raw pixels, PCA and SimCLR, by the network and on the pairs of a study.
 
-    Raises:
-      InputError: the directory of the baselines holds those of other options.
+    Raises InputError if their directory holds those of other options.
     """
     run = study.baselines()
     about = {"dataset": study.datasets[0], "output_dir": str(run.directory)}
@@ -234,32 +232,24 @@ def _compared(study: Study, chosen: Options, found: Evaluations) -> dict[str, An
 def draw(study: Study, data_dir: str | None, with_curves: bool) -> None:
     """Draws Figure 1 and, if asked for, the invariance curves of the first seed of each method."""
     for dataset in study.datasets:
-        runs = {label: study.run(dataset, label, 0) for label in study.cells}
-        complete = {label: run for label, run in runs.items() if run.is_complete()}
-        finished = {label: assembly.options_of(run, data_dir) for label, run in complete.items()}
+        runs = {method_title(label): study.run(dataset, label, 0) for label in study.cells}
+        complete = {title: run for title, run in runs.items() if run.is_complete()}
+        finished = {title: assembly.options_of(run, data_dir) for title, run in complete.items()}
         folder = study.directory / "figures" / _folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
-        if study.table:
-            _draw_figure_1(folder, finished)
-        if with_curves:
-            _draw_curves(folder, finished)
+        planes = {
+            title: assembly.latent_means(of_run, *assembly.open_run(of_run))
+            for title, of_run in finished.items()
+            if study.table and title in _FIGURE_1
+        }
+        if planes:
+            drawing.latent_planes(folder / "figure_1.png", planes)
+        if with_curves and finished:
+            _draw_curves(folder / "invariance.png", finished)
 
 
-def _draw_figure_1(folder: Path, finished: Mapping[str, Options]) -> None:
-    planes = {
-        method_title(label): assembly.latent_means(of_run, *assembly.open_run(of_run))
-        for label, of_run in finished.items()
-        if label in _FIGURE_1
-    }
-    if planes:
-        drawing.latent_planes(folder / "figure_1.png", planes)
-
-
-def _draw_curves(folder: Path, finished: Mapping[str, Options]) -> None:
-    curves = {
-        method_title(label): assembly.invariance_curves(of_run) for label, of_run in finished.items()
-    }
-    if curves:
-        view = assembly.test_transformation(next(iter(finished.values())))
-        ranges = {name: getattr(view, name) for name in comparisons.TRANSFORMATIONS}
-        comparisons.invariance_curves(folder / "invariance.png", curves, ranges)
+def _draw_curves(path: Path, finished: Mapping[str, Options]) -> None:
+    curves = {title: assembly.invariance_curves(of_run) for title, of_run in finished.items()}
+    view = assembly.test_transformation(next(iter(finished.values())))
+    ranges = {name: getattr(view, name) for name in comparisons.TRANSFORMATIONS}
+    comparisons.invariance_curves(path, curves, ranges)

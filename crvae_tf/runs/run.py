@@ -48,14 +48,10 @@ class Run:
     def begin(
         self, config: Config, may_differ: Collection[str] = (), may_change: Collection[str] = ()
     ) -> None:
-        """Locks the run. Starts it, or resumes it if the configuration matches.
+        """Locks the run. Starts it, or resumes it if `config` matches: all that decides the outcome.
 
-        Args:
-          config: every option, and anything else that decides the outcome.
-          may_differ: names in `config` that do not decide it.
-          may_change: names of evaluation options, whose new values replace the old evaluation.
-
-        Raises InputError if the directory holds other files, another run, or one that is being used.
+        Options in `may_differ` do not decide it; a new value of those in `may_change` removes the old
+        evaluation. Raises InputError if the directory holds other files, another run, or one in use.
         """
         self.lock()
         if self.config.exists():
@@ -139,14 +135,6 @@ class Run:
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the lines of `metrics.jsonl`, one for each finished epoch."""
         return files.read_json(self.metrics, lines=True) if self.metrics.exists() else []
-
-    def keep_record(self, folder: Path, left_out: Collection[str] = ()) -> None:
-        """Copies to `folder` what tables need of a finished run, without the options `left_out`."""
-        for path in (self.config, self.evaluation, self.provenance):
-            if path.exists():
-                held = files.read_json(path)
-                kept = {name: value for name, value in held.items() if name not in left_out}
-                files.write_json(folder / path.name, kept)
 
 
 def _differing(held: Config, config: Config, may_differ: Collection[str]) -> list[str]:
