@@ -3,18 +3,15 @@
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crvae_tf.errors import InputError
 from crvae_tf.evaluation.embeddings import InvarianceCurves
 from crvae_tf.evaluation.metrics import BY_NAME, CONDITIONS, CONSISTENCY, PARTS, PROBE, Quantity
 from crvae_tf.runs import drawing
-from crvae_tf.runs.run import Run
 
 Evaluations = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 """What `evaluation.json` holds, for each seed, by data set and the label of a method or setting."""
@@ -76,20 +73,6 @@ def _word_title(word: str) -> str:
     return f"{_METHODS[name]} ({'K' if name.endswith('iwae') else 'beta'} = {number})"
 
 
-def named_runs(directories: Sequence[str]) -> dict[str, Run]:
-    """Returns runs by the names of their folders, or by their paths where two have the same name.
-
-    Raises:
-      InputError: a directory is named twice.
-    """
-    runs = {Path(directory).resolve(): Run(directory) for directory in directories}
-    if len(runs) < len(directories):
-        raise InputError("runs", "each run once", ", ".join(directories))
-    names = [place.name for place in runs]
-    own = {place: place.name for place in runs if names.count(place.name) == 1}
-    return {own.get(place, str(run.directory)): run for place, run in runs.items()}
-
-
 def spread(evaluations: Evaluations) -> pd.DataFrame:
     """Returns a row for each figure of each method.
 
@@ -110,15 +93,10 @@ def spread(evaluations: Evaluations) -> pd.DataFrame:
     return values.agg(values=list, mean="mean", std="std").reset_index()
 
 
-def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows with `text`, their means and deviations as their quantities are shown."""
-    return rows.assign(text=[BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()])
-
-
 def by_method(
     rows: pd.DataFrame, columns: Iterable[tuple[str, str]], missing: str = "-"
 ) -> pd.DataFrame:
-    """Returns a line of the texts of `with_texts` for each method, without columns that none has.
+    """Returns a line of the texts of `by_dataset` for each method, without columns that none has.
 
     `columns` are pairs of a quantity's name and what it is measured under; `missing` stands where a
     method has no such figure.
@@ -129,16 +107,15 @@ def by_method(
 
 
 def by_dataset(summary: Mapping[str, Any]) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yields each data set of a summary with its rows and their texts."""
+    """Yields each data set of a summary with its rows and `text`, their figures as tables show them."""
     for dataset in summary["datasets"]:
-        yield dataset, with_texts(summary["rows"][summary["rows"].dataset == dataset])
+        rows = summary["rows"].query("dataset == @dataset")
+        texts = [BY_NAME[row.metric].text(row.mean, row.std) for row in rows.itertuples()]
+        yield dataset, rows.assign(text=texts)
 
 
-def table_markdown(
-    heads: Sequence[str], columns: Iterable[tuple[str, str]], lines: Iterable[Sequence[Any]]
-) -> str:
-    """Returns a table in Markdown, whose last columns are of quantities."""
-    heads = [*heads, *(f"{BY_NAME[name].label}, {CONDITIONS[split]}" for name, split in columns)]
+def table_markdown(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """Returns a table in Markdown."""
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (heads, *lines)]
     rows.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -151,7 +128,7 @@ def methods_markdown(table: pd.DataFrame) -> str:
         under = " / ".join(CONDITIONS[split] for _, split in cells.index)
         head = f"{BY_NAME[name].label}, {under}".replace("transformation / ", "/ ")
         columns[head] = cells.agg(" / ".join).replace(r"^(\D+)( / \1)+$", r"\1", regex=True)
-    return table_markdown(["method", *columns], (), pd.DataFrame(columns).itertuples(name=None))
+    return table_markdown(["method", *columns], pd.DataFrame(columns).itertuples(name=None))
 
 
 def setting_label(setting: Mapping[str, Any]) -> str:
@@ -218,10 +195,10 @@ def invariance_curves(
     """
     shown = [q for q in INVARIANCE if has_curve(next(iter(curves.values())), q)]
     figure = Figure(figsize=(10.0, 2.3 * len(shown)), layout="constrained")
-    lines = [(found, {"label": title.replace("$", r"\$")}) for title, found in curves.items()]
     for row, quantity in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
         for axes, name in zip(row, TRANSFORMATIONS, strict=True):
-            draw_invariance(axes, lines, name, quantity)
+            for title, found in curves.items():
+                draw_invariance(axes, found, name, quantity, label=title.replace("$", r"\$"))
             if name in ranges:
                 axes.axvline(ranges[name], color="0.6", linestyle=":")
     drawing.legend_above(figure)
@@ -234,11 +211,10 @@ def has_curve(found: InvarianceCurves, quantity: Quantity) -> bool:
 
 
 def draw_invariance(
-    axes: Axes, lines: Iterable[tuple[InvarianceCurves, dict[str, str]]], name: str, quantity: Quantity
+    axes: Axes, found: InvarianceCurves, name: str, quantity: Quantity, **style
 ) -> None:
-    """Draws a quantity against the size of the transformation `name`, a styled line for each model."""
-    for found, style in lines:
-        points = pd.DataFrame(found[name])
-        axes.plot(points["size"], points[quantity.key], marker=".", **style)
+    """Draws a quantity against the size of the transformation `name`, as a line of this style."""
+    points = pd.DataFrame(found[name])
+    axes.plot(points["size"], points[quantity.key], marker=".", **style)
     unit = f"{quantity.label}, {quantity.unit}" if quantity.unit else quantity.label
     axes.set(xlabel=f"{name}, {TRANSFORMATIONS[name]}", ylabel=unit, ylim=(0.0, None))

@@ -30,8 +30,7 @@ def write(path: str | Path, summary: Summary, runs: Sequence[Run], commands: Seq
     as_json = rows.astype(object).where(rows.notna(), None).to_dict("records")
     made = provenance(runs, commands)
     files.write_json(f"{path}.json", summary | {"rows": as_json, "provenance": made})
-    columns = [*comparisons.CELL, "seeds", "mean", "std", "paper_mean", "paper_std"]
-    table = rows.assign(seeds=rows["values"].map(len)).filter(columns)
+    table = rows.assign(values=rows["values"].map(len)).rename(columns={"values": "seeds"})
     files.write_text(f"{path}.csv", table.to_csv(index=False))
     text = _markdown(summary)
     files.write_text(f"{path}.md", text)
@@ -66,8 +65,7 @@ def document(folder: str | Path, output: str | Path) -> str:
     Beside `NAME.json` may lie a note, `NAME.md`, and pictures, `NAME.png` and `NAME_*.png`. The page
     links to these relative to `output`, where it will lie. `summary.md`, if it is there, is the head.
 
-    Raises:
-      InputError: there is no such file, or one holds no summary.
+    Raises InputError if there is no such file, or one holds no summary.
     """
     folder, output = Path(folder), Path(output)
     summaries = {path: _read(path) for path in sorted(folder.glob("*.json"))}

@@ -151,8 +151,8 @@ def judge(base: Sequence[float], other: Sequence[float], better: int, least: flo
 def _noise(base: Sequence[float], other: Sequence[float]) -> float | None:
     if min(len(base), len(other)) < 2:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # One of the two may have no variance.
+    # One of the two may have no variance.
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         interval = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.95)
     return float(np.nan_to_num(interval.high - interval.low)) / 2.0  # NaN where neither has any.
 
@@ -185,8 +185,8 @@ def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
     metrics = (likelihood, "mutual_information_disjoint", "active_units")
     columns = list(itertools.product(metrics, _SPLITS))
     known, found = list(methods(number)), comparisons.by_method(rows, columns)
-    labels = known + [label for label in found.index if label not in known]
-    found = found.reindex(index=labels, columns=columns, fill_value=NOT_RUN)
+    labels = dict.fromkeys([*known, *found.index])
+    found = found.reindex(index=list(labels), columns=columns, fill_value=NOT_RUN)
     published = rows.dropna(subset="paper_mean")
     theirs = [f"{row.paper_mean:g} ± {row.paper_std:g}" for row in published.itertuples()]
     papers = comparisons.by_method(published.assign(text=theirs), columns)
@@ -198,7 +198,8 @@ def _main_table(number: int, rows: pd.DataFrame, likelihood: str) -> str:
         lines.append([method_title(label), whose, seeds.get(label, 0), *cells])
         if label in papers.index:
             lines.append(["", "paper", "", *papers.loc[label]])
-    return comparisons.table_markdown(["method", "", "seeds"], columns, lines)
+    heads = [f"{BY_NAME[name].label}, {CONDITIONS[split]}" for name, split in columns]
+    return comparisons.table_markdown(["method", "", "seeds", *heads], lines)
 
 
 def count(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -223,19 +224,15 @@ def _verdict_table(rows: pd.DataFrame, verdicts: Iterable[dict[str, Any]]) -> st
         claim = f"{one} has {words[metric]} than {other}, {CONDITIONS[split]}"
         both = " against ".join(figures.get((name, metric, split), "none") for name in names)
         published = "" if theirs is None else f"{theirs:+g}"
-        lines.append([claim, f"**{verdict['verdict']}**", both, difference(metric, verdict), published])
+        lines.append([claim, f"**{verdict['verdict']}**", both, _difference(verdict), published])
     heads = ["claim", "verdict", "figures", "difference, with its noise", "difference in the paper"]
-    return comparisons.table_markdown(heads, [], lines)
+    return comparisons.table_markdown(heads, lines)
 
 
-def difference(metric: str, verdict: dict[str, Any]) -> str:
-    """Returns a verdict's difference with its noise.
-
-    >>> difference("nll", {"difference": -2.5, "noise": None})
-    '-2.50, of single seeds'
-    """
-    if verdict["difference"] is None:
+def _difference(verdict: dict[str, Any]) -> str:
+    difference, noise = verdict["difference"], verdict["noise"]
+    if difference is None:
         return ""
-    decimals, noise = BY_NAME[metric].decimals, verdict["noise"]
-    shown = f"{verdict['difference']:+.{decimals}f}"
-    return f"{shown}, of single seeds" if noise is None else f"{shown} ± {noise:.{decimals}f}"
+    shown = BY_NAME[verdict["metric"]].text(difference, noise)
+    signed = shown if shown.startswith("-") else f"+{shown}"
+    return signed if noise is not None else f"{signed}, of single seeds"

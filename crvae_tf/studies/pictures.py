@@ -107,11 +107,10 @@ def _moving(served: Served) -> tuple[list[Embedded], np.ndarray]:
     """
     clean, transformation = served.embedded[0], served.transformation
     images, content = clean.images[:_MOVED], clean.content[:_MOVED]
-    still, right, angle = np.float32([0.0, transformation.translation, transformation.rotation])
 
     def moved(step: float) -> Embedded:
-        parts = step * right, still, step * angle, still + 1.0
-        affine = Affine(*(np.repeat(part, len(images)) for part in parts))
+        parts = step * transformation.translation, 0.0, step * transformation.rotation, 1.0
+        affine = Affine(*(np.full(len(images), part, np.float32) for part in parts))
         return _embedded(served.encoder, transformation.augment_images(images, affine).numpy())
 
     steps = [moved(step) for step in _STEPS]

@@ -1,8 +1,10 @@
 """One self-contained HTML page that compares runs: figures, configurations, curves and pictures."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -97,13 +99,14 @@ Panel = tuple[str, RunRecord | None, Pictures]
 
 
 def read(directories: Sequence[str]) -> list[RunRecord]:
-    """Reads runs, finished or not.
-
-    Raises:
-      InputError: a directory is no run, or is named twice.
-    """
-    runs = comparisons.named_runs(directories).items()
-    return [_read(number, name, run) for number, (name, run) in enumerate(runs, 1)]
+    """Reads runs, finished or not; raises InputError if a directory is no run, or is named twice."""
+    runs = {Path(directory).resolve(): Run(directory) for directory in directories}
+    if len(runs) < len(directories):
+        raise InputError("runs", "each run once", ", ".join(directories))
+    names = [place.name for place in runs]
+    paths = [str(run.directory) for run in runs.values()]
+    shown = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    return list(map(_read, itertools.count(1), shown, runs.values()))
 
 
 def _read(number: int, name: str, run: Run) -> RunRecord:
@@ -177,12 +180,12 @@ def _add_figures(
     """Adds a column for each quantity that a run has under a condition."""
     runs = sheet.frame.index
     found = [record.evaluation.get(part, {}).get(condition, {}) for record in runs]
-    configs = [record.config for record, values in zip(runs, found, strict=True) if values]
+    figures = pd.DataFrame(found, runs, dtype=object)  # Counts stay integers.
+    configs = [record.config for record in figures.dropna(how="all").index]
     differing = [n for n in _COMPARABLE[condition] if len({str(c.get(n)) for c in configs}) > 1]
     if differing:
         why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
         sheet.notes.append(f"{why}, so their figures cannot be compared.")
-    figures = pd.DataFrame(found, runs, dtype=object)  # Counts stay integers.
     for quantity in quantities:
         if quantity.key in figures:
             _add_column(sheet, quantity.label + where, quantity, figures, not differing)
@@ -267,8 +270,7 @@ def _invariance(records: Sequence[RunRecord]) -> list[Panel]:
 
 
 def _draw_invariance(axes: Axes, records: Sequence[RunRecord], name: str, quantity: Quantity) -> None:
-    lines = [(record.invariance, {"color": record.colour}) for record in records]
-    comparisons.draw_invariance(axes, lines, name, quantity)
     for record in records:
+        comparisons.draw_invariance(axes, record.invariance, name, quantity, color=record.colour)
         last = record.invariance[name][-1]
         _number(axes, record, last["size"], last[quantity.key])
