@@ -43,7 +43,7 @@ COMMANDS = {
     "embed": (embed.define, embed.check, ("--encoder=run", "--input=digits", "--output=embeddings")),
     "search": (search.define, lambda: None, ("--index=embeddings", "--image=image.png")),
     "reproduce": (reproduce.define, reproduce.study, ("--table=4", "--dataset=digits")),
-    "report": (report.define, options.given, ("--runs=one,two",)),
+    "report": (report.define, options.named, ("--runs=one,two",)),
 }
 """What defines a command's flags, what reads them, and arguments without which it is refused."""
 
