@@ -60,7 +60,8 @@ class Job:
     def keep_record(self) -> None:
         """Keeps what tables need of the run, if it is finished and a record is wanted."""
         if self.record and self.run.is_complete():
-            for path in (self.run.config, self.run.evaluation, self.run.provenance):
+            # The evaluation last, because a record that has one counts as finished.
+            for path in (self.run.config, self.run.provenance, self.run.evaluation):
                 held = self.run.read_json(path)
                 kept = {name: value for name, value in held.items() if name not in PLACES}
                 files.write_json(self.record.directory / path.name, kept)
