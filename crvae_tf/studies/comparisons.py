@@ -1,6 +1,7 @@
 """The evaluations of many runs as one pandas frame; runs and settings side by side."""
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -63,14 +64,9 @@ def method_title(label: str) -> str:
     >>> method_title("cr_beta_vae_0.5"), method_title("iwae_5"), method_title("registered cr_vae eta=1")
     ('CR-beta-VAE (beta = 0.5)', 'IWAE (K = 5)', 'registered CR-VAE eta=1')
     """
-    return " ".join(map(_word_title, label.split()))
-
-
-def _word_title(word: str) -> str:
-    name, _, number = word.rpartition("_")
-    if word in _METHODS or name not in _METHODS:
-        return _METHODS.get(word, word)
-    return f"{_METHODS[name]} ({'K' if name.endswith('iwae') else 'beta'} = {number})"
+    label = re.sub(r"(iwae)_(\d+)", r"\1 (K = \2)", label)
+    label = re.sub(r"(beta_vae)_([\d.]+)", r"\1 (beta = \2)", label)
+    return " ".join(_METHODS.get(word, word) for word in label.split())
 
 
 def spread(evaluations: Evaluations) -> pd.DataFrame:

@@ -106,9 +106,8 @@ def _section(path: Path, summary: Summary, output: Path) -> str:
     ]
     note = path.with_suffix(".md")
     notes = [note.read_text(encoding="utf-8")] if note.exists() else []
-    made = _provenance_list(summary["provenance"])
-    parts = [f"## {_title(summary)}", made, _markdown(summary), *pictures, *notes]
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+    parts = [f"## {_title(summary)}", _provenance_list(summary["provenance"]), _markdown(summary)]
+    return "\n\n".join(part.rstrip("\n") for part in [*parts, *pictures, *notes]) + "\n"
 
 
 def _provenance_list(made: dict[str, Any]) -> str:

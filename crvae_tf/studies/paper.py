@@ -118,10 +118,8 @@ def summarize(number: int, datasets: Iterable[str], evaluations: Evaluations) ->
 def _verdicts(
     number: int, datasets: Iterable[str], rows: pd.DataFrame, published: pd.Series
 ) -> Iterable[dict[str, Any]]:
-    """Yields a verdict on each claim about each pair."""
     ours = rows.set_index(CELL)["values"]
-    every = itertools.product(datasets, PAIRS[number], CLAIMS, _SPLITS)
-    for dataset, names, claim, split in every:
+    for dataset, names, claim, split in itertools.product(datasets, PAIRS[number], CLAIMS, _SPLITS):
         values = [ours.get((dataset, name, claim.metric, split), []) for name in names]
         theirs = [published.get((dataset, name, claim.published, split)) for name in names]
         about = {"dataset": dataset, "base": names[0], "regularised": names[1]}
@@ -151,8 +149,7 @@ def judge(base: Sequence[float], other: Sequence[float], better: int, least: flo
 def _noise(base: Sequence[float], other: Sequence[float]) -> float | None:
     if min(len(base), len(other)) < 2:
         return None
-    # One of the two may have no variance.
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # One may not vary.
         interval = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.95)
     return float(np.nan_to_num(interval.high - interval.low)) / 2.0  # NaN where neither has any.
 

@@ -169,26 +169,18 @@ def _sheet(title: str, records: Sequence[RunRecord], figures: Sequence[tuple]) -
     """Returns a table of figures, each a part of `evaluation.json`, a condition and quantities."""
     sheet = Sheet(title, pd.DataFrame(index=pd.Index(records, name="run")))
     for part, condition, quantities in figures:
+        found = [record.evaluation.get(part, {}).get(condition, {}) for record in records]
+        measured = pd.DataFrame(found, records, dtype=object)  # Counts stay integers.
+        configs = [record.config for record in measured.dropna(how="all").index]
+        differing = [n for n in _COMPARABLE[condition] if len({str(c.get(n)) for c in configs}) > 1]
+        if differing:
+            why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
+            sheet.notes.append(f"{why}, so their figures cannot be compared.")
         where = f", {CONDITIONS[condition]}" if len(figures) > 1 else ""
-        _add_figures(sheet, part, condition, quantities, where)
+        for quantity in quantities:
+            if quantity.key in measured:
+                _add_column(sheet, quantity.label + where, quantity, measured, not differing)
     return sheet
-
-
-def _add_figures(
-    sheet: Sheet, part: str, condition: str, quantities: Sequence[Quantity], where: str
-) -> None:
-    """Adds a column for each quantity that a run has under a condition."""
-    runs = sheet.frame.index
-    found = [record.evaluation.get(part, {}).get(condition, {}) for record in runs]
-    figures = pd.DataFrame(found, runs, dtype=object)  # Counts stay integers.
-    configs = [record.config for record in figures.dropna(how="all").index]
-    differing = [n for n in _COMPARABLE[condition] if len({str(c.get(n)) for c in configs}) > 1]
-    if differing:
-        why = f"{CONDITIONS[condition]}: the runs differ in {', '.join(differing)}"
-        sheet.notes.append(f"{why}, so their figures cannot be compared.")
-    for quantity in quantities:
-        if quantity.key in figures:
-            _add_column(sheet, quantity.label + where, quantity, figures, not differing)
 
 
 def _add_column(
