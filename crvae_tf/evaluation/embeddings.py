@@ -150,16 +150,14 @@ def measure_invariance(
     views = {(n, size): RandomAffine(**still | {n: size}) for n in sizes for size in sizes[n]}
     found = figures_of(embedder.means, data, views, num_images)
     accuracies = found.get("probe", dict.fromkeys(views, dict.fromkeys(PROBES)))
-
-    def posteriors(view: RandomAffine | None) -> tuple[np.ndarray, np.ndarray]:
-        return embedder(evaluation_batches(data.test, _IMAGES_PER_STEP, binarization, view, num_images))
+    trained_on = functools.partial(evaluation_batches, data.test, _IMAGES_PER_STEP, binarization)
+    clean = embedder(trained_on(None, num_images))
 
     def point(*place: Any) -> dict[str, float | None]:
         retrieval = found["consistency"][place]["retrieval_at_1"]
-        kl = metrics.divergence(*clean, *posteriors(views[place]))["kl"]
+        kl = metrics.divergence(*clean, *embedder(trained_on(views[place], num_images)))["kl"]
         return {"size": place[1], "kl": kl, "retrieval_at_1": retrieval} | accuracies[place]
 
-    clean = posteriors(None)
     return {name: [point(name, size) for size in of_name] for name, of_name in sizes.items()}
 
 
