@@ -121,11 +121,11 @@ def figures_of(
     probes, labelled = _fit_probes(embed, data, labels), labels != NO_LABEL
     clean, agreements, accuracies = embedded(None, nearest), {}, {}
     for name, view in ({"clean": None} | views).items():
-        agreements[name] = metrics.agreement(clean, embedded(view, nearest), identities)
+        if view:
+            agreements[name] = metrics.agreement(clean, embedded(view, nearest), identities)
         if probes:
             of_view = embedded(view, num_images)[labelled]
             accuracies[name] = probes.accuracies(of_view, labels[labelled])
-    del agreements["clean"]
     probe = {"probe": {"num_train_images": probes.num_images} | accuracies} if probes else {}
     return {"consistency": agreements} | probe
 
