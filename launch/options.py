@@ -162,8 +162,9 @@ def command_line() -> str:
     """Returns the command that this process was started with, without the flags that name places."""
     spec = sys.modules["__main__"].__spec__
     module = spec.name if spec else Path(sys.argv[0]).stem
-    place = re.compile(rf"--?({'|'.join(PLACES)}|records)=")
-    return shlex.join(["python", "-m", module, *(a for a in sys.argv[1:] if not place.match(a))])
+    given = "\0".join(["", *sys.argv[1:]])
+    kept = re.sub(rf"\0--?({'|'.join(PLACES)}|records)[=\0][^\0]*", "", given)
+    return shlex.join(["python", "-m", module, *kept.split("\0")[1:]])
 
 
 def resolve(changes: dict[str, Any] | None = None) -> Options:

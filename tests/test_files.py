@@ -33,6 +33,19 @@ def test_a_folder_is_there_with_all_its_files_and_nothing_of_the_old_one(tmp_pat
     assert contents(tmp_path) == {"out/encoder/sub/new.txt": "new.txt"}
 
 
+def test_a_folder_whose_place_was_moved_is_not_made_anew(tmp_path):
+    run = tmp_path / "run"
+
+    def write():
+        with files.whole_folder(run / "encoder") as folder:
+            run.rename(tmp_path / "moved")
+            folder.mkdir(parents=True)  # As TensorFlow does.
+
+    with pytest.raises(FileNotFoundError, match="moved"):
+        write()
+    assert not run.exists()
+
+
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
 def test_what_cannot_be_written_leaves_only_what_was_there(tmp_path, held, whole):

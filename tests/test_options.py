@@ -193,7 +193,7 @@ def test_a_finished_run_is_evaluated_with_its_own_options_but_for_those_given():
 
 
 def test_the_command_that_is_told_of_names_no_place(monkeypatch):
-    given = ["--table=4", "--output_dir=here", "-data_dir=/there", "--seeds=2", "--records=kept"]
+    given = ["--table=4", "--output_dir=here", "-data_dir=/there", "--seeds=2", "--records", "kept"]
     monkeypatch.setattr("sys.argv", ["reproduce.py", *given])
     assert options.command_line().endswith(" --table=4 --seeds=2")
 

@@ -56,12 +56,21 @@ def whole_file(path: str | Path, parents: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a folder to fill and moves it to `path` at the end, replacing any there."""
+    """Yields a folder to fill and moves it to `path` at the end, replacing any there.
+
+    Raises FileNotFoundError if the folder above was moved in the meantime.
+    """
     path = Path(path)
     old = path.with_name(f"{path.name}.old")
     with _unfinished_beside(path) as unfinished, _unfinished_beside(old) as retired:
         unfinished.mkdir()
+        made = unfinished.stat()
         yield unfinished
+        if not os.path.samestat(made, unfinished.stat()):  # TensorFlow makes missing folders.
+            remove(unfinished)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+            raise FileNotFoundError(f"{path.parent}: expected this folder; it was moved")
         if path.exists():
             os.replace(path, retired)
         os.replace(unfinished, path)
