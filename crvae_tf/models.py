@@ -333,7 +333,7 @@ def _parts(data) -> tuple:
 
 
 def _fit(images: tf.Tensor, views: tf.Tensor) -> bool:
-    return tf.TensorShape(images.shape[1:]).is_compatible_with(views.shape[1:])
+    return tf.TensorShape(images.shape).is_compatible_with(views.shape)
 
 
 def _share_of_the_loss(values: tf.Tensor, penalties: list[tf.Tensor]) -> tf.Tensor:

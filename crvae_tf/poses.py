@@ -104,7 +104,10 @@ class Pose:
         """
         mean = posterior.mean()
         moved = self.coordinates(compose(transformation, self.of_mean(mean)))
-        return _gaussian(tf.concat([mean[..., : -self.dim], moved], axis=-1), posterior.stddev())
+        # Of the posterior's own family: TFP has no KL between two families.
+        is_multivariate = isinstance(posterior, tfd.MultivariateNormalDiag)
+        family = tfd.MultivariateNormalDiag if is_multivariate else _gaussian
+        return family(tf.concat([mean[..., : -self.dim], moved], axis=-1), posterior.stddev())
 
     def upright(self, images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
         """Returns the upright images of `[batch, H, W, C]`, given their posteriors' means."""
@@ -246,7 +249,7 @@ class Registration(Remade, keras.layers.Layer):
         found, upright = self.pose.transformation(nothing), images
         for _ in range(self.steps if training else 3 * self.steps):
             mean, log_variance = self.network(upright, training=training)
-            found = compose(found, self.pose.transformation(mean))
+            found = compose(found, self.pose.transformation(tf.cast(mean, tf.float32)))
             upright = self.pose.undone(images, found, training)
         return self.pose.coordinates(found), log_variance, upright
 

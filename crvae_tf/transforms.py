@@ -191,7 +191,8 @@ def resample(images: tf.Tensor, transformation: Affine, outside: float | None = 
       outside: the value outside the images; None reflects the images.
     """
     height, width, channels = images.shape[1:]
-    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=outside or 0.0)
+    mode = "SYMMETRIC" if outside is None else "CONSTANT"
+    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], mode, outside or 0.0)
 
     @tf.custom_gradient
     def read(bordered, maps):

@@ -44,8 +44,7 @@ def test_every_run_is_trained_and_finished_ones_are_left_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason"),
-    [("fails", "error: the data are gone"), ("killed", "killed by signal 9")],
+    ("outcome", "reason"), [("fails", "error: the data are gone"), ("killed", "killed by signal 9")]
 )
 def test_a_training_that_fails_is_named_and_the_others_go_on(tmp_path, outcome, reason):
     jobs = [job(tmp_path, 0, outcome=outcome), job(tmp_path, 1)]

@@ -116,11 +116,7 @@ def test_a_step_of_a_base_model_reports_the_terms_of_numpy(name, likelihood):
 @pytest.mark.parametrize(
     ("name", "lambda_", "eta", "direction"),
     [(name, 1.0, 0.1, "forward") for name in BASES]
-    + [
-        ("vae", 0.5, 2.0, "reverse"),
-        ("vae", 1.0, 1.0, "symmetric"),
-        ("iwae_5", 2.0, 0.5, "reverse"),
-    ],
+    + [("vae", 0.5, 2.0, "reverse"), ("vae", 1.0, 1.0, "symmetric"), ("iwae_5", 2.0, 0.5, "reverse")],
 )
 def test_a_step_of_cr_vae_reports_the_terms_of_numpy(name, lambda_, eta, direction):
     base = BASES[name](seed=3)
