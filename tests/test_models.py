@@ -218,7 +218,7 @@ def test_views_equal_to_their_images_are_consistent(network, direction):
 
 
 NO_PAIRS = [IMAGES, (IMAGES,), (IMAGES, VIEWS, VIEWS), (IMAGES, np.arange(6)), (IMAGES, VIEWS[:, 1:])]
-NO_PAIRS += [{"image": IMAGES, "augmented": VIEWS}]  # Keras gives keys an order of their own.
+NO_PAIRS += [(IMAGES, VIEWS[1:]), {"image": IMAGES, "augmented": VIEWS}]  # Keras orders keys itself.
 
 
 @pytest.mark.parametrize("data", NO_PAIRS)
