@@ -132,9 +132,8 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
     stored = staticmethod(lambda image: image)
 
     def _info(self):
-        label = tfds.features.ClassLabel(num_classes=3)
         others = {key: feature for key, (feature, _) in self.others.items()}
-        features = {**others, "image": self.image, "label": label}
+        features = {**others, "image": self.image, "label": tfds.features.ClassLabel(num_classes=3)}
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
@@ -250,7 +249,7 @@ def test_the_classes_are_the_same_in_whatever_order_features_are_read(order, oth
 
 
 ANNOTATION = {"annotation": (tfds.features.Image(shape=(6, 6, 1)), np.full((6, 6, 1), 250, np.uint8))}
-OTHER = {"other": (tfds.features.ClassLabel(num_classes=2), 1)}
+OTHER = {"other": (tfds.features.ClassLabel(names=["cat", "dog"]), 1)}
 
 
 @pytest.mark.parametrize(
@@ -266,6 +265,7 @@ def test_supervised_keys_say_which_are_the_images_and_the_labels(tiny, log, othe
     assert first_pixels(data.test) == [0, 10, 20, 30]
     assert contents(data.test)[1].tolist() == labels
     assert data.test.has_labels == (NO_LABEL not in labels)
+    assert data.test.class_names == (["cat", "dog"] if others is OTHER else None)
     assert told in log.text
 
 

@@ -240,6 +240,8 @@ class StoredImages(Images):
         # TFDS would drop the alpha and the orientation of a file.
         self._is_encoded = builder.info.features[self._image].np_dtype == np.uint8
         self.has_labels, self.origin = self._label is not None, builder.name
+        names = builder.info.features[self._label].names if self.has_labels else []
+        self.class_names = None if names == [*map(str, range(len(names)))] else names
         sizes = {
             name: [split.num_examples, split.num_bytes, list(split.shard_lengths or [])]
             for name, split in sorted(known.items())
