@@ -289,6 +289,27 @@ def kept(images: Images) -> tuple[ArrayImages, np.ndarray]:
     return made, read
 
 
+def with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str, ArrayImages]:
+    """Returns the parts with test images: if there are none, validation or some training images."""
+    if "test" in parts:
+        return parts
+    if "validation" in parts:
+        _LOGGER.info("no test images: testing on the validation images")
+        return {"train": parts["train"], "test": parts["validation"]}
+    whole = parts["train"]
+    places = spread(round(test_fraction * whole.num_images), whole.num_images)
+    if whole.names:
+        digests = (hashlib.sha256(name.encode()).hexdigest() for name in whole.names)
+        fractions = np.array([int(digest[:8], 16) / 2**32 for digest in digests])
+        least = np.sort(fractions)[: min(2, whole.num_images - 1)]  # Two, unless there are only two.
+        places = np.flatnonzero(fractions <= max([test_fraction, *least]))
+    if not 0 < len(places) < whole.num_images:
+        expected = f"enough images to hold out {test_fraction:g} of them for testing"
+        raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
+    _LOGGER.info("held out %d of %d images for testing", len(places), whole.num_images)
+    return dict(zip(("train", "test"), whole.hold_out(places), strict=True))
+
+
 def fingerprint_of(parts: dict[str, ArrayImages]) -> str:
     """Returns a number of the images, labels and names of a data set's parts."""
     digest = hashlib.sha256()

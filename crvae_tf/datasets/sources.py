@@ -24,6 +24,7 @@ from crvae_tf.datasets.images import (
     kept,
     opened_array,
     spread,
+    with_test,
 )
 from crvae_tf.datasets.preprocessing import Preprocessing
 from crvae_tf.errors import InputError, check_choice, reason
@@ -108,7 +109,7 @@ def load(
         images.preprocessing = preprocessing
         if part != "train":
             images.examined("dataset")
-    parts = _with_test(_kept(found), test_fraction)
+    parts = with_test(_kept(found), test_fraction)
     fingerprint = found["train"].fingerprint or fingerprint_of(parts)
     train, test = parts["train"], parts["test"]
     if "validation" in parts:
@@ -200,27 +201,6 @@ def _kept(found: dict[str, Images]) -> dict[str, ArrayImages]:
     whole.names = [files.names[index] for index in read]
     part_of = np.full(len(read), "train") if files.parts is None else files.parts[read]
     return {part: whole.subset(np.flatnonzero(part_of == part)) for part in np.unique(part_of)}
-
-
-def _with_test(parts: dict[str, ArrayImages], test_fraction: float) -> dict[str, ArrayImages]:
-    """Returns the parts with test images: if there are none, validation or some training images."""
-    if "test" in parts:
-        return parts
-    if "validation" in parts:
-        _LOGGER.info("no test images: testing on the validation images")
-        return {"train": parts["train"], "test": parts["validation"]}
-    whole = parts["train"]
-    places = spread(round(test_fraction * whole.num_images), whole.num_images)
-    if whole.names:
-        digests = (hashlib.sha256(name.encode()).hexdigest() for name in whole.names)
-        fractions = np.array([int(digest[:8], 16) / 2**32 for digest in digests])
-        least = np.sort(fractions)[: min(2, whole.num_images - 1)]  # Two, unless there are only two.
-        places = np.flatnonzero(fractions <= max([test_fraction, *least]))
-    if not 0 < len(places) < whole.num_images:
-        expected = f"enough images to hold out {test_fraction:g} of them for testing"
-        raise InputError("dataset", expected, f"{whole.origin}, with {whole.num_images}")
-    _LOGGER.info("held out %d of %d images for testing", len(places), whole.num_images)
-    return dict(zip(("train", "test"), whole.hold_out(places), strict=True))
 
 
 class StoredImages(Images):
